@@ -1,0 +1,283 @@
+"""The abstract device: what a port gives.
+
+A port is a ``Device`` (memory, copies, compile, load, launch, synchronize), a ``Spec`` (what the device can
+do, declared) and, where it is reached through a kernel language, a ``Dialect`` (what the language calls
+things). Optional abilities are separate small protocols that a port lists in ``Spec.abilities``; nothing is
+found by ``hasattr`` or by name.
+"""
+
+from __future__ import annotations
+
+import enum
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from .dtype import DType
+from .errors import DeviceError, PortError
+from .ops import ALL_OPS, Op, Tier
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from .dialect import Dialect
+    from .graph import Node
+
+
+class Evidence(enum.Enum):
+    """What a certificate from this device may claim. The kinds never mix."""
+
+    MEASURED = "measured"  # the real device
+    EMULATED = "emulated"  # a simulator, or another vendor's driver
+    COMPILED = "compiled"  # text accepted by the real compiler, nothing run
+
+
+class Reach(enum.Enum):
+    """How core drives the device."""
+
+    KERNELS = "kernel language"  # core writes source, the device compiles and launches it
+    DISPATCH = "dispatch"  # no compiler: the device computes one primitive at a time over arrays
+
+
+class Ability(enum.Enum):
+    """Optional protocols."""
+
+    REPLAY = "replay"  # many launches as one call: ``Replays``
+    HOST_VIEW = "host view"  # its memory can be read in place: ``HostViews``
+
+
+class Extra(enum.Enum):
+    """Operations that a device may offer beyond the contract."""
+
+    FMA = "fma"  # a·b + c rounded once
+    DIV = "div"  # a / b rounded once
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a device can do. Everything that core decides by device, it reads here.
+
+    Attributes:
+        name: the device's name, in capitals.
+        dtypes: the dtypes it holds and computes in, by itself or after legalization.
+        native: the primitives that its language has; core builds the rest from these.
+        arithmetic: the dtypes that its language computes in; the others are stored narrow and computed wide.
+        reach: how core drives it.
+        evidence: what a certificate from it may claim.
+        tier: the accuracy that it claims.
+        flushes_subnormals: float results below the normal range become 0, everywhere.
+        extras: operations beyond the contract.
+        abilities: the optional protocols that the port implements.
+        vector_bytes: bytes of a vector register; 0 of a device without vectors.
+        vector_registers: how many of them.
+        threads: how many work items make progress at once; how many pieces a kernel should have at least.
+        cache_bytes: sizes of the data caches, nearest first: of one thread's own, the last one shared.
+        local_bytes: memory that the threads of a block share; 0 of a device without.
+        max_grid, max_block: launch limits.
+        unified_memory: the host can read the device's memory in place.
+        alignment: of a buffer's first byte.
+        driver: what the device was reached through, with versions, for certificates.
+    """
+
+    name: str
+    dtypes: frozenset[DType]
+    native: frozenset[Op] = ALL_OPS
+    arithmetic: frozenset[DType] = frozenset()
+    reach: Reach = Reach.KERNELS
+    evidence: Evidence = Evidence.MEASURED
+    tier: Tier = Tier.FULL
+    flushes_subnormals: bool = False
+    extras: frozenset[Extra] = frozenset()
+    abilities: frozenset[Ability] = frozenset()
+    vector_bytes: int = 0
+    vector_registers: int = 16
+    threads: int = 1
+    cache_bytes: tuple[int, ...] = (32 << 10, 512 << 10, 8 << 20)
+    local_bytes: int = 0
+    max_grid: tuple[int, int, int] = (2**31 - 1, 1, 1)
+    max_block: int = 1
+    unified_memory: bool = False
+    alignment: int = 64
+    driver: Mapping[str, str] = field(default_factory=dict)
+
+    def lanes(self, dtype: DType) -> int:
+        """Elements of ``dtype`` in a vector register; 1 without vectors."""
+        return max(1, self.vector_bytes // dtype.itemsize)
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One kernel to run: which program, over how many blocks and threads, on which buffers.
+
+    Attributes:
+        program: what ``Device.load`` gave.
+        grid: how many work items (CPU-like devices) or blocks, on each axis.
+        block: threads of a block on each axis; (1, 1, 1) on a device without blocks.
+        buffers: the memory that it reads and writes, in the order of the kernel's arguments.
+    """
+
+    program: Any
+    grid: tuple[int, int, int]
+    block: tuple[int, int, int]
+    buffers: tuple[Buffer, ...]
+
+
+class Device(ABC):
+    """A port. One instance stands for one opened device; opening happens in ``__init__``.
+
+    Handles are whatever the port likes: core passes them back and never looks inside.
+
+    Raises:
+        DeviceError: from ``__init__`` when the device can't be opened: what is missing and how to mend it.
+    """
+
+    spec: Spec
+    dialect: ClassVar[Dialect | None] = None
+
+    @property
+    def name(self) -> str:
+        """The name it was opened by."""
+        return self.spec.name
+
+    @abstractmethod
+    def alloc(self, nbytes: int) -> Any:
+        """``nbytes`` (at least 1) of memory, aligned to ``spec.alignment``.
+
+        Raises:
+            OutOfMemoryError: when there is none, with how much was asked for and how much is held.
+        """
+
+    @abstractmethod
+    def free(self, handle: Any, nbytes: int) -> None:
+        """Gives back what ``alloc`` gave. Work already launched on it still completes."""
+
+    @abstractmethod
+    def copy_in(self, handle: Any, data: memoryview) -> None:
+        """Host bytes to the start of the device's memory; ``data`` may change once this returns."""
+
+    @abstractmethod
+    def copy_out(self, data: memoryview, handle: Any) -> None:
+        """The start of the device's memory to host bytes, after all launched work that writes it."""
+
+    def synchronize(self) -> None:  # noqa: B027 - a device that works in order has nothing to wait for
+        """Returns when all launched work is done; raises what went wrong in it."""
+
+    def compile(self, source: str) -> bytes:
+        """Generated source to a binary that ``load`` takes; core keeps it by content.
+
+        Raises:
+            CompileError: with the compiler's log and the source.
+        """
+        raise DeviceError(f"{self.name} compiles nothing: it is driven by {self.spec.reach.value}")
+
+    def load(self, binary: bytes, entries: Sequence[str]) -> list[Any]:
+        """The kernels named ``entries`` of a binary, ready to launch."""
+        raise DeviceError(f"{self.name} loads nothing: it is driven by {self.spec.reach.value}")
+
+    def launch(self, launch: Launch) -> None:
+        """Starts a kernel; may return before it is done."""
+        raise DeviceError(f"{self.name} launches nothing: it is driven by {self.spec.reach.value}")
+
+    def compiler_key(self) -> str:
+        """What a kept binary depends on besides its source: compiler, version, flags, target."""
+        return self.spec.name
+
+    def close(self) -> None:  # noqa: B027 - nothing to give back unless the port holds something
+        """Gives everything back. The device is not used afterwards."""
+
+
+class Computes(Protocol):
+    """A device driven by dispatch: it computes a piece of the graph itself."""
+
+    def compute(self, node: Node, inputs: Mapping[Node, np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
+        """The value of ``node`` from those of the leaves that it needs."""
+
+
+class Replays(Protocol):
+    """``Ability.REPLAY``: a fixed list of launches that can be run again in one call."""
+
+    def record(self, launches: Sequence[Launch]) -> Any:
+        """Prepares the launches; the recording is run by ``replay`` and rebound by ``rebind``."""
+
+    def rebind(self, recording: Any, launch: int, argument: int, buffer: Buffer) -> None:
+        """Sets one argument of one launch to another buffer."""
+
+    def replay(self, recording: Any) -> None:
+        """Runs the launches in order."""
+
+
+class HostViews(Protocol):
+    """``Ability.HOST_VIEW``: zero-copy access from the host."""
+
+    def host_view(self, handle: Any, nbytes: int) -> memoryview:
+        """The device's memory itself, valid while the handle is."""
+
+
+class Buffer:
+    """A piece of a device's memory. It goes back when nothing refers to it any more.
+
+    Attributes:
+        device: whose memory.
+        nbytes: how much was asked for (0 is allowed: nothing is allocated).
+        handle: the port's own.
+        keep: what must live as long as this does (host memory that is used in place).
+    """
+
+    __slots__ = ("__weakref__", "device", "handle", "keep", "nbytes")
+
+    def __init__(self, device: Device, nbytes: int, handle: Any = None, keep: object = None) -> None:
+        self.device = device
+        self.nbytes = nbytes
+        self.keep = keep
+        self.handle = device.alloc(max(nbytes, 1)) if handle is None else handle
+
+    def __del__(self) -> None:
+        handle = getattr(self, "handle", None)  # None when alloc raised
+        if handle is not None and self.keep is None:
+            self.device.free(handle, max(self.nbytes, 1))
+
+    def write(self, data: memoryview) -> None:
+        """Fills it from host bytes of the same number."""
+        if self.nbytes:
+            self.device.copy_in(self.handle, data)
+
+    def read(self, data: memoryview) -> None:
+        """Copies it to host bytes of the same number."""
+        if self.nbytes:
+            self.device.copy_out(data, self.handle)
+
+
+_KERNEL_METHODS = ("compile", "load", "launch")
+
+
+def check_port(port: type[Device], spec: Spec) -> None:
+    """Every way in which a port contradicts itself, all at once.
+
+    Raises:
+        PortError: "ACME: missing launch; claims float16 but its dialect names no half type".
+    """
+    faults: list[str] = []
+    if spec.reach is Reach.KERNELS:
+        missing = [m for m in _KERNEL_METHODS if getattr(port, m) is getattr(Device, m)]
+        if missing:
+            faults.append(f"missing {', '.join(missing)}")
+        if port.dialect is None:
+            faults.append("is driven by a kernel language but names no dialect")
+        else:
+            faults += port.dialect.faults(spec)
+    elif getattr(port, "compute", None) is None:
+        faults.append("missing compute")
+    for ability, methods in (
+        (Ability.REPLAY, ("record", "rebind", "replay")),
+        (Ability.HOST_VIEW, ("host_view",)),
+    ):
+        if ability in spec.abilities:
+            absent = [m for m in methods if getattr(port, m, None) is None]
+            if absent:
+                faults.append(f"claims {ability.value} but is missing {', '.join(absent)}")
+    if spec.arithmetic - spec.dtypes:
+        odd = ", ".join(sorted(d.name for d in spec.arithmetic - spec.dtypes))
+        faults.append(f"computes in {odd}, which it does not claim to hold")
+    if faults:
+        raise PortError(f"{spec.name}: {'; '.join(faults)}")

@@ -1,0 +1,69 @@
+"""The errors: one small hierarchy. Each message says what happened, where, and what to do."""
+
+from __future__ import annotations
+
+
+class PortwrightError(Exception):
+    """Every error that Portwright raises on purpose is one of these."""
+
+
+class ShapeError(PortwrightError, ValueError):
+    """Shapes that do not fit: no broadcast, a reshape of another size, an axis out of range."""
+
+
+class DTypeError(PortwrightError, TypeError):
+    """Dtypes that do not promote, an operation that a dtype has no meaning for, an unknown name."""
+
+
+class IndexingError(PortwrightError, IndexError):
+    """An index out of range, or of a kind that selects nothing."""
+
+
+class ArgumentError(PortwrightError, ValueError):
+    """An argument whose value has no meaning for the call."""
+
+
+class GradientError(PortwrightError, RuntimeError):
+    """A gradient that was asked for and does not exist."""
+
+
+class DeviceError(PortwrightError, RuntimeError):
+    """A device that does not exist, does not open, or cannot do what was asked of it."""
+
+
+class PortError(DeviceError):
+    """A port whose parts contradict each other or are missing: every fault is listed at once."""
+
+
+class CompileError(DeviceError):
+    """The compiler is missing or refused a kernel. Carries the log and the source.
+
+    Attributes:
+        log: what the compiler printed.
+        source: the text that it was given.
+    """
+
+    def __init__(self, message: str, *, log: str = "", source: str = "") -> None:
+        super().__init__(message)
+        self.log = log
+        self.source = source
+
+
+class OutOfMemoryError(DeviceError, MemoryError):
+    """The device has no room for a buffer."""
+
+
+class CacheError(PortwrightError, OSError):
+    """The cache folder cannot be used and nothing can stand in for it."""
+
+
+class KernelError(PortwrightError, RuntimeError):
+    """A loop tree that breaks its own rules: a fault of Portwright's, or of a schedule given by hand."""
+
+
+class JitError(PortwrightError, RuntimeError):
+    """A captured function that can't be replayed as it was captured."""
+
+
+class CertificateError(PortwrightError, ValueError):
+    """A certificate that cannot be read or trusted."""

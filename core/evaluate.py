@@ -1,0 +1,158 @@
+"""The graph, executed node by node in NumPy: what an expression means.
+
+In: nodes, and a function that gives the array of a BUFFER. Out: one array for each node, of its shape and
+dtype. It fuses nothing and schedules nothing; every other way of running a graph is right when it agrees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from .dtype import DType
+from .errors import KernelError
+from .graph import (
+    AxesArg,
+    ConstArg,
+    GraphOp,
+    Node,
+    ReduceArg,
+    ScatterArg,
+    SpanArg,
+    WindowArg,
+    toposort,
+)
+from .ops import PRIMITIVES, Op, identity
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Primitives = Mapping[Op, Callable[..., Array]]
+
+NUMPY_PRIMITIVES: Primitives = {
+    op: row.reference for op, row in PRIMITIVES.items() if row.reference is not None
+}
+"""The contract's own NumPy meanings."""
+
+
+def evaluate(
+    roots: Sequence[Node],
+    read: Callable[[Node], Array],
+    primitives: Primitives = NUMPY_PRIMITIVES,
+) -> list[Array]:
+    """The values of ``roots``.
+
+    Args:
+        roots: what to compute.
+        read: the array of a node that has storage (of the node's size and dtype).
+        primitives: what computes each elementwise primitive: ``f(result dtype, *operands)``.
+    """
+    order = toposort(roots, stop=lambda n: n.storage is not None)
+    uses: dict[Node, int] = {}
+    for node in order:
+        for s in node.srcs if node.storage is None else ():
+            uses[s] = uses.get(s, 0) + 1
+    keep = set(roots)
+    values: dict[Node, Array] = {}
+    for node in order:
+        if node.storage is not None:
+            values[node] = read(node).reshape(node.shape)
+            continue
+        values[node] = apply(node, [values[s] for s in node.srcs], primitives)
+        for s in node.srcs:  # drop what nobody needs any more
+            uses[s] -= 1
+            if not uses[s] and s not in keep:
+                values.pop(s, None)
+    return [values[r] for r in roots]
+
+
+def apply(node: Node, srcs: Sequence[Array], primitives: Primitives = NUMPY_PRIMITIVES) -> Array:
+    """The value of one node from those of its operands."""
+    dtype, op, arg = node.dtype, node.op, node.arg
+    if isinstance(op, Op):
+        if op is Op.CONST:
+            assert isinstance(arg, ConstArg)
+            return np.array(arg.value).astype(dtype.numpy)
+        return np.asarray(primitives[op](dtype, *srcs)).astype(dtype.numpy, copy=False)
+    if op is GraphOp.IOTA:
+        return np.arange(node.shape[0]).astype(dtype.numpy)
+    x = srcs[0]
+    if op in (GraphOp.PARAMETER, GraphOp.COPY):
+        return x
+    if op is GraphOp.CONTIGUOUS:
+        return np.ascontiguousarray(x).reshape(node.shape)
+    if op is GraphOp.ASSIGN:
+        return srcs[1]
+    if op is GraphOp.REDUCE:
+        assert isinstance(arg, ReduceArg)
+        return fold(arg.op, x, arg.axes, dtype, primitives)
+    if op is GraphOp.GATHER:
+        return _gather(x, srcs[1], node)
+    if op is GraphOp.SCATTER:
+        assert isinstance(arg, ScatterArg)
+        return _scatter(x, srcs[1], srcs[2], arg, dtype, primitives)
+    return move(node, x)
+
+
+def move(node: Node, x: Array) -> Array:
+    """A movement node's value: a view of ``x`` where NumPy can."""
+    op, arg = node.op, node.arg
+    if op is GraphOp.RESHAPE:
+        return x.reshape(node.shape)
+    if op is GraphOp.EXPAND:
+        return np.broadcast_to(x, node.shape)
+    if op is GraphOp.PERMUTE:
+        assert isinstance(arg, AxesArg)
+        return x.transpose(arg.axes)
+    if op is GraphOp.FLIP:
+        assert isinstance(arg, AxesArg)
+        return np.flip(x, arg.axes)
+    if op is GraphOp.PAD:
+        assert isinstance(arg, SpanArg)
+        return np.pad(x, arg.spans)
+    if op is GraphOp.SHRINK:
+        assert isinstance(arg, SpanArg)
+        return x[tuple(slice(a, b) for a, b in arg.spans)]
+    if op is GraphOp.WINDOW:
+        assert isinstance(arg, WindowArg)
+        reach = (arg.size - 1) * arg.dilation + 1
+        windows = np.lib.stride_tricks.sliding_window_view(x, reach, arg.axis)
+        steps = [slice(None)] * windows.ndim
+        steps[arg.axis], steps[-1] = slice(None, None, arg.stride), slice(None, None, arg.dilation)
+        return windows[tuple(steps)]
+    raise KernelError(f"{op!r} has no value of its own")
+
+
+def fold(op: Op, x: Array, axes: tuple[int, ...], dtype: DType, primitives: Primitives) -> Array:
+    """``axes`` of ``x`` folded with ``op``, by halves: each half's sum is as exact as a tree's."""
+    f = primitives[op]
+    kept = [a for a in range(x.ndim) if a not in axes]
+    shape = tuple(1 if a in axes else n for a, n in enumerate(x.shape))
+    flat = x.transpose(*axes, *kept).reshape(-1, *(x.shape[a] for a in kept))
+    if not flat.shape[0]:
+        return np.full(shape, identity(op, dtype), dtype.numpy)
+    while flat.shape[0] > 1:
+        half = flat.shape[0] // 2
+        folded = np.asarray(f(dtype, flat[:half], flat[half : 2 * half]))
+        flat = np.concatenate([folded, flat[2 * half :]]) if flat.shape[0] % 2 else folded
+    return flat[0].reshape(shape)
+
+
+def _gather(x: Array, index: Array, node: Node) -> Array:
+    n = x.shape[0]
+    inside = (index >= 0) & (index < n)
+    if not n:
+        return np.zeros(node.shape, x.dtype)
+    rows = x[np.where(inside, index, 0).astype(np.int64)]
+    mask = inside.reshape(inside.shape + (1,) * (rows.ndim - inside.ndim))
+    return np.where(mask, rows, np.zeros((), x.dtype)).reshape(node.shape)
+
+
+def _scatter(
+    x: Array, index: Array, values: Array, arg: ScatterArg, dtype: DType, primitives: Primitives
+) -> Array:
+    out = np.array(x)
+    for i, row in enumerate(index.tolist()):
+        if 0 <= row < out.shape[0]:
+            out[row] = values[i] if arg.op is None else primitives[arg.op](dtype, out[row], values[i])
+    return out

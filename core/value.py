@@ -1,0 +1,166 @@
+"""What a kernel computes: value expressions, interned and immutable.
+
+A value is a primitive over values, or one of a few things that only a kernel has (``Extra``). ``lanes`` is 1
+for a scalar; a vectorised loop makes values of several lanes. An operand of one lane beside operands of
+several stands for the same value in each lane.
+"""
+
+from __future__ import annotations
+
+import enum
+import weakref
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .dtype import DType, Scalar, bool_
+from .ops import PRIMITIVES, Op, Result
+
+if TYPE_CHECKING:
+    from .index import Index, Mask
+
+
+class Extra(enum.Enum):
+    """What a value may be besides a primitive."""
+
+    REF = "REF"  # the value of a Let or an accumulator, by name
+    INDEX = "INDEX"  # an index expression, as an integer
+    FMA = "FMA"  # a·b + c rounded once, where a port offers it
+    DIV = "DIV"  # a / b of floats, rounded once, where a port offers it
+    FOLD = "FOLD"  # the lanes of a vector folded into one
+    LANES = "LANES"  # the numbers 0, 1, 2 … of the lanes
+    SPLAT = "SPLAT"  # a scalar in each lane
+
+    def __repr__(self) -> str:
+        return self.name
+
+    __hash__ = object.__hash__
+
+
+ValueOp = Op | Extra
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """CONST: the value; two are one when they print alike."""
+
+    value: Scalar
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """LOAD: which memory, at which position, under which guard. ``stride`` is the lanes' distance (vectors)."""
+
+    memory: str
+    index: Index
+    guard: Mask
+    stride: int = 0
+
+
+class Value:
+    """One value expression. Made by the functions of this module, so that equal ones are one object."""
+
+    __slots__ = ("__weakref__", "arg", "dtype", "lanes", "op", "srcs")
+
+    op: ValueOp
+    dtype: DType
+    lanes: int
+    srcs: tuple[Value, ...]
+    arg: Hashable
+
+    def __repr__(self) -> str:
+        inside = ", ".join([*map(repr, self.srcs), *([] if self.arg is None else [str(self.arg)])])
+        return f"{self.op!r}.{self.dtype}{f'x{self.lanes}' if self.lanes > 1 else ''}({inside})"
+
+
+_interned: weakref.WeakValueDictionary[tuple[Hashable, ...], Value] = weakref.WeakValueDictionary()
+
+
+def make(
+    op: ValueOp, dtype: DType, srcs: tuple[Value, ...] = (), arg: Hashable = None, lanes: int | None = None
+) -> Value:
+    """The value with these parts; ``lanes`` is the widest operand's unless given."""
+    if lanes is None:
+        lanes = max((s.lanes for s in srcs), default=1)
+    key = (op, dtype, lanes, srcs, arg)
+    found = _interned.get(key)
+    if found is None:
+        found = object.__new__(Value)
+        found.op, found.dtype, found.lanes, found.srcs, found.arg = op, dtype, lanes, srcs, arg
+        _interned[key] = found
+    return found
+
+
+def number(value: Scalar, dtype: DType) -> Value:
+    """A constant."""
+    value = dtype.cast_scalar(value)
+    return make(Op.CONST, dtype, (), Number(value, repr(value)))
+
+
+def primitive(op: Op, *srcs: Value) -> Value:
+    """A primitive other than CONST, LOAD, STORE, CAST and BITCAST."""
+    row = PRIMITIVES[op]
+    if row.result is Result.BOOL:
+        return make(op, bool_, srcs)
+    return make(op, srcs[1].dtype if row.result is Result.SECOND else srcs[0].dtype, srcs)
+
+
+def cast(x: Value, dtype: DType) -> Value:
+    """CAST."""
+    return x if x.dtype is dtype else make(Op.CAST, dtype, (x,))
+
+
+def bitcast(x: Value, dtype: DType) -> Value:
+    """BITCAST."""
+    return x if x.dtype is dtype else make(Op.BITCAST, dtype, (x,))
+
+
+def where(c: Value, a: Value, b: Value) -> Value:
+    """WHERE."""
+    return a if a is b else make(Op.WHERE, a.dtype, (c, a, b))
+
+
+def ref(name: str, dtype: DType, lanes: int = 1) -> Value:
+    """The Let or accumulator ``name``."""
+    return make(Extra.REF, dtype, (), name, lanes)
+
+
+def fma(a: Value, b: Value, c: Value) -> Value:
+    """a·b + c, rounded once."""
+    return make(Extra.FMA, a.dtype, (a, b, c))
+
+
+def toposort(roots: Iterable[Value]) -> list[Value]:
+    """Every value that ``roots`` need, operands first. Iterative."""
+    order: list[Value] = []
+    done: set[Value] = set()
+    for root in roots:
+        stack: list[tuple[Value, bool]] = [(root, False)]
+        while stack:
+            v, ready = stack.pop()
+            if ready:
+                order.append(v)
+            elif v not in done:
+                done.add(v)
+                stack.append((v, True))
+                stack.extend((s, False) for s in reversed(v.srcs) if s not in done)
+    return order
+
+
+def rewrite(
+    roots: Sequence[Value],
+    rule: Callable[[Value, tuple[Value, ...]], Value | None],
+    memo: dict[Value, Value] | None = None,
+) -> list[Value]:
+    """``roots`` with ``rule(old, new operands)`` applied from the leaves up; None keeps the value as it is."""
+    memo = {} if memo is None else memo
+    for v in toposort(r for r in roots if r not in memo):
+        if v in memo:
+            continue
+        srcs = tuple([memo[s] for s in v.srcs])
+        new = rule(v, srcs)
+        if new is None:
+            new = v if srcs == v.srcs else make(v.op, v.dtype, srcs, v.arg, None if v.srcs else v.lanes)
+        memo[v] = new
+    return [memo[r] for r in roots]
