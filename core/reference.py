@@ -66,7 +66,7 @@ def cast(dtype: DType, x: Array) -> Array:
         return x
     with np.errstate(all="ignore"):
         if dtype.is_float:
-            if source.kind in "iu" and dtype.bits < 64:
+            if source.kind in "iu":
                 # longdouble holds every 64-bit integer, so that only one rounding is left
                 return round_to(x.astype(np.longdouble), dtype) if source.itemsize == 8 else round_to(
                     x.astype(np.float64), dtype
