@@ -1,0 +1,1 @@
+"""The project around a vendor's port."""

@@ -1,0 +1,1 @@
+"""What a new port starts as."""
