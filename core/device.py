@@ -134,11 +134,15 @@ class Device(ABC):
 
     spec: Spec
     dialect: ClassVar[Dialect | None] = None
+    default_rank: ClassVar[int | None] = None
+    """Of the ports that ship with Portwright, the lowest that opens is the default; None: never."""
+    opened_as: str | None = None
+    """Set by the registry: how to ask for this very device again, with what was chosen after a colon."""
 
     @property
     def name(self) -> str:
         """The name it was opened by."""
-        return self.spec.name
+        return self.opened_as or self.spec.name
 
     @abstractmethod
     def alloc(self, nbytes: int) -> Any:

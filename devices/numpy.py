@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -25,6 +25,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 class NumPy(Device):
     """The host's NumPy, one primitive at a time."""
 
+    default_rank: ClassVar[int] = 2
     primitives = NUMPY_PRIMITIVES
 
     def __init__(self) -> None:

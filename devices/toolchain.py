@@ -1,0 +1,198 @@
+"""The C compiler: finding one, learning what it compiles for, compiling with it."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import platform
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..core.cache import compile_cache, digest
+from ..core.errors import CompileError, DeviceError
+from .host import processor
+
+_NAMES = ("cc", "gcc", "clang")
+_MEND = "Install one: apt-get install gcc, or xcode-select --install, or pip install ziglang"
+_ZIG = (sys.executable, "-m", "ziglang", "cc")
+_TIMEOUT = 600.0  # seconds: a compiler that hangs is an error, not a hang
+
+# Strict arithmetic: nothing here changes a result. Integers wrap, memory may be read as another type, and no
+# multiplication is contracted with an addition behind the kernel's back.
+_FLAGS = (
+    "-std=gnu11", "-O2", "-fPIC", "-shared", "-w", "-fwrapv", "-fno-strict-aliasing", "-ffp-contract=off",
+    "-fno-math-errno", "-fno-trapping-math",
+)  # fmt: skip
+_ERROR = re.compile(r"^[^:\n]*:(\d+):(?:\d+:)? (?:fatal )?error: (.*)$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """The vector registers that a compiler's target has."""
+
+    nbytes: int
+    registers: int
+
+
+@dataclass(frozen=True)
+class Toolchain:
+    """A compiler that works.
+
+    Attributes:
+        command: how it is called.
+        version: as it states it.
+        flags: what everything is compiled with.
+        kernel_flags: the same, and what kernels alone are compiled with.
+        macros: what it predefines under these flags; they tell the target.
+    """
+
+    command: tuple[str, ...]
+    version: str
+    flags: tuple[str, ...]
+    kernel_flags: tuple[str, ...]
+    macros: Mapping[str, str]
+
+    @property
+    def key(self) -> str:
+        """Everything that a binary depends on besides its source, in one name."""
+        target = json.dumps(sorted(self.macros.items()))
+        return digest(*self.command, self.version, *self.kernel_flags, target)
+
+    @property
+    def vectors(self) -> Vectors:
+        """The widest vectors of the target."""
+        for macro, vectors in (
+            ("__AVX512F__", Vectors(64, 32)),
+            ("__AVX__", Vectors(32, 16)),
+            ("__SSE2__", Vectors(16, 16)),
+            ("__ARM_NEON", Vectors(16, 32)),
+        ):
+            if macro in self.macros:
+                return vectors
+        return Vectors(0, 16)
+
+    @property
+    def has_fma(self) -> bool:
+        """Whether the target multiplies and adds with one rounding."""
+        return "__FMA__" in self.macros or "__ARM_FEATURE_FMA" in self.macros
+
+    def compile(self, source: str, flags: Sequence[str]) -> bytes:
+        """A shared library from C, under ``flags`` or ``kernel_flags`` with whatever else it needs.
+
+        Raises:
+            CompileError: with the log, the source, and the line of it that the first error is about.
+        """
+        with tempfile.TemporaryDirectory(prefix="portwright-") as folder:
+            library = Path(folder, "out.so")
+            command = [*self.command, *flags, "-x", "c", "-", "-o", str(library)]
+            done = _run(command, source)
+            if done.returncode == 0 and library.exists():
+                return library.read_bytes()
+        raise CompileError(_complaint(command, done, source), log=done.stderr, source=source)
+
+
+def _run(command: Sequence[str], text: str) -> subprocess.CompletedProcess[str]:
+    """A finished compiler; one that cannot be run, or hangs, is one that failed."""
+    try:
+        return subprocess.run(
+            command,
+            input=text,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_TIMEOUT,
+            env={**os.environ, "LC_ALL": "C"},
+        )
+    except (OSError, subprocess.TimeoutExpired) as e:
+        return subprocess.CompletedProcess(list(command), -1, "", f"{type(e).__name__}: {e}")
+
+
+def _complaint(command: Sequence[str], done: subprocess.CompletedProcess[str], source: str) -> str:
+    what = f"the C compiler {command[0]} failed (exit {done.returncode})"
+    error = _ERROR.search(done.stderr)
+    if error is None:
+        first = done.stderr.strip().partition("\n")[0] or "it printed nothing"
+        return f"{what}: {first}. The command was: {shlex.join(command)}"
+    number, lines = int(error[1]), source.splitlines()
+    line = lines[number - 1].strip() if number <= len(lines) else ""
+    return f"{what} at line {number} of the source: {error[2]}\n    {line}\nThe error has .log and .source"
+
+
+def find_toolchain() -> Toolchain:
+    """The first that works of cc, gcc, clang and the ziglang wheel; with ``CC`` set, that one and no other.
+
+    Raises:
+        DeviceError: when none does: each name with what is wrong with it, and what to install.
+    """
+    faults: list[str] = []
+    stated = os.environ.get("CC", "").strip()
+    commands = [tuple(shlex.split(stated))] if stated else [*((name,) for name in _NAMES), _ZIG]
+    for command in commands:
+        found = shutil.which(command[0])
+        if found is None:
+            faults.append(f"{command[0]} (not found)")
+        elif command == _ZIG and importlib.util.find_spec("ziglang") is None:
+            faults.append("ziglang (not installed)")
+        else:
+            result = _probe((found, *command[1:]))
+            if isinstance(result, Toolchain):
+                return result
+            faults.append(f"{shlex.join(command)} ({result})")
+    tried = ", ".join(faults)
+    if stated:
+        raise DeviceError(f"CC names a C compiler that does not work: {tried}. Unset it or correct it")
+    raise DeviceError(f"no C compiler works: tried {tried}. {_MEND}")
+
+
+def _is_zig(command: Sequence[str]) -> bool:
+    return any(Path(part).name.startswith("zig") for part in command)
+
+
+def _target_flags(command: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """How to ask for this machine's instruction set, best first; compilers differ."""
+    march, mcpu = ("-march=native",), ("-mcpu=native",)
+    if _is_zig(command):
+        return [mcpu]
+    return [mcpu, march, ()] if platform.machine().lower() in ("arm64", "aarch64") else [march, mcpu, ()]
+
+
+def _probe(command: tuple[str, ...]) -> Toolchain | str:
+    """The compiler with what it says of itself, kept in the cache; or what is wrong with it."""
+    key = _probe_key(command)
+    kept = compile_cache().get(key)
+    if kept is not None:
+        target, macros = json.loads(kept)
+    else:
+        for target in _target_flags(command):
+            done = _run([*command, *target, "-dM", "-E", "-x", "c", "-"], "")
+            if done.returncode == 0:
+                break
+        else:
+            return done.stderr.strip().partition("\n")[0] or f"exit {done.returncode}"
+        macros = dict(re.findall(r"^#define (\w+) ?(.*)$", done.stdout, re.MULTILINE))
+        compile_cache().put(key, json.dumps([target, macros]).encode())
+    if "__GNUC__" not in macros or "__TINYC__" in macros:
+        return "has no vectors: kernels need GCC or Clang"
+    maker = "Clang" if "__clang__" in macros else "GCC"
+    version = f"{maker} {macros.get('__VERSION__', '').strip(chr(34))}"
+    zig = _is_zig(command)
+    flags = (*_FLAGS, *target, *(["-fno-sanitize=undefined"] if zig else []))
+    # Kernels call nothing that the process lacks, and linking nothing is a quarter quicker.
+    bare = ("-nostdlib",) if platform.system() == "Linux" and not zig else ()
+    return Toolchain(command, version, flags, (*flags, *bare), macros)
+
+
+def _probe_key(command: tuple[str, ...]) -> str:
+    program = Path(command[0]).resolve().stat()
+    return digest(
+        "probe", *command, str(Path(command[0]).resolve()), f"{program.st_size} {program.st_mtime_ns}",
+        json.dumps(processor(), sort_keys=True),
+    )  # fmt: skip

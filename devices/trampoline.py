@@ -1,0 +1,120 @@
+"""The way from Python into compiled code: ``runtime.c``, reached through cffi.
+
+In API mode a small extension module is compiled once and kept in the cache; a call costs about 0.15 µs. Where
+Python's headers are missing, the same C file is opened in ABI mode, at two or three times that.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+import sysconfig
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.machinery import ExtensionFileLoader
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import Any
+
+from ..core.cache import compile_cache, digest
+from ..core.errors import CompileError, DeviceError
+from .toolchain import Toolchain
+
+LOAD_MEND = "If its folder forbids programs to run (noexec), set PORTWRIGHT_CACHE to one that allows it"
+
+_SOURCE = Path(__file__).with_name("runtime.c")
+_MODULE = "_portwright_runtime"
+_DECLARATIONS = """
+typedef struct { uintptr_t kernel; long items; const uintptr_t *args; } pw_record;
+void pw_open(int threads, size_t keep_limit);
+uintptr_t pw_library(const char *path);
+uintptr_t pw_symbol(uintptr_t library, const char *name);
+const char *pw_error(void);
+void pw_launch(uintptr_t kernel, long items, const char *args);
+void pw_replay(const pw_record *records, long count);
+void pw_copy_in(uintptr_t to, const char *from, size_t nbytes);
+void pw_copy_out(char *to, uintptr_t from, size_t nbytes);
+uintptr_t pw_alloc(size_t nbytes);
+void pw_free(uintptr_t address, size_t nbytes);
+void pw_memory(uint64_t *held_and_kept);
+void pw_release_kept(void);
+"""
+
+
+@dataclass(frozen=True)
+class Trampoline:
+    """``runtime.c``, opened.
+
+    Attributes:
+        ffi, lib: cffi's, with the functions of ``runtime.c``.
+        mode: how it was reached, with the reason when it is not the quickest way.
+    """
+
+    ffi: Any
+    lib: Any
+    mode: str
+
+
+def open_trampoline(toolchain: Toolchain) -> Trampoline:
+    """The runtime, compiled or from the cache.
+
+    Raises:
+        DeviceError: when it can be reached in neither mode.
+    """
+    include = sysconfig.get_path("include")
+    if not Path(include, "Python.h").exists():
+        return _open_abi(toolchain, f"no Python.h in {include}")
+    try:
+        return _open_api(toolchain, include)
+    except (CompileError, ImportError) as e:  # no working headers, or a module of another kind of Python
+        return _open_abi(toolchain, str(e).partition("\n")[0])
+
+
+def _open_api(toolchain: Toolchain, include: str) -> Trampoline:
+    from cffi import __version__
+
+    abi = f"{sys.implementation.cache_tag} {sysconfig.get_config_var('EXT_SUFFIX')} cffi {__version__}"
+    # Python's own symbols are the running interpreter's; macOS wants to be told so.
+    extra = ["-I", include, *(["-undefined", "dynamic_lookup"] if sys.platform == "darwin" else [])]
+    path = _compiled(toolchain, _extension_source, digest("API", abi, _DECLARATIONS), extra)
+    spec = spec_from_file_location(_MODULE, path, loader=ExtensionFileLoader(_MODULE, str(path)))
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return Trampoline(module.ffi, module.lib, "cffi, API mode")
+
+
+def _extension_source() -> str:
+    from cffi import FFI  # slow to import, and needed only when nothing is in the cache
+    from cffi.recompiler import make_c_source  # as FFI.emit_c_code, which prints what it does
+
+    ffi = FFI()
+    ffi.cdef(_DECLARATIONS)
+    text = io.StringIO()
+    make_c_source(ffi, _MODULE, _SOURCE.read_text(), text)
+    return text.getvalue()
+
+
+def _open_abi(toolchain: Toolchain, why: str) -> Trampoline:
+    from cffi import FFI
+
+    path = _compiled(toolchain, _SOURCE.read_text, "ABI", [])
+    ffi = FFI()
+    ffi.cdef(_DECLARATIONS)
+    try:
+        # Never unloaded: its threads may still be asleep in it when the process ends.
+        lib = ffi.dlopen(str(path), ffi.RTLD_NOW | ffi.RTLD_NODELETE)
+    except OSError as e:
+        raise DeviceError(f"the CPU port's runtime does not load: {e}. {LOAD_MEND}") from e
+    return Trampoline(ffi, lib, f"cffi, ABI mode ({why})")
+
+
+def _compiled(toolchain: Toolchain, source: Callable[[], str], mode: str, extra: Sequence[str]) -> Path:
+    """The runtime's library; ``source`` is asked only when the cache does not hold it."""
+    cache, key = compile_cache(), digest("runtime", mode, _SOURCE.read_text(), toolchain.key)
+    binary = cache.get(key)
+    if binary is None:
+        binary = toolchain.compile(source(), [*toolchain.flags, *extra])
+        cache.put(key, binary)
+    return cache.file(binary, ".so")
