@@ -1,29 +1,39 @@
-"""What every command prints through: one console, one set of styles, one way to write JSON."""
+"""What every command prints through: one console, one set of words and colours, one way to write JSON."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from enum import Enum
+from typing import Any
 
 import click
 from rich.console import Console
 from rich.text import Text
 
+from ..core.dtype import DType
+
 UNBROKEN = 200
-"""Columns of a pipe or file: wide enough that nothing is folded."""
+"""Columns of a pipe or file: wide enough that hardly anything is folded."""
 
 
-class Mark(Enum):
-    """How something stands, with its style."""
+class State(Enum):
+    """How something stands: the word that is printed and written to JSON."""
 
-    GOOD = "green"
-    POOR = "yellow"
-    BAD = "red"
+    OK = "ok"
+    LIMITED = "limited"
+    MISSING = "missing"
 
-    def text(self, words: str) -> Text:
-        """``words`` in the mark's style."""
-        return Text(words, style=self.value)
+    @property
+    def text(self) -> Text:
+        """The word in its colour."""
+        return Text(self.value, style=_STYLES[self])
+
+
+_STYLES = {State.OK: "green", State.LIMITED: "yellow", State.MISSING: "bold red"}
 
 
 def console() -> Console:
@@ -31,6 +41,37 @@ def console() -> Console:
     return Console(highlight=False, width=None if sys.stdout.isatty() else UNBROKEN)
 
 
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """Shows on a terminal that ``what`` is under way."""
+    with Console(stderr=True).status(what):
+        yield
+
+
+def plain(value: Any) -> Any:
+    """A record as JSON has it: an object for a dataclass, names for ops and dtypes, lists for sets."""
+    if isinstance(value, DType):
+        return value.name
+    if isinstance(value, Enum):
+        return value.value
+    if dataclasses.is_dataclass(value):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, frozenset | set):
+        return sorted(map(plain, value))
+    return list(map(plain, value)) if isinstance(value, tuple | list) else value
+
+
 def write_json(value: object) -> None:
     """For programs: one JSON document on standard output."""
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def size(nbytes: int) -> str:
+    """Bytes for people: ``3.4 MB``."""
+    amount, units = float(nbytes), ["bytes", "KB", "MB", "GB", "TB"]
+    while amount >= 1000 and len(units) > 1:
+        amount /= 1000
+        units.pop(0)
+    return f"{amount:.3g} {units[0]}"

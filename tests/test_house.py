@@ -38,8 +38,8 @@ PORTS = {
 """The modules that hold a port: found by entry point and imported by none of ours."""
 FAMILIES: dict[str, set[str]] = {}
 """A port's file, and the ports that it inherits from."""
-CORE_NEEDS = {"numpy", "ml_dtypes"}
-"""What the engine uses besides the standard library."""
+CORE_NEEDS = {"numpy", "ml_dtypes", "mpmath"}
+"""What the engine uses besides the standard library (mpmath to derive coefficients, never on import)."""
 LEFTOVER = re.compile(r"\b(TO" r"DO|FIX" r"ME|XX" r"X)\b")
 DEVICE_NAMES = re.compile(r"\b(CPU|NUMPY|OPENCL|CUDA|METAL|ADRENO)\b")
 

@@ -1,0 +1,94 @@
+"""``portwright devices``: every port that is installed, whether it opens, and what it can do."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Iterator
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from ..core import dtype as dtypes
+from ..core.device import Spec
+from ..core.errors import DeviceError
+from ..core.ops import ALL_OPS, Op
+from ..core.registry import GROUP, State, Status, default_device, status
+from .screen import console, plain, size, working, write_json
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Write JSON, for programs.")
+def devices(as_json: bool) -> int:
+    """List the ports that are installed, and what each can do.
+
+    Every port is tried; for one that does not open, the list says why not and what to do.
+    """
+    found: list[Status] = []
+    with working("Opening every device"):
+        found.extend(status())
+        default = _default()
+    if as_json:
+        write_json({"default": default, "devices": [plain(s) for s in found]})
+        return 0
+    out = console()
+    if not found:
+        out.print(
+            f"No port is installed (entry point group {GROUP}). Try pip install -e . in Portwright's folder"
+        )
+        return 0
+    table = Table.grid(padding=(0, 2))
+    table.add_column()
+    table.add_column()
+    table.add_column(overflow="fold")
+    for i, port in enumerate(found):
+        if i:
+            table.add_row()
+        table.add_row(Text(port.name, style="bold"), state(port), Text("\n").join(_lines(port)))
+    out.print(table)
+    if default:
+        out.print(f"\nTensors are made on {default} unless told otherwise (PORTWRIGHT_DEVICE, device=).")
+    return 0
+
+
+def state(port: Status) -> Text:
+    """Ready or not, in colour."""
+    return Text(port.state.value, style="green" if port.state is State.READY else "yellow")
+
+
+def _default() -> str | None:
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):  # the list says itself what did not open
+            return default_device()
+    except DeviceError:
+        return None
+
+
+def _lines(port: Status) -> Iterator[Text]:
+    yield Text(f"{port.distribution} {port.version}")
+    if port.cause:
+        yield Text(port.cause)
+    if port.mend:
+        yield Text(f"→ {port.mend}", style="cyan")
+    if port.spec is not None:
+        yield from map(Text, summary(port.spec))
+
+
+def summary(spec: Spec) -> Iterator[str]:
+    """What a device can do, in a few lines."""
+    yield f"{spec.reach.value}, {spec.evidence.value}, accuracy {spec.tier.value}"
+    held = [d.name for d in dtypes.ALL if d in spec.dtypes]
+    every = len(dtypes.ALL)
+    yield f"all {every} dtypes" if len(held) == every else f"{len(held)} of {every} dtypes: {', '.join(held)}"
+    absent = [op.name for op in Op if op not in spec.native]
+    legalized = f", the rest made of these: {', '.join(absent)}" if absent else ""
+    yield f"native {len(ALL_OPS) - len(absent)}/{len(ALL_OPS)}{legalized}"
+    parts = [f"{spec.threads} thread{'s' if spec.threads != 1 else ''}"]
+    if spec.vector_bytes:
+        parts.append(f"vectors of {spec.lanes(dtypes.float32)} × float32, {spec.vector_registers} registers")
+    if spec.local_bytes:
+        parts.append(f"{size(spec.local_bytes)} local memory")
+    yield ", ".join(parts)
+    for key, value in spec.driver.items():
+        yield f"{key}: {value}"
