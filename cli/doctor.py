@@ -78,7 +78,7 @@ def _compiler() -> Iterator[Finding]:
         text = f"{vectors.nbytes} bytes, {vectors.registers} registers{', FMA' if found.has_fma else ''}"
         yield Finding(group, "vectors", State.OK if vectors.nbytes else State.LIMITED, text)
     except PortwrightError as e:
-        what, _, mend = str(e).rpartition(": ")
+        what, _, mend = str(e).rpartition(". ")
         yield Finding(group, "C compiler", State.LIMITED, what or str(e), mend)
     header = Path(sysconfig.get_path("include"), "Python.h")
     if header.exists():
