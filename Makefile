@@ -37,7 +37,7 @@ demo: $(READY)
 	@echo "  docs/quickstart.md           ten minutes with the engine"
 
 test: $(READY)
-	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(ARGS)
 
 lint: $(READY) types
 	$(BIN)/ruff check .

@@ -1,0 +1,95 @@
+"""The wheel and the sdist: they hold every file, and an installed wheel certifies its ports by itself."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tomllib
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.xdist_group("packaging")  # one worker builds once for all of these
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE_FOLDERS = ("core", "devices", "nn", "conformance", "cli", "templates", "cookiecutter")
+BESIDE = ("tests", "examples", "bench", "docs")
+
+
+def run(*command: str | Path, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    """A command that sees nothing of the checkout; its output is in the failure."""
+    clean = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")} | env
+    done = subprocess.run(
+        [*map(str, command)], cwd=cwd, env=clean, capture_output=True, text=True, timeout=280
+    )
+    assert done.returncode == 0, f"{command} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+def source_files(*folders: str) -> set[str]:
+    """What a checkout holds in these folders, less what tools leave there."""
+    return {
+        p.relative_to(ROOT).as_posix()
+        for folder in folders
+        for p in (ROOT / folder).rglob("*")
+        if p.is_file() and "__pycache__" not in p.parts and p.suffix not in (".pyc", ".so")
+    }
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with a wheel and an sdist, built from a copy so that the checkout stays as it is."""
+    work = tmp_path_factory.mktemp("build")
+    copy = work / "source"
+    leave = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "__pycache__")
+    shutil.copytree(ROOT, copy, ignore=leave)
+    shutil.copytree(ROOT / ".ci", copy / ".ci")
+    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", work / "dist", copy, cwd=work)
+    return work / "dist"
+
+
+def test_the_wheel_holds_every_module_and_data_file(built: Path) -> None:
+    (wheel,) = built.glob("*.whl")
+    held = set(zipfile.ZipFile(wheel).namelist())
+    wanted = source_files(*PACKAGE_FOLDERS) | {"__init__.py", "py.typed"}
+    assert {f"portwright/{name}" for name in wanted} == {n for n in held if n.startswith("portwright/")}
+
+
+def test_the_sdist_holds_everything(built: Path) -> None:
+    (sdist,) = built.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        held = {m.name.partition("/")[2] for m in archive.getmembers() if m.isfile()}
+    top = {"README.md", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "Makefile", "pyproject.toml", ".ci/run"}
+    wanted = source_files(*PACKAGE_FOLDERS, *BESIDE) | {"__init__.py", "py.typed"} | top
+    assert not wanted - held
+
+
+@pytest.fixture(scope="module")
+def installed(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The ``bin`` folder of an empty environment with the wheel and what it asks for."""
+    home = tmp_path_factory.mktemp("installed")
+    venv.create(home, with_pip=True)
+    (wheel,) = built.glob("*.whl")
+    run(home / "bin" / "python", "-m", "pip", "install", "--quiet", wheel, cwd=home)
+    return home / "bin"
+
+
+def test_the_installed_package_is_not_the_checkout(installed: Path, tmp_path: Path) -> None:
+    where = run(installed / "python", "-c", "import portwright; print(portwright.__file__)", cwd=tmp_path)
+    assert Path(where.stdout.strip()).is_relative_to(installed.parent)
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    assert version in run(installed / "portwright", "--version", cwd=tmp_path).stdout
+
+
+@pytest.mark.parametrize("device", ["NUMPY", "CPU"])
+def test_the_installed_package_certifies(installed: Path, tmp_path: Path, device: str) -> None:
+    if device == "CPU" and not any(map(shutil.which, ("cc", "gcc", "clang"))):
+        pytest.skip("the CPU port needs a C compiler, and none is on the PATH")
+    report = tmp_path / "certificate.json"
+    run(installed / "portwright", "certify", device, "-o", report, cwd=tmp_path)
+    assert report.stat().st_size
