@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import re
 import runpy
 import sys
@@ -86,6 +87,26 @@ def test_imports_keep_to_their_side(path: Path) -> None:
         if there not in MAY_IMPORT[here] or target in PORTS - FAMILIES.get(path.as_posix(), set()):
             wrong.append(f"{path}:{line} imports {target}")
     assert not wrong
+
+
+def needed_to_import(path: Path) -> set[Path]:
+    """The modules of ours that importing this one imports: not those in functions or for type checkers."""
+    module = tree(path)
+    later = [n for n in ast.walk(module) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
+    later += [n for n in ast.walk(module) if isinstance(n, ast.If) and "TYPE_CHECKING" in ast.unparse(n.test)]
+    skipped = {id(n) for block in later for n in ast.walk(block)}
+    found = set[Path]()
+    for node in ast.walk(module):
+        if isinstance(node, ast.ImportFrom) and node.level and id(node) not in skipped:
+            base = Path(*path.parts[: len(path.parts) - node.level], *(node.module or "").split("."))
+            for name in (base, *(base / alias.name for alias in node.names)):
+                found |= {f for f in (name.parent / f"{name.name}.py", name / "__init__.py") if f in MODULES}
+    return found - {path}
+
+
+def test_no_module_needs_itself() -> None:
+    order = graphlib.TopologicalSorter({path: needed_to_import(path) for path in MODULES})
+    assert len(list(order.static_order())) == len(MODULES)
 
 
 @pytest.mark.parametrize("path", MODULES, ids=str)
