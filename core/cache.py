@@ -9,25 +9,23 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 import threading
 import warnings
 import weakref
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from shutil import rmtree
-from typing import TypeVar
 
 from .errors import CacheError
 
 _MAGIC = b"PWCACHE1"
-_DIGEST = hashlib.sha256().digest_size
+_HEADER = len(_MAGIC) + hashlib.sha256().digest_size
 _LIMIT = 1 << 30
 _WRITES_TO_TRIM = 64
 _TRIM_TO = 0.8  # of the limit, so that trimming is rare
-
-T = TypeVar("T")
+_MEND = (
+    "Free some space, or set PORTWRIGHT_CACHE to a folder that can be written (and TMPDIR for temporary ones)"
+)
 
 
 def digest(*parts: str | bytes) -> str:
@@ -57,17 +55,18 @@ class Cache:
 
     def get(self, key: str) -> bytes | None:
         """What was put under ``key``, or None: never put, removed since, or no longer what was put."""
-        path = self._entry(self._folder, key)
-        try:
-            data = path.read_bytes()
-        except OSError:
-            return None
-        payload = data[len(_MAGIC) + _DIGEST :]
-        if data[: len(_MAGIC) + _DIGEST] != _MAGIC + hashlib.sha256(payload).digest():
+        for folder in self._folders:
+            path = _place(folder, "entries", digest(key))
+            try:
+                data = path.read_bytes()
+            except OSError:
+                continue
+            payload = data[_HEADER:]
+            if data[:_HEADER] == _header(payload):
+                _touch(path)
+                return payload
             _remove(path)
-            return None
-        _touch(path)
-        return payload
+        return None
 
     def put(self, key: str, payload: bytes) -> None:
         """Keeps ``payload`` under ``key``, in place of what was there.
@@ -75,8 +74,8 @@ class Cache:
         Raises:
             CacheError: when neither the folder nor a temporary one can be written.
         """
-        data = _MAGIC + hashlib.sha256(payload).digest() + payload
-        self._write(lambda folder: _replace(self._entry(folder, key), data))
+        data = _header(payload) + payload
+        self._write(lambda folder: _replace(_place(folder, "entries", digest(key)), data))
 
     def file(self, data: bytes, suffix: str = "") -> Path:
         """A file that holds exactly ``data``, for those who need a path; named by its content.
@@ -85,65 +84,60 @@ class Cache:
             CacheError: when neither the folder nor a temporary one can be written.
         """
         name = digest(data) + suffix
-        path = self._folder / "files" / name[:2] / name
-        try:
-            if path.read_bytes() == data:
-                _touch(path)
-                return path
-        except OSError:
-            _remove(path)  # absent, or not readable: written anew below
-        return self._write(lambda folder: _replace(folder / "files" / name[:2] / name, data))
+        for folder in self._folders:
+            path = _place(folder, "files", name)
+            try:
+                if path.read_bytes() == data:
+                    _touch(path)
+                    return path
+            except OSError:
+                continue
+        return self._write(lambda folder: _replace(_place(folder, "files", name), data))
 
     @property
-    def _folder(self) -> Path:
-        return self._stand_in or self.root
+    def _folders(self) -> tuple[Path, ...]:
+        """Where to look, and first where to write: a folder that cannot be written may still be read."""
+        return (self.root,) if self._stand_in is None else (self._stand_in, self.root)
 
-    @staticmethod
-    def _entry(folder: Path, key: str) -> Path:
-        name = digest(key)
-        return folder / "entries" / name[:2] / name
-
-    def _write(self, write: Callable[[Path], T]) -> T:
-        with self._lock:
-            self._writes += 1
-            trim = self._writes % _WRITES_TO_TRIM == 1
+    def _write(self, write: Callable[[Path], Path]) -> Path:
+        folder = self._folders[0]
         try:
-            if trim:
-                self._trim()
-            return write(self._folder)
+            self._trim(folder)
+            return write(folder)
         except OSError as e:
-            return self._write_elsewhere(write, e)
-
-    def _write_elsewhere(self, write: Callable[[Path], T], cause: OSError) -> T:
-        mend = (
-            "free some space or set PORTWRIGHT_CACHE to a folder that can be written "
-            "(or TMPDIR, for the temporary one)"
-        )
-        failed = self._folder
+            cause = e
         try:
-            with self._lock:
-                if self._folder == self.root:
-                    self._stand_in = Path(tempfile.mkdtemp(prefix="portwright-"))
-                    weakref.finalize(self, rmtree, self._stand_in, ignore_errors=True)
-                    warnings.warn(
-                        f"the cache folder {self.root} cannot be used ({cause}): kernels are kept in "
-                        f"{self._stand_in} until this process ends; {mend}",
-                        RuntimeWarning,
-                        stacklevel=5,
-                    )
-            if failed == self._folder:
+            if folder != self.root:
                 raise cause
-            return write(self._folder)
+            return write(self._open_stand_in(cause))
         except OSError as e:
             raise CacheError(
-                f"nowhere to keep compiled kernels: {self.root}: {cause}; a temporary folder: {e}. "
-                f"{mend.capitalize()}"
+                f"nowhere to keep compiled kernels: {self.root}: {cause}; a temporary folder: {e}. {_MEND}"
             ) from e
 
-    def _trim(self) -> None:
-        """Removes the entries that were used longest ago, until the rest fits well."""
+    def _open_stand_in(self, cause: OSError) -> Path:
+        import tempfile
+
+        with self._lock:
+            if self._stand_in is None:
+                self._stand_in = Path(tempfile.mkdtemp(prefix="portwright-"))
+                weakref.finalize(self, _remove_stand_in, self._stand_in, os.getpid())
+                warnings.warn(
+                    f"the cache folder {self.root} cannot be written ({cause}): until this process ends, "
+                    f"compiled kernels are kept in {self._stand_in}. {_MEND}",
+                    RuntimeWarning,
+                    stacklevel=4,
+                )
+            return self._stand_in
+
+    def _trim(self, folder: Path) -> None:
+        """Now and then: removes the entries that were used longest ago, until the rest fits well."""
+        with self._lock:
+            self._writes += 1
+            if self._writes % _WRITES_TO_TRIM != 1:
+                return
         files: list[tuple[float, int, Path]] = []
-        for path in self._folder.glob("*/*/*"):
+        for path in folder.glob("*/*/*"):
             try:
                 stat = path.stat()
             except OSError:
@@ -159,16 +153,30 @@ class Cache:
                 break
 
 
+def _header(payload: bytes) -> bytes:
+    return _MAGIC + hashlib.sha256(payload).digest()
+
+
+def _place(folder: Path, kind: str, name: str) -> Path:
+    return folder / kind / name[:2] / name
+
+
+def _remove_stand_in(folder: Path, owner: int) -> None:
+    from shutil import rmtree
+
+    if os.getpid() == owner:  # a forked child leaves its parent's alone
+        rmtree(folder, ignore_errors=True)
+
+
 def _replace(path: Path, data: bytes) -> Path:
     """Writes a file so that others see nothing or the whole of it."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    descriptor, name = tempfile.mkstemp(prefix=".", dir=path.parent)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     try:
-        with os.fdopen(descriptor, "wb") as f:
-            f.write(data)
-        os.replace(name, path)
+        partial.write_bytes(data)
+        partial.replace(path)
     except BaseException:
-        _remove(Path(name))
+        _remove(partial)
         raise
     return path
 

@@ -15,10 +15,13 @@ import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING
 
 from .device import Device, Spec, check_port
 from .errors import DeviceError, PortError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 GROUP = "portwright.devices"
 _PACKAGE = __name__.partition(".")[0]
@@ -86,6 +89,8 @@ class _OpenError(Exception):
 
 def offers() -> list[Offer]:
     """Every device that is offered, by name; two distributions may offer one name."""
+    from importlib.metadata import entry_points  # slow to import, and not needed before a device is
+
     found = [
         Offer(p.name.upper(), p.dist.name if p.dist else "unknown", p.dist.version if p.dist else "?", p)
         for p in entry_points(group=GROUP)
@@ -133,8 +138,8 @@ def adopt(device: Device) -> Device:
 def default_device() -> str:
     """The name of the device that tensors are made on when none is named.
 
-    What ``set_default`` said; else ``PORTWRIGHT_DEVICE``; else the first of Portwright's own ports that opens,
-    by their ``default_rank``, with a line on stderr about each that was passed over.
+    What ``set_default`` said; else ``PORTWRIGHT_DEVICE``; else the first of Portwright's own ports that
+    opens, by ``default_rank``, with a line on stderr about each that was passed over.
 
     Raises:
         DeviceError: when the one that was named does not open, or none does.
@@ -166,18 +171,27 @@ def status() -> Iterator[Status]:
     """Tries every offered device, one after another; those that open stay open."""
     everything = offers()
     for offer in everything:
-        twins = [o for o in everything if o.name == offer.name]
-        name = offer.name if len(twins) == 1 else f"{offer.distribution}:{offer.name}"
-        about = (name, offer.distribution, offer.version)
-        with _lock:
+        yield _try(offer, _canonical(offer, everything))
+
+
+def _try(offer: Offer, name: str) -> Status:
+    about = (name, offer.distribution, offer.version)
+    with _lock:
+        device = _opened.get(name)
+        if device is None:
             try:
-                device = _opened.get(name) or _open(offer, None)
+                device = _open(offer, None)
             except _OpenError as e:
-                yield Status(*about, e.state, e.cause, e.mend)
-                continue
+                return Status(*about, e.state, e.cause, e.mend)
             device.opened_as = name
             _opened[name] = device
-        yield Status(*about, State.READY, spec=device.spec)
+    return Status(*about, State.READY, spec=device.spec)
+
+
+def _canonical(offer: Offer, everything: list[Offer]) -> str:
+    """The one name of what is offered: with its distribution only where two offer the same."""
+    unique = sum(o.name == offer.name for o in everything) == 1
+    return offer.name if unique else f"{offer.distribution}:{offer.name}"
 
 
 def _resolve(name: str) -> tuple[Offer, str | None, str]:
@@ -197,10 +211,8 @@ def _resolve(name: str) -> tuple[Offer, str | None, str]:
             f"two distributions offer {chosen.upper()}: {', '.join(map(str, named))}. "
             f"Say {ways}, or uninstall one"
         )
-    offer = named[0]
-    unique = sum(o.name == offer.name for o in everything) == 1
-    canonical = offer.name if unique else f"{offer.distribution}:{offer.name}"
-    return offer, argument or None, f"{canonical}:{argument}" if argument else canonical
+    canonical = _canonical(named[0], everything)
+    return named[0], argument or None, f"{canonical}:{argument}" if argument else canonical
 
 
 def _same(distribution: str, other: str) -> bool:

@@ -75,7 +75,7 @@ class CPU(Device):
         if not address:
             held, kept = self.memory()
             raise OutOfMemoryError(
-                f"CPU has no room for {nbytes:,} bytes: {held:,} are held by tensors, {kept:,} kept for reuse. "
+                f"CPU has no room for {nbytes:,} bytes: tensors hold {held:,}, {kept:,} are kept for reuse. "
                 "Free some tensors, or use smaller ones or a smaller batch"
             )
         return address

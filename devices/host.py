@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import subprocess
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +18,8 @@ _PROCESSOR_FIELDS = ("vendor_id", "cpu family", "model", "model name", "flags", 
 
 
 def _sysctl(name: str) -> str:
+    import subprocess
+
     try:
         done = subprocess.run(["sysctl", "-n", name], capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):

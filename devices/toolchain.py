@@ -9,16 +9,18 @@ import platform
 import re
 import shlex
 import shutil
-import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..core.cache import compile_cache, digest
 from ..core.errors import CompileError, DeviceError
 from .host import processor
+
+if TYPE_CHECKING:
+    from subprocess import CompletedProcess
 
 _NAMES = ("cc", "gcc", "clang")
 _MEND = "Install one: apt-get install gcc, or xcode-select --install, or pip install ziglang"
@@ -90,6 +92,8 @@ class Toolchain:
         Raises:
             CompileError: with the log, the source, and the line of it that the first error is about.
         """
+        import tempfile
+
         with tempfile.TemporaryDirectory(prefix="portwright-") as folder:
             library = Path(folder, "out.so")
             command = [*self.command, *flags, "-x", "c", "-", "-o", str(library)]
@@ -99,8 +103,10 @@ class Toolchain:
         raise CompileError(_complaint(command, done, source), log=done.stderr, source=source)
 
 
-def _run(command: Sequence[str], text: str) -> subprocess.CompletedProcess[str]:
+def _run(command: Sequence[str], text: str) -> CompletedProcess[str]:
     """A finished compiler; one that cannot be run, or hangs, is one that failed."""
+    import subprocess  # not needed while everything is in the cache
+
     try:
         return subprocess.run(
             command,
@@ -115,7 +121,7 @@ def _run(command: Sequence[str], text: str) -> subprocess.CompletedProcess[str]:
         return subprocess.CompletedProcess(list(command), -1, "", f"{type(e).__name__}: {e}")
 
 
-def _complaint(command: Sequence[str], done: subprocess.CompletedProcess[str], source: str) -> str:
+def _complaint(command: Sequence[str], done: CompletedProcess[str], source: str) -> str:
     what = f"the C compiler {command[0]} failed (exit {done.returncode})"
     error = _ERROR.search(done.stderr)
     if error is None:
@@ -183,10 +189,9 @@ def _probe(command: tuple[str, ...]) -> Toolchain | str:
         return "has no vectors: kernels need GCC or Clang"
     maker = "Clang" if "__clang__" in macros else "GCC"
     version = f"{maker} {macros.get('__VERSION__', '').strip(chr(34))}"
-    zig = _is_zig(command)
-    flags = (*_FLAGS, *target, *(["-fno-sanitize=undefined"] if zig else []))
+    flags = (*_FLAGS, *target, *(["-fno-sanitize=undefined"] if _is_zig(command) else []))
     # Kernels call nothing that the process lacks, and linking nothing is a quarter quicker.
-    bare = ("-nostdlib",) if platform.system() == "Linux" and not zig else ()
+    bare = ("-nostdlib",) if platform.system() == "Linux" else ()
     return Toolchain(command, version, flags, (*flags, *bare), macros)
 
 
