@@ -20,7 +20,7 @@ TYPES := .make/types/portwright
 .PHONY: help setup demo test lint format types bench docs clean
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | head -6
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -5
 
 setup: $(READY)
 
@@ -79,4 +79,4 @@ $(VENV)/bin/python:
 		echo "$(PYTHON) cannot make virtual environments: its venv or ensurepip module is missing."; \
 		echo "Install it (Debian, Ubuntu: apt install python3-venv; Fedora: dnf install python3-pip) and try again."; \
 		exit 1; } >&2
-	@$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }

@@ -167,22 +167,22 @@ def doctor(as_json: bool) -> int:
         out.print(Text(group, style="bold"))
         out.print(_table([f for f in found if f.group == group]))
         out.print()
-    limited = sum(f.state is State.LIMITED for f in found)
-    out.print(_verdict(len(missing), limited))
+    out.print(_verdict(found))
     return int(bool(missing))
 
 
-def _verdict(missing: int, limited: int) -> str:
+def _verdict(found: list[Finding]) -> str:
+    missing = sum(f.state is State.MISSING for f in found)
+    limited = sum(f.state is State.LIMITED for f in found)
+    hint = " What follows → mends it." if any(f.mend for f in found) else ""
     if missing:
-        return f"{missing} missing: the lines with → mend it."
-    if limited:
-        return f"Portwright works here; {limited} limited: the lines with → mend it."
-    return "Everything is in order."
+        return f"Missing: {missing}.{hint}"
+    return f"Portwright works here. Limited: {limited}.{hint}" if limited else "Everything is in order."
 
 
 def _table(found: list[Finding]) -> Table:
     table = Table.grid(padding=(0, 2))
-    table.add_column(min_width=20)
+    table.add_column(min_width=16)
     table.add_column(min_width=7)
     table.add_column(overflow="fold")
     for f in found:
