@@ -44,11 +44,13 @@ class NumPy(Device):
     def alloc(self, nbytes: int) -> Array:
         """Host memory."""
         try:
-            return np.empty(nbytes, np.uint8)
+            room = np.empty(nbytes + self.spec.alignment, np.uint8)
         except MemoryError as e:
             raise OutOfMemoryError(
                 f"NUMPY has no room for {nbytes:,} bytes: free some tensors or use smaller ones"
             ) from e
+        first = -room.ctypes.data % self.spec.alignment
+        return room[first : first + nbytes]
 
     def free(self, handle: Array, nbytes: int) -> None:
         """NumPy frees it with the last reference."""

@@ -1,0 +1,83 @@
+"""``portwright certify``: the conformance suite on a device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ..conformance.ladder import Rung
+from ..core.errors import ArgumentError
+from .screen import console, write_json
+
+
+@click.command()
+@click.argument("device")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write the certificate here."
+)
+@click.option(
+    "--rung", "rungs", multiple=True, type=click.Choice([r.value for r in Rung]), help="Only this rung."
+)
+@click.option("-k", "keyword", default="", metavar="EXPR", help="Only cases whose names match, as in pytest.")
+@click.option("--seed", default=0, show_default=True, help="What the samples and random programs depend on.")
+@click.option("--next", "stop", is_flag=True, help="Stop after the first rung that fails.")
+@click.option(
+    "--jobs", default=1, show_default=True, type=click.IntRange(0), help="Worker processes; 0: in this one."
+)
+@click.option(
+    "--limit", default=120.0, show_default=True, type=click.FloatRange(0.1), help="Seconds for one case."
+)
+@click.option(
+    "--json", "as_json", is_flag=True, help="Write the certificate to standard output, for programs."
+)
+@click.option("--junit", type=click.Path(path_type=Path, dir_okay=False), help="Write JUnit XML here.")
+def certify(
+    device: str,
+    output: Path | None,
+    rungs: tuple[str, ...],
+    keyword: str,
+    seed: int,
+    stop: bool,
+    jobs: int,
+    limit: float,
+    as_json: bool,
+    junit: Path | None,
+) -> int:
+    """Run the conformance suite on DEVICE, and say what was seen.
+
+    Exit status: 0 when every case that the port claims passed, 1 when one failed, 2 when it could not run.
+    """
+    from ..conformance import certificate, report, runner
+    from ..conformance import junit as xml
+    from ..core.registry import open_device
+
+    for path in (output, junit):
+        if path is not None and not path.absolute().parent.is_dir():
+            raise ArgumentError(f"cannot write {path}: there is no folder {path.absolute().parent}")
+    opened = open_device(device)
+    chosen = [r for r in Rung if not rungs or r.value in rungs]
+    with report.progress(opened.name) as watch:
+        outcome = runner.run(
+            opened.name,
+            rungs=chosen,
+            keyword=keyword,
+            seed=seed,
+            stop=stop,
+            jobs=jobs,
+            limit=limit,
+            watch=watch,
+        )
+    document = certificate.build(outcome, opened)
+    if output is not None:
+        certificate.save(document, output)
+    if junit is not None:
+        xml.write(outcome, junit)
+    if as_json:
+        write_json(document)
+    else:
+        out = console()
+        report.show(outcome, out)
+        if output is not None:
+            out.print(f"certificate: {output}, sha256 {document['sha256']}")
+    return 0 if outcome.passed else 1

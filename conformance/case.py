@@ -1,0 +1,126 @@
+"""What every case is given: the device under test, its claims, seeded numbers, and a way to run a graph."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ..core import engine, graph
+from ..core.device import Buffer, Device, Spec
+from ..core.dtype import DType, as_dtype
+from ..core.graph import Node
+from ..core.ops import Op
+from ..core.registry import open_device
+from .inputs import Rng, to_bits
+from .judge import Accuracy, Mismatch, judge
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def place(array: Array, device: str) -> Node:
+    """A leaf of the graph that holds ``array`` in the memory of ``device``: nothing can fold it."""
+    held = np.ascontiguousarray(array).reshape(array.shape)
+    storage = Buffer(open_device(device), held.nbytes)
+    storage.write(memoryview(held.reshape(-1).view(np.uint8)))
+    return graph.buffer(storage, held.shape, as_dtype(held.dtype))
+
+
+class Case:
+    """One case being run.
+
+    Attributes:
+        name: the device's name.
+        seed: of the whole run.
+        id: the case's own name, "primitives::test_unary[SIN-float32]".
+        accuracy: what has been measured.
+    """
+
+    def __init__(self, name: str, seed: int, id_: str) -> None:
+        self.name = name
+        self.seed = seed
+        self.id = id_
+        self.accuracy: list[Accuracy] = []
+        self._placed: list[tuple[Node, Array]] = []
+        self._ran: tuple[Node, ...] = ()
+
+    @property
+    def device(self) -> Device:
+        """The device under test."""
+        return open_device(self.name)
+
+    @property
+    def spec(self) -> Spec:
+        """Its claims."""
+        return self.device.spec
+
+    @cached_property
+    def rng(self) -> Rng:
+        """Numbers that depend on the run's seed and the case's name only."""
+        digest = hashlib.sha256(f"{self.seed}:{self.id}".encode()).digest()
+        return np.random.default_rng(int.from_bytes(digest[:8], "little"))
+
+    def claims(self, *dtypes: DType) -> None:
+        """Skips the case when the port does not claim these dtypes; it stays in the denominator."""
+        missing = sorted({d.name for d in dtypes if d not in self.spec.dtypes})
+        if missing:
+            pytest.skip(f"{self.name} does not claim {', '.join(missing)}")
+
+    def place(self, array: Array) -> Node:
+        """``array`` in the device's memory. That nothing changes it is checked when the case is over."""
+        node = place(array, self.name)
+        self._placed.append((node, np.array(array)))
+        return node
+
+    def run(self, *nodes: Node) -> list[Array]:
+        """Realizes the nodes together and gives their arrays."""
+        self._ran = nodes
+        engine.realize(list(nodes), self.name)
+        return [engine.read(n) for n in nodes]
+
+    def primitive(self, op: Op, *operands: Array, dtype: DType | None = None) -> None:
+        """Runs one primitive on arrays of one shape, judges it by the contract, and keeps its accuracy."""
+        (got,) = self.run(graph.elementwise(op, *(self.place(x) for x in operands)))
+        dtype = dtype or as_dtype(operands[-1].dtype)
+        self.keep(judge(op, dtype, got, operands, self.spec))
+
+    def keep(self, accuracy: Accuracy | None) -> None:
+        """Keeps a measurement for the certificate."""
+        if accuracy is not None:
+            self.accuracy.append(accuracy)
+
+    def finish(self) -> None:
+        """Checks that what was placed is as it was.
+
+        Raises:
+            Mismatch: when a kernel wrote into one of its inputs.
+        """
+        for node, before in self._placed:
+            assert node.storage is not None
+            if not np.array_equal(to_bits(engine.read(node)), to_bits(before)):
+                raise Mismatch(
+                    f"an input changed: {before.dtype} {list(before.shape)}; kernels must only read it"
+                )
+
+    def records(self) -> list[dict[str, Any]]:
+        """The measurements, as JSON can hold them."""
+        return [asdict(a) for a in self.accuracy]
+
+    def again(self) -> str:
+        """The command that runs this case alone."""
+        rung, name = self.id.split("::", 1)
+        return f"portwright certify {self.name} --rung {rung} -k '{name}' --seed {self.seed}"
+
+    def sources(self) -> Sequence[str]:
+        """The generated sources of what ran last; empty of a device that is not driven by kernels."""
+        kernels = getattr(engine, "kernels", None)
+        if kernels is None or not self._ran:
+            return []
+        for node in self._ran:
+            node.storage = None
+        return [k.source for k in kernels(list(self._ran), self.name) if k.source]

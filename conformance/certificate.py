@@ -1,0 +1,234 @@
+"""The certificate: what was seen of a port, as canonical JSON under a hash of its own.
+
+Canonical means UTF-8, keys sorted, no spaces, no NaN: equal content is equal bytes. ``sha256`` is the hash of
+the document without that key. The fields are described in ``certificate.schema.json`` beside this file.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import inspect
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import fields
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import __version__
+from ..core.device import Device, Spec
+from ..core.dtype import DType
+from ..core.errors import CertificateError
+from ..core.ops import ALL_OPS, CONTRACT_VERSION
+from ..core.registry import offers
+from . import SUITE_VERSION
+from .outcome import PASSED, Outcome, RungSummary
+
+FORMAT = "portwright-certificate-1"
+SCHEMA = Path(__file__).with_name("certificate.schema.json")
+
+Document = dict[str, Any]
+
+
+def build(outcome: Outcome, device: Device) -> Document:
+    """The certificate of a climb, sealed.
+
+    Args:
+        outcome: what came of the cases.
+        device: the one that was climbed on, opened.
+    """
+    spec = device.spec
+    native = len(spec.native)
+    return seal(
+        {
+            "format": FORMAT,
+            "made_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "verdict": "passed" if outcome.passed else "failed",
+            "evidence": spec.evidence.value,
+            "contract": CONTRACT_VERSION,
+            "suite": {
+                "version": SUITE_VERSION,
+                "portwright": __version__,
+                "cases": len(outcome.cases),
+                "cases_sha256": cases_hash(outcome),
+                "complete": outcome.complete,
+                "rungs": [r.value for r in outcome.rungs],
+                "keyword": outcome.keyword,
+                "seed": outcome.seed,
+                "seconds": outcome.seconds,
+            },
+            "port": _port(device),
+            "spec": _claims(spec),
+            "driver": dict(spec.driver),
+            "compiler": device.compiler_key(),
+            "machine": _machine(),
+            "primitives": {
+                "total": len(ALL_OPS),
+                "native": native,
+                "legalized": len(ALL_OPS) - native,
+            },
+            "rungs": [_rung(s) for s in outcome.summary()],
+            "accuracy": _accuracy(outcome),
+            "cases": {r.id: _case(r.outcome, r.message) for r in outcome.results},
+        }
+    )
+
+
+def canonical(document: Mapping[str, Any]) -> bytes:
+    """The one way to write a document: equal documents give equal bytes."""
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return text.encode()
+
+
+def digest(document: Mapping[str, Any]) -> str:
+    """SHA-256 of everything but ``sha256`` itself, in hex."""
+    return hashlib.sha256(canonical({k: v for k, v in document.items() if k != "sha256"})).hexdigest()
+
+
+def seal(document: Document) -> Document:
+    """The document with its hash."""
+    return {**document, "sha256": digest(document)}
+
+
+def check(document: Any) -> Document:
+    """The document, if it is a certificate whose hash is right.
+
+    Raises:
+        CertificateError: when it is not, with what is wrong.
+    """
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise CertificateError(f"not a certificate: its format is not {FORMAT!r}")
+    claimed, found = document.get("sha256"), digest(document)
+    if claimed != found:
+        raise CertificateError(
+            f"the certificate was changed: it says sha256 {claimed}, its content has {found}"
+        )
+    return document
+
+
+def load(path: Path) -> Document:
+    """A certificate from a file, checked.
+
+    Raises:
+        CertificateError: when it cannot be read, is cut short or was changed.
+    """
+    try:
+        return check(json.loads(path.read_text(encoding="utf-8")))
+    except OSError as e:
+        raise CertificateError(f"{path}: {e.strerror}") from e
+    except ValueError as e:
+        raise CertificateError(f"{path}: {e}") from e
+
+
+def save(document: Document, path: Path) -> None:
+    """Writes a certificate, whole or not at all.
+
+    Raises:
+        CertificateError: when the file cannot be written.
+    """
+    beside = path.with_name(path.name + ".part")
+    try:
+        beside.write_bytes(canonical(document) + b"\n")
+        beside.replace(path)
+    except OSError as e:
+        raise CertificateError(f"cannot write {path}: {e.strerror}") from e
+
+
+def cases_hash(outcome: Outcome) -> str:
+    """SHA-256 of the names of the cases, one a line, sorted: which questions were asked."""
+    return hashlib.sha256("".join(f"{c}\n" for c in sorted(outcome.cases)).encode()).hexdigest()
+
+
+def _case(result: str, message: str) -> Document:
+    return {"outcome": result, **({"reason": message} if message else {})}
+
+
+def _rung(summary: RungSummary) -> Document:
+    return {
+        "rung": summary.rung.value,
+        "cases": summary.cases,
+        "passed": summary.passed,
+        "failed": summary.failed,
+        "unclaimed": summary.unclaimed,
+        "not_reached": summary.not_reached,
+        "worst_ulp": summary.worst_ulp,
+    }
+
+
+def _accuracy(outcome: Outcome) -> Document:
+    """The worst result of each primitive on each dtype."""
+    worst: Document = {}
+    for result in outcome.results:
+        for record in result.accuracy if result.outcome == PASSED else ():
+            by_dtype = worst.setdefault(record["op"], {})
+            before = by_dtype.get(record["dtype"])
+            if before is None or record["ulp"] > before["ulp"]:
+                by_dtype[record["dtype"]] = {
+                    "ulp": record["ulp"],
+                    "bound": record["bound"],
+                    "operands": list(record["operands"]),
+                    "got": record["got"],
+                }
+    return worst
+
+
+def _port(device: Device) -> Document:
+    port = type(device)
+    source = inspect.getsourcefile(port)
+    entry = f"{port.__module__}:{port.__qualname__}"
+    offer = next((o for o in offers() if o.point.value == entry), None)
+    return {
+        "name": device.spec.name,
+        "class": entry,
+        "distribution": offer.distribution if offer else None,
+        "version": offer.version if offer else None,
+        "file_sha256": hashlib.sha256(Path(source).read_bytes()).hexdigest() if source else None,
+    }
+
+
+def _claims(spec: Spec) -> Document:
+    """Every claim of the Spec; ``driver`` and ``evidence`` stand by themselves."""
+    return {
+        f.name: _plain(getattr(spec, f.name)) for f in fields(spec) if f.name not in ("driver", "evidence")
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, DType):
+        return value.name
+    if isinstance(value, frozenset):
+        return sorted(_plain(v) for v in value)
+    if isinstance(value, Mapping):
+        return {str(_plain(k)): _plain(v) for k, v in value.items()}
+    return [_plain(v) for v in value] if isinstance(value, tuple) else value
+
+
+def _machine() -> Document:
+    import os
+
+    return {
+        "system": platform.system(),
+        "release": platform.release(),
+        "architecture": platform.machine(),
+        "processor": _processor(),
+        "cores": os.cpu_count() or 1,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+    }
+
+
+def _processor() -> str:
+    """What the processor calls itself."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        return platform.processor()
+    return platform.processor()

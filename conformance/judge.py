@@ -1,0 +1,199 @@
+"""Right or wrong: results held against the contract, and what is said when they differ."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..core.device import Spec
+from ..core.dtype import DType, as_dtype
+from ..core.ops import EXACT, PRIMITIVES, ROUNDED, Op
+from .exact import distance, exact
+from .inputs import to_bits
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class Mismatch(AssertionError):
+    """A result that the contract does not allow. The message says which element, and what was wanted."""
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """How far the worst result of a primitive on a dtype lay from the exact one.
+
+    Attributes:
+        op, dtype: of what.
+        ulp: the distance, in units in the last place of the exact result.
+        bound: what the contract allows, in words.
+        operands, got: the element, as hex.
+    """
+
+    op: str
+    dtype: str
+    ulp: float
+    bound: str
+    operands: tuple[str, ...]
+    got: str
+
+
+def show(x: Any) -> str:
+    """One element in decimal and in hex."""
+    x = np.asarray(x)
+    number = repr(x.item()) if x.dtype.kind in "biuf" else repr(float(x))
+    return f"{number} ({hexadecimal(x)})"
+
+
+def hexadecimal(x: Any) -> str:
+    """The bits of one element."""
+    return f"0x{int(to_bits(np.asarray(x).reshape(1))[0]):0{2 * np.asarray(x).dtype.itemsize}x}"
+
+
+def require(
+    title: str,
+    bad: Array,
+    got: Array,
+    wanted: Array,
+    operands: Sequence[Array] = (),
+    rule: str = "equal to the bit",
+    ulp: Array | None = None,
+) -> None:
+    """Nothing when no element is ``bad``.
+
+    Raises:
+        Mismatch: with the first bad element, its operands, and what was got and wanted in decimal and hex.
+    """
+    if not bad.any():
+        return
+    at = tuple(int(i) for i in np.argwhere(bad)[0]) if bad.ndim else ()
+    lines = [
+        f"{title}, shape {list(got.shape)}: {int(bad.sum()):,} of {bad.size:,} elements are not {rule}",
+        f"  first at {list(at)}",
+    ]
+    lines += [f"  operand {i}  {show(x[at])}" for i, x in enumerate(operands) if x.shape == bad.shape]
+    away = "" if ulp is None else f", {ulp[at]:.4g} ulp away"
+    lines += [f"  got        {show(got[at])}{away}", f"  wanted     {show(wanted[at])}"]
+    raise Mismatch("\n".join(lines))
+
+
+def require_bits(title: str, got: Array, wanted: Array, operands: Sequence[Array] = ()) -> None:
+    """Equal shapes, dtypes and bits; NaN payloads and the sign of zero count."""
+    require_form(title, got, wanted)
+    require(title, to_bits(got) != to_bits(wanted), got, wanted, operands)
+
+
+def require_values(title: str, got: Array, wanted: Array, operands: Sequence[Array] = ()) -> None:
+    """Equal as numbers, NaN with NaN; +0 and -0 are the same."""
+    require_form(title, got, wanted)
+    require(title, ~_alike(got, wanted, signed_zero=False), got, wanted, operands, "equal")
+
+
+def require_form(title: str, got: Array, wanted: Array) -> None:
+    """Equal shapes and dtypes; every bool stored as the byte 0 or 1."""
+    if got.shape != wanted.shape or got.dtype != wanted.dtype:
+        raise Mismatch(f"{title}: got {got.dtype} {got.shape}, wanted {wanted.dtype} {wanted.shape}")
+    if got.dtype == np.bool_:
+        bytes_ = np.ascontiguousarray(got).view(np.uint8)
+        bad = np.flatnonzero(bytes_ > 1)
+        if bad.size:
+            raise Mismatch(
+                f"{title}: a bool is the byte 0 or 1, but {bad.size:,} of {got.size:,} are neither; "
+                f"first at {bad[0]}: the byte {bytes_.ravel()[bad[0]]}"
+            )
+
+
+def judge(op: Op, dtype: DType, got: Array, operands: Sequence[Array], spec: Spec) -> Accuracy | None:
+    """Holds a primitive's results against its row of the contract.
+
+    Args:
+        op: any primitive with a NumPy meaning.
+        dtype: of the operands that decide the bound (of CAST: of the result).
+        got: the device's results.
+        operands: what it was given.
+        spec: the claims: tier and subnormals.
+
+    Returns:
+        Where the result lay furthest from the exact one, of floats that are computed; else None.
+
+    Raises:
+        Mismatch: when the contract does not allow a result.
+    """
+    row = PRIMITIVES[op]
+    assert row.reference is not None
+    result = as_dtype(got.dtype)
+    title = f"{op.name} {dtype.name}"
+    wanted = np.asarray(row.reference(result, *operands)).astype(result.numpy, copy=False)
+    if op in (Op.NEG, Op.WHERE, Op.BITCAST) or not dtype.is_float:
+        require_bits(title, got, wanted, operands)
+        return None
+    require_form(title, got, wanted)
+    bound = row.bound(dtype, spec.tier)
+    variants = list(_variants(operands, spec, dtype))
+    if bound == EXACT:
+        good = np.zeros(got.shape, bool)
+        for xs in variants:
+            ref = np.asarray(row.reference(result, *xs)).astype(result.numpy, copy=False)
+            good |= _alike(got, ref, signed_zero=False)
+        require(title, ~good, got, wanted, operands, "equal")
+        return None
+    ulp = np.full(got.shape, np.inf)
+    good = np.zeros(got.shape, bool)
+    signed_zero = op is not Op.LOG2
+    for xs in variants:
+        truth = exact(op, dtype, *xs)
+        away, off = distance(got, truth, dtype)
+        if bound == ROUNDED:
+            ref = np.asarray(row.reference(result, *xs)).astype(result.numpy, copy=False)
+            fits = _alike(got, ref, signed_zero=True)
+        else:
+            reach = bound.ulp + bound.slope * np.abs(operands[0].astype(np.float64))
+            fits = (away <= reach) | (off <= bound.absolute)
+            zero = (truth.high == 0) & (truth.low == 0) & (got == 0)
+            fits &= ~zero | (np.signbit(got) == np.signbit(truth.high)) | (not signed_zero)
+        if spec.flushes_subnormals:
+            fits |= (got == 0) & (np.abs(truth.high) < dtype.smallest_normal)
+        good |= fits
+        ulp = np.minimum(ulp, away)
+    require(title, ~good, got, wanted, operands, f"within {bound}", ulp)
+    return _worst(op, dtype, str(bound), ulp, got, operands) if got.size else None
+
+
+def _worst(op: Op, dtype: DType, bound: str, ulp: Array, got: Array, operands: Sequence[Array]) -> Accuracy:
+    at = int(np.argmax(ulp))
+    return Accuracy(
+        op.name,
+        dtype.name,
+        round(float(ulp.ravel()[at]), 6),
+        bound,
+        tuple(hexadecimal(x.ravel()[at]) for x in operands),
+        hexadecimal(got.ravel()[at]),
+    )
+
+
+def _alike(a: Array, b: Array, signed_zero: bool) -> Array:
+    """Equal as numbers, or both NaN."""
+    if a.dtype.kind in "biu":
+        return np.asarray(a == b)
+    with np.errstate(all="ignore"):
+        equal = a == b
+        if signed_zero:
+            equal &= np.signbit(a) == np.signbit(b)
+        return np.asarray(equal | (np.isnan(a) & np.isnan(b)))
+
+
+def _variants(operands: Sequence[Array], spec: Spec, dtype: DType) -> Sequence[tuple[Array, ...]]:
+    """The operands as they are and, of a device that flushes subnormals, with them flushed."""
+    if not spec.flushes_subnormals:
+        return [tuple(operands)]
+    choices = [(x, flushed(x, dtype)) if x.dtype == dtype.numpy else (x,) for x in operands]
+    return list(itertools.product(*choices))
+
+
+def flushed(x: Array, dtype: DType) -> Array:
+    """``x`` with its subnormals made zeros of their sign."""
+    small = np.abs(x.astype(np.float64)) < dtype.smallest_normal
+    return np.where(small, np.copysign(np.zeros((), np.float64), x.astype(np.float64)).astype(x.dtype), x)

@@ -1,0 +1,127 @@
+"""What came of a climb: a result for each case, and how each rung stands."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from .ladder import Rung, rung_of
+
+PASSED, FAILED, CRASHED, HUNG, UNCLAIMED = "passed", "failed", "crashed", "hung", "unclaimed"
+FAULTS = frozenset({FAILED, CRASHED, HUNG})
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    """What came of one case.
+
+    Attributes:
+        id: "primitives::test_unary[SIN-float32]".
+        outcome: passed, failed, crashed (took its process down), hung (ran past the limit) or unclaimed.
+        seconds: how long it took.
+        message: why it failed, or what is not claimed.
+        accuracy: ``judge.Accuracy`` records.
+    """
+
+    id: str
+    outcome: str
+    seconds: float
+    message: str = ""
+    accuracy: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def rung(self) -> Rung:
+        """Where it belongs."""
+        return rung_of(self.id)
+
+
+@dataclass(frozen=True)
+class RungSummary:
+    """How a rung stands.
+
+    Attributes:
+        rung: which.
+        cases: how many were selected; 0 of a rung that was never reached.
+        passed, failed, unclaimed: how many did what.
+        worst_ulp: the greatest distance from an exact result that was measured, if any was.
+    """
+
+    rung: Rung
+    cases: int
+    passed: int
+    failed: int
+    unclaimed: int
+    worst_ulp: float | None
+
+    @property
+    def not_reached(self) -> int:
+        """Cases that were selected and did not run."""
+        return self.cases - self.passed - self.failed - self.unclaimed
+
+
+@dataclass
+class Outcome:
+    """A climb.
+
+    Attributes:
+        device: which one.
+        seed: what the samples depended on.
+        keyword: the selection given by ``-k``, or "".
+        rungs: those that were asked for, in order.
+        cases: the ids of all that were selected, in order.
+        results: of the cases that ran.
+        seconds: wall time.
+    """
+
+    device: str
+    seed: int
+    keyword: str
+    rungs: tuple[Rung, ...]
+    cases: list[str] = field(default_factory=list)
+    results: list[CaseResult] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def complete(self) -> bool:
+        """True when every case of every rung was run."""
+        return not self.keyword and self.rungs == tuple(Rung) and self.reached == set(Rung)
+
+    @property
+    def reached(self) -> set[Rung]:
+        """The rungs of which some case ran."""
+        return {r.rung for r in self.results}
+
+    @property
+    def failures(self) -> list[CaseResult]:
+        """The cases that did not do what the port claims."""
+        return [r for r in self.results if r.outcome in FAULTS]
+
+    @property
+    def passed(self) -> bool:
+        """True when every claimed case that was selected passed."""
+        return (
+            any(r.outcome == PASSED for r in self.results)
+            and not self.failures
+            and len(self.results) == len(self.cases)
+        )
+
+    def summary(self) -> list[RungSummary]:
+        """How each rung that was asked for stands, in order."""
+        found = Counter(rung_of(c) for c in self.cases)
+        rows = []
+        for rung in self.rungs:
+            results = [r for r in self.results if r.rung is rung]
+            outcomes = Counter(r.outcome for r in results)
+            ulps = [a["ulp"] for r in results for a in r.accuracy]
+            rows.append(
+                RungSummary(
+                    rung,
+                    found[rung],
+                    outcomes[PASSED],
+                    sum(outcomes[o] for o in FAULTS),
+                    outcomes[UNCLAIMED],
+                    max(ulps, default=None),
+                )
+            )
+        return rows

@@ -1,0 +1,107 @@
+"""The pytest plugin: fixtures for the cases, and their outcomes as records.
+
+It is loaded in the process that runs the cases: a worker, so that a crash or a hang is one failed case, or
+the caller's own when the device exists only there.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Generator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from ..core.errors import PortwrightError
+from .case import Case
+from .judge import Mismatch
+
+SUITE = f"{__package__}.suite"
+RECORD = "portwright-accuracy"
+MOST_SOURCE = 200
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options that ``runner`` sets."""
+    group = parser.getgroup("portwright")
+    group.addoption("--device-under-test", default="", help="the name of the device")
+    group.addoption("--seed", type=int, default=0, help="what the samples depend on")
+
+
+class SuiteModule(pytest.Module):
+    """A file of the suite, imported as the module of the package that it is, wherever that is installed."""
+
+    def _getobj(self) -> ModuleType:
+        return importlib.import_module(f"{SUITE}.{self.path.stem}")
+
+
+def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.Module:
+    """Files are collected as modules of the package."""
+    module: pytest.Module = SuiteModule.from_parent(parent, path=module_path)
+    return module
+
+
+def pytest_collect_directory(path: Path, parent: pytest.Collector) -> pytest.Collector:
+    """Folders are folders: no ``__init__`` is imported a second time under another name."""
+    folder: pytest.Collector = pytest.Dir.from_parent(parent, path=path)
+    return folder
+
+
+def case_id(nodeid: str) -> str:
+    """ "test_casts.py::test_cast[int8-bool]" as "casts::test_cast[int8-bool]"."""
+    path, name = nodeid.split("::", 1)
+    return f"{path.rsplit('/', 1)[-1].removeprefix('test_').removesuffix('.py')}::{name}"
+
+
+@pytest.fixture
+def case(request: pytest.FixtureRequest) -> Case:
+    """The case: see ``Case``."""
+    option = request.config.option
+    made = Case(option.device_under_test, option.seed, case_id(request.node.nodeid))
+    request.node.case = made
+    return made
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    """After the case's own checks: its inputs are unchanged, and what it measured is kept."""
+    yield
+    made: Case | None = getattr(item, "case", None)
+    if made is not None:
+        made.finish()
+        item.user_properties.append((RECORD, made.records()))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failure as a reader needs it: what differs, the seed, the kernel, the command that shows it again."""
+    report = yield
+    made: Case | None = getattr(item, "case", None)
+    if report.failed and call.excinfo is not None and made is not None:
+        error = call.excinfo.value
+        if isinstance(error, Mismatch):
+            text = str(error)
+        elif isinstance(error, PortwrightError):
+            text = f"{type(error).__name__}: {error}"
+        else:
+            lines = report.longreprtext.splitlines()
+            text = "\n".join(line for line in lines if not line.startswith("[gw"))  # which worker is no news
+        report.longrepr = "\n".join([text, *_context(made)])
+    return report
+
+
+def _context(case: Case) -> list[str]:
+    lines = [f"  seed       {case.seed}", f"  again      {case.again()}"]
+    try:
+        sources = list(case.sources())
+    except PortwrightError as error:
+        return [*lines, f"  kernel     none: {error}"]
+    for source in sources[:1]:
+        text = source.splitlines()
+        lines += ["  kernel"] + [f"    {line}" for line in text[:MOST_SOURCE]]
+        if len(text) > MOST_SOURCE:
+            lines.append(f"    … {len(text) - MOST_SOURCE} more lines")
+    return lines

@@ -1,0 +1,203 @@
+"""Climbing the ladder: the cases are run by pytest, in a worker of their own, and their outcomes gathered."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ..core import registry
+from ..core.device import Device
+from ..core.errors import PortwrightError
+from .ladder import SUITE, Rung
+from .outcome import CRASHED, FAILED, HUNG, PASSED, UNCLAIMED, CaseResult, Outcome
+from .plugin import RECORD, case_id
+
+PLUGIN = "portwright.conformance.plugin"
+DEFAULT_LIMIT = 120.0
+
+
+class SuiteError(PortwrightError, RuntimeError):
+    """The suite could not run: nothing was learned about the port."""
+
+
+Watcher = Callable[[Outcome, CaseResult | None], None]
+
+
+class Recorder:
+    """The pytest plugin on the side that reports: gathers cases and outcomes, and tells who watches."""
+
+    def __init__(self, outcome: Outcome, limit: float, watch: Watcher | None) -> None:
+        self.outcome = outcome
+        self.limit = limit
+        self.watch = watch
+        self.errors: list[str] = []
+        self._known: set[str] = set()
+        self._started: dict[str, float] = {}
+
+    def _collected(self, nodeids: Sequence[str]) -> None:
+        for nodeid in nodeids:
+            if nodeid not in self._known:
+                self._known.add(nodeid)
+                self.outcome.cases.append(case_id(nodeid))
+        if self.watch is not None:
+            self.watch(self.outcome, None)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, node: Any, ids: Sequence[str]) -> None:
+        """What a worker found."""
+        self._collected(ids)
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """What was found without workers."""
+        self._collected([item.nodeid for item in session.items])
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """A file of the suite that cannot be read is the suite's fault."""
+        if report.failed:
+            self.errors.append(report.longreprtext)
+
+    def pytest_runtest_logstart(self, nodeid: str, location: Any) -> None:
+        """The clock of a case, for telling a hang from a crash."""
+        self._started[nodeid] = time.monotonic()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """One phase of a case: its call, or a setup or teardown that did not pass."""
+        if report.when != "call" and report.passed:
+            return
+        if "::" not in report.nodeid:
+            return
+        ran = time.monotonic() - self._started.get(report.nodeid, time.monotonic())
+        crashed = str(report.when) == "???"  # xdist's report of a worker that died
+        outcome = PASSED
+        if report.skipped:
+            outcome = UNCLAIMED
+        elif crashed:
+            outcome = HUNG if ran >= self.limit else CRASHED
+        elif report.failed:
+            outcome = HUNG if "Timeout" in report.longreprtext and ran >= self.limit else FAILED
+        records = dict(report.user_properties).get(RECORD, ())
+        result = CaseResult(
+            case_id(report.nodeid),
+            outcome,
+            round(report.duration if not crashed else ran, 4),
+            _message(report, outcome, self.limit),
+            tuple(records) if isinstance(records, (list, tuple)) else (),
+        )
+        self.outcome.results.append(result)
+        if self.watch is not None:
+            self.watch(self.outcome, result)
+
+
+def _message(report: pytest.TestReport, outcome: str, limit: float) -> str:
+    if outcome == PASSED:
+        return ""
+    if outcome == UNCLAIMED:
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        return reason.removeprefix("Skipped: ")
+    if outcome == CRASHED:
+        return "the process that ran the case died: a kernel or the driver crashed"
+    if outcome == HUNG:
+        return f"the case ran past its limit of {limit:g} s"
+    return report.longreprtext
+
+
+def run(
+    device: str | Device,
+    *,
+    rungs: Sequence[Rung] = tuple(Rung),
+    keyword: str = "",
+    seed: int = 0,
+    stop: bool = False,
+    jobs: int = 1,
+    limit: float = DEFAULT_LIMIT,
+    watch: Watcher | None = None,
+) -> Outcome:
+    """Climbs the ladder.
+
+    Args:
+        device: a name; or an opened device, which is then run in this process.
+        rungs: which of them, in order.
+        keyword: only cases whose names match this expression, as pytest's ``-k``.
+        seed: what the samples depend on; the same seed gives the same samples.
+        stop: stop after the first rung that a case of fails.
+        jobs: processes that run cases; 0 runs them in this one, where a crash is the end of everything.
+        limit: seconds that a case may take.
+        watch: called with the outcome so far and the newest result (None when cases were found).
+
+    Raises:
+        DeviceError: when there is no such device, or it does not open.
+        SuiteError: when the cases could not be run, with pytest's own words.
+    """
+    if isinstance(device, Device):
+        registry.adopt(device)
+        device, jobs = device.name, 0
+    outcome = Outcome(registry.open_device(device).name, seed, keyword, tuple(rungs))
+    start = time.monotonic()
+    for group in [(r,) for r in rungs] if stop else [tuple(rungs)]:
+        _session(outcome, group, jobs, limit, watch)
+        if outcome.failures and stop:
+            break
+    outcome.seconds = round(time.monotonic() - start, 3)
+    if not outcome.cases:
+        raise SuiteError(f"no case matches -k {keyword!r} in {', '.join(r.value for r in rungs)}")
+    return outcome
+
+
+def _session(outcome: Outcome, rungs: Sequence[Rung], jobs: int, limit: float, watch: Watcher | None) -> None:
+    arguments = [
+        *(str(r.path) for r in rungs),
+        f"--rootdir={SUITE.parent}",
+        f"-c{SUITE / 'pytest.ini'}",
+        f"--confcutdir={SUITE}",
+        "--import-mode=importlib",
+        "--noconftest",
+        "-pno:cacheprovider",
+        "-ppytest_timeout",
+        f"-p{PLUGIN}",
+        f"--device-under-test={outcome.device}",
+        f"--seed={outcome.seed}",
+        f"--timeout={limit:g}",
+        "--tb=short",
+    ]
+    if outcome.keyword:
+        arguments += ["-k", outcome.keyword]
+    if jobs:
+        arguments += ["-pxdist.plugin", f"-n{jobs}", "--max-worker-restart=50", "--timeout-method=thread"]
+    else:
+        arguments += ["--timeout-method=signal"]
+    recorder = Recorder(outcome, limit, watch)
+    said = io.StringIO()
+    with _own_environment(), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        status = pytest.main(arguments, plugins=[recorder])
+    ran = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
+    if recorder.errors or status not in ran:
+        words = "\n".join(recorder.errors) or said.getvalue().strip()
+        raise SuiteError(f"the suite did not run ({pytest.ExitCode(status).name.lower()}): {words}")
+
+
+@contextlib.contextmanager
+def _own_environment() -> Iterator[None]:
+    """Without the settings that a user keeps for pytest: they are not part of the suite."""
+    ours = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    removed = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTEST_XDIST_WORKER", "PYTEST_CURRENT_TEST")
+    before = {name: os.environ.get(name) for name in (*ours, *removed)}
+    here = Path.cwd()
+    try:
+        for name in removed:
+            os.environ.pop(name, None)
+        os.environ.update(ours)
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        os.chdir(here)

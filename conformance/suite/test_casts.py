@@ -1,0 +1,105 @@
+"""Rung 5: every pair of dtypes, by value (CAST) and by bits (BITCAST)."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from ...core import graph
+from ...core.dtype import ALL, DType
+from ...core.ops import PRIMITIVES, Op
+from ...core.reference import cast as meaning
+from ..case import Case
+from ..inputs import Array, as_floats, powers, samples, specials, sweep
+from ..judge import judge, require, require_bits, require_form
+
+PAIRS = [pytest.param(a, b, id=f"{a}-{b}") for a, b in itertools.permutations(ALL, 2)]
+SAME_WIDTH = [
+    pytest.param(a, b, id=f"{a}-{b}")
+    for a, b in itertools.permutations(ALL, 2)
+    if a.bits == b.bits and not a.is_bool and not b.is_bool
+]
+
+
+def operands(source: DType, target: DType, case: Case) -> Array:
+    """Every element of a narrow dtype; else special values, samples, and midpoints of the target's."""
+    if source.bits <= 16:
+        return sweep(source)
+    parts = [specials(source), samples(source, case.rng, 4096)]
+    if source.is_float:
+        parts.append(powers(source))
+        if target.is_float and target.bits < source.bits:
+            parts.append(midpoints(source, target, case))
+        if target.is_int:
+            edges = [float(target.min), float(target.max), 0.0, 1.0]
+            around = [v + d for v in edges for d in (-1, -0.75, -0.5, -0.25, 0, 0.25, 0.5, 0.75, 1)]
+            parts.append(as_floats(around, source))
+            tame = case.rng.uniform(float(target.min), float(target.max), 2048)
+            parts.append(as_floats(list(tame), source))
+    elif target.is_float and target.mantissa < source.bits:
+        parts.append(integer_midpoints(source, target, case))
+    return np.concatenate(parts)
+
+
+def midpoints(source: DType, target: DType, case: Case) -> Array:
+    """Values halfway between two neighbours of the narrower float, and the next ones on either side."""
+    low = np.concatenate([samples(target, case.rng, 2048), specials(target), powers(target)])
+    low = low[np.isfinite(low)]
+    with np.errstate(all="ignore"):
+        exact = low.astype(np.float64)
+        _, exponent = np.frexp(exact)
+        least = 2 - (1 << (target.exponent - 1))
+        half = np.ldexp(0.5, np.maximum(exponent - 1, least) - target.mantissa)
+        middle = (exact + np.copysign(half, exact)).astype(source.numpy)
+        return np.concatenate(
+            [middle, np.nextafter(middle, source.numpy.type(np.inf)), np.nextafter(middle, -middle)]
+        )
+
+
+def integer_midpoints(source: DType, target: DType, case: Case) -> Array:
+    """Integers of one bit more than the float keeps, and the next ones: ties and double rounding."""
+    kept = target.mantissa + 2
+    head = case.rng.integers(1 << (kept - 1), 1 << kept, 2048, dtype=np.uint64) | np.uint64(1)
+    top = source.bits - (1 if source.is_signed else 0)
+    shift = case.rng.integers(0, top - kept + 1, 2048).astype(np.uint64)
+    exact = head << shift
+    near = exact + case.rng.integers(-1, 2, 2048).astype(np.uint64)
+    values = np.concatenate([exact, near]) & np.uint64((1 << top) - 1)
+    return values.astype(source.numpy)
+
+
+@pytest.mark.parametrize(("source", "target"), PAIRS)
+def test_cast(case: Case, source: DType, target: DType) -> None:
+    """By value. Float to integer out of range and NaN may give anything, but must give something."""
+    case.claims(source, target)
+    x = operands(source, target, case)
+    (got,) = case.run(graph.cast(case.place(x), target))
+    if source.is_float and target.is_int:
+        wide = np.trunc(x.astype(np.float64))
+        with np.errstate(all="ignore"):
+            free = ~(
+                (wide >= float(target.min)) & (wide < 2.0 ** (target.bits - (1 if target.is_signed else 0)))
+            )
+        wanted = meaning(target, x)
+        title = f"CAST {source} to {target}"
+        require_form(title, got, wanted)
+        require(title, (got != wanted) & ~free, got, wanted, (x,), "truncated toward zero")
+    else:
+        case.keep(judge(Op.CAST, target, got, (x,), case.spec))
+
+
+@pytest.mark.parametrize(("source", "target"), SAME_WIDTH)
+def test_bitcast(case: Case, source: DType, target: DType) -> None:
+    """The same bits: NaN payloads are kept."""
+    case.claims(source, target)
+    x = (
+        sweep(source)
+        if source.bits <= 16
+        else np.concatenate([specials(source), samples(source, case.rng, 4097)])
+    )
+    (got,) = case.run(graph.bitcast(case.place(x), target))
+    reference = PRIMITIVES[Op.BITCAST].reference
+    assert reference is not None
+    require_bits(f"BITCAST {source} to {target}", got, reference(target, x), (x,))

@@ -1,0 +1,80 @@
+"""Rung 3: bytes come back as they went in, and nothing beside them changes, on either side."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ...core.device import Buffer
+from ...core.dtype import ALL, DType
+from ..case import Case
+from ..inputs import samples, specials, sweep
+from ..judge import require_bits
+
+SIZES = (1, 3, 15, 64, 4095, 4096, 4097, (1 << 20) - 1, 1 << 20, (1 << 20) + 1)
+GUARD = 64
+
+
+@pytest.mark.parametrize("poison", [0x00, 0xFF], ids=["zeros", "ones"])
+@pytest.mark.parametrize("nbytes", SIZES)
+def test_there_and_back(case: Case, nbytes: int, poison: int) -> None:
+    """Guard bands: copy_in leaves the rest of the buffer, copy_out the host's bytes on both sides."""
+    data = case.rng.integers(0, 256, nbytes, dtype=np.uint8)
+    whole = np.full(nbytes + GUARD, poison, np.uint8)
+    handle = case.device.alloc(whole.nbytes)
+    case.device.copy_in(handle, memoryview(whole))
+    case.device.copy_in(handle, memoryview(data))
+    host = np.full(nbytes + 2 * GUARD, poison ^ 0x5A, np.uint8)
+    case.device.copy_out(memoryview(host)[GUARD : GUARD + nbytes], handle)
+    require_bits("copy there and back", host[GUARD : GUARD + nbytes], data)
+    beside = np.concatenate([host[:GUARD], host[GUARD + nbytes :]])
+    require_bits("the host's bytes beside a copy_out", beside, np.full(2 * GUARD, poison ^ 0x5A, np.uint8))
+    case.device.copy_out(memoryview(whole), handle)
+    require_bits("the device's bytes after a copy_in", whole[nbytes:], np.full(GUARD, poison, np.uint8))
+    case.device.free(handle, nbytes + GUARD)
+
+
+@pytest.mark.parametrize("offset", [1, 2, 3, 5, 8])
+def test_unaligned_host(case: Case, offset: int) -> None:
+    """The host's bytes may start anywhere."""
+    data = case.rng.integers(0, 256, 4097 + offset, dtype=np.uint8)
+    buffer = Buffer(case.device, 4097)
+    buffer.write(memoryview(data)[offset:])
+    out = np.zeros(4097 + offset, np.uint8)
+    buffer.read(memoryview(out)[offset:])
+    require_bits("copy from an odd address", out[offset:], data[offset:])
+
+
+def test_source_may_change(case: Case) -> None:
+    """Once copy_in returns, the host's bytes are the host's again."""
+    data = case.rng.integers(0, 256, 1 << 20, dtype=np.uint8)
+    before = data.copy()
+    buffer = Buffer(case.device, data.nbytes)
+    buffer.write(memoryview(data))
+    data[:] = 0xA5
+    out = np.empty_like(before)
+    buffer.read(memoryview(out))
+    require_bits("copy_in of bytes that change afterwards", out, before)
+
+
+def test_copies_repeat(case: Case) -> None:
+    """Reading does not use a buffer up."""
+    data = case.rng.integers(0, 256, 4097, dtype=np.uint8)
+    buffer = Buffer(case.device, data.nbytes)
+    buffer.write(memoryview(data))
+    for _ in range(3):
+        out = np.zeros_like(data)
+        buffer.read(memoryview(out))
+        require_bits("a repeated copy_out", out, data)
+
+
+@pytest.mark.parametrize("dtype", ALL, ids=str)
+def test_every_bit_pattern(case: Case, dtype: DType) -> None:
+    """Copies are of bits: NaN payloads, subnormals and the sign of zero come back."""
+    case.claims(dtype)
+    values = (
+        sweep(dtype)
+        if dtype.bits <= 16
+        else np.concatenate([specials(dtype), samples(dtype, case.rng, 4096)])
+    )
+    require_bits(f"copy of {dtype}", case.run(case.place(values))[0], values)

@@ -1,0 +1,114 @@
+"""Rung 2: buffers are separate and aligned, hold what was put into them, and can be given back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ...core.device import Ability, Buffer
+from ..case import Case
+
+SIZES = (1, 3, 64, 4095, 4096, 4097, (1 << 20) - 1, 1 << 20, (1 << 20) + 1)
+Bytes = np.ndarray[Any, np.dtype[np.uint8]]
+
+
+def fill(case: Case, handle: Any, pattern: Bytes) -> None:
+    """Puts ``pattern`` at the start of a buffer."""
+    case.device.copy_in(handle, memoryview(pattern))
+
+
+def held(case: Case, handle: Any, nbytes: int) -> Bytes:
+    """The first ``nbytes`` of a buffer."""
+    out = np.empty(nbytes, np.uint8)
+    case.device.copy_out(memoryview(out), handle)
+    return out
+
+
+@pytest.mark.parametrize("nbytes", SIZES)
+def test_holds(case: Case, nbytes: int) -> None:
+    """A buffer keeps every byte of two different fillings."""
+    handle = case.device.alloc(nbytes)
+    for _ in range(2):
+        pattern = case.rng.integers(0, 256, nbytes, dtype=np.uint8)
+        fill(case, handle, pattern)
+        wrong = np.flatnonzero(held(case, handle, nbytes) != pattern)
+        assert not wrong.size, f"{wrong.size} of {nbytes} bytes changed, first at {wrong[0]}"
+    case.device.free(handle, nbytes)
+
+
+def test_empty(case: Case) -> None:
+    """A Buffer of no bytes can be made, written and read."""
+    buffer = Buffer(case.device, 0)
+    buffer.write(memoryview(b""))
+    buffer.read(memoryview(bytearray()))
+
+
+def test_separate(case: Case) -> None:
+    """Writing one of many buffers leaves the others as they were: no two overlap."""
+    sizes = [int(n) for n in case.rng.choice(SIZES[:6], 64)]
+    handles = [case.device.alloc(n) for n in sizes]
+    patterns = [case.rng.integers(0, 256, n, dtype=np.uint8) for n in sizes]
+    for handle, pattern in zip(handles, patterns, strict=True):
+        fill(case, handle, pattern)
+    for i in case.rng.permutation(len(sizes)):
+        patterns[i] = ~patterns[i]
+        fill(case, handles[i], patterns[i])
+    for i, (handle, n) in enumerate(zip(handles, sizes, strict=True)):
+        assert np.array_equal(held(case, handle, n), patterns[i]), f"buffer {i} of {n} bytes was overwritten"
+    for handle, n in zip(handles, sizes, strict=True):
+        case.device.free(handle, n)
+
+
+def test_aligned(case: Case) -> None:
+    """Every buffer starts where ``Spec.alignment`` says, on a device whose memory the host can see."""
+    if Ability.HOST_VIEW not in case.spec.abilities:
+        pytest.skip(f"{case.name} does not claim host views, so that its addresses cannot be seen")
+    device: Any = case.device
+    for nbytes in SIZES:
+        handles = [device.alloc(nbytes) for _ in range(3)]
+        for handle in handles:
+            address = np.frombuffer(device.host_view(handle, nbytes), np.uint8).ctypes.data
+            off = address % case.spec.alignment
+            assert not off, (
+                f"a buffer of {nbytes} bytes lies {off} bytes past a multiple of {case.spec.alignment}"
+            )
+        for handle in handles:
+            device.free(handle, nbytes)
+
+
+def test_churn(case: Case) -> None:
+    """Thousands of buffers taken and given back in any order: what is held stays whole."""
+    live: list[tuple[Any, Bytes]] = []
+    for step in range(2000):
+        if live and (len(live) > 32 or case.rng.integers(0, 2)):
+            handle, pattern = live.pop(int(case.rng.integers(0, len(live))))
+            assert np.array_equal(held(case, handle, pattern.size), pattern), f"overwritten by step {step}"
+            case.device.free(handle, pattern.size)
+        else:
+            n = int(2 ** case.rng.uniform(0, 14))
+            live.append((case.device.alloc(n), case.rng.integers(0, 256, n, dtype=np.uint8)))
+            fill(case, *live[-1])
+    for handle, pattern in live:
+        assert np.array_equal(held(case, handle, pattern.size), pattern)
+        case.device.free(handle, pattern.size)
+
+
+def test_given_back(case: Case) -> None:
+    """Memory is reused: taking and freeing 64 MiB two hundred times does not run out."""
+    nbytes = 64 << 20
+    for _ in range(200):
+        case.device.free(case.device.alloc(nbytes), nbytes)
+
+
+def test_buffers_free_themselves(case: Case) -> None:
+    """A Buffer that nothing refers to goes back without a fault, and its neighbours stay whole."""
+    pattern = case.rng.integers(0, 256, 4097, dtype=np.uint8)
+    kept = Buffer(case.device, pattern.nbytes)
+    kept.write(memoryview(pattern))
+    for n in SIZES[:6] * 8:
+        Buffer(case.device, n)
+    out = np.empty_like(pattern)
+    kept.read(memoryview(out))
+    assert np.array_equal(out, pattern)

@@ -1,0 +1,133 @@
+"""Rung 4: one primitive at a time, on every dtype that the contract gives it a meaning on."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ...core import graph
+from ...core.dtype import ALL, DType, as_dtype, bool_
+from ...core.ops import PRIMITIVES, Op, is_supported
+from ..case import Case
+from ..inputs import binary, from_bits, samples, specials, sweep, unary
+from ..judge import judge, require_bits
+
+SIZES = (0, 1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 127, 129, 255, 257, 1000, 1023, 1025, 4097)
+
+
+def rows(arity: int) -> list[object]:
+    """Each primitive of so many operands with each dtype that it takes."""
+    return [
+        pytest.param(op, dtype, id=f"{op.name}-{dtype}")
+        for op, row in PRIMITIVES.items()
+        if row.arity == arity and row.reference is not None and op not in (Op.CAST, Op.BITCAST)
+        for dtype in ALL
+        if is_supported(op, dtype)
+    ]
+
+
+@pytest.mark.parametrize(("op", "dtype"), rows(1))
+def test_unary(case: Case, op: Op, dtype: DType) -> None:
+    """All operands of a dtype of 16 bits or fewer; special values and samples of a wider one."""
+    case.claims(dtype)
+    case.primitive(op, unary(op, dtype, case.rng))
+
+
+@pytest.mark.parametrize(("op", "dtype"), rows(2))
+def test_binary(case: Case, op: Op, dtype: DType) -> None:
+    """Every pair of an 8-bit dtype; special × special and samples of a wider one."""
+    case.claims(dtype)
+    case.primitive(op, *binary(op, dtype, case.rng))
+
+
+@pytest.mark.parametrize(("op", "dtype"), rows(2))
+def test_one_operand_is_constant(case: Case, op: Op, dtype: DType) -> None:
+    """The second operand known when the kernel is made: a compiler may replace it by cheaper work."""
+    case.claims(dtype)
+    a = specials(dtype)
+    chosen = case.rng.permutation(specials(dtype))[:6]
+    nodes, operands = [], []
+    for value in chosen:
+        x, y = binary_guard(op, dtype, a, np.full(a.shape, value))
+        constant = graph.full(y[0].item() if dtype.name != "bfloat16" else float(y[0]), a.shape, dtype)
+        y = np.full(a.shape, y[0])
+        nodes.append(graph.elementwise(op, case.place(x), constant))
+        operands.append((x, y))
+    for got, xy in zip(case.run(*nodes), operands, strict=True):
+        judge(op, dtype, got, xy, case.spec)
+
+
+def binary_guard(op: Op, dtype: DType, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Operands that core may send, with ``b`` the same everywhere."""
+    if op in (Op.IDIV, Op.MOD):
+        if b[0] == 0:
+            b = np.full_like(b, 7)
+        if dtype.is_signed and b[0] == -1:
+            a = np.where(a == dtype.min, dtype.numpy.type(1), a)
+    if op in (Op.SHL, Op.SHR):
+        b = np.full_like(b, int(b[0]) % dtype.bits)
+    return a, b
+
+
+@pytest.mark.parametrize("dtype", ALL, ids=str)
+def test_where(case: Case, dtype: DType) -> None:
+    """Bits are kept, and what is not chosen leaves no trace."""
+    case.claims(dtype, bool_)
+    a, b = (x.ravel() for x in np.meshgrid(specials(dtype), specials(dtype), indexing="ij"))
+    more = samples(dtype, case.rng, 999)
+    a, b = np.concatenate([a, a, more]), np.concatenate([b, b, more[::-1]])
+    chosen = np.arange(a.size) % 3 != 1
+    case.primitive(Op.WHERE, chosen, a, b)
+
+
+@pytest.mark.parametrize("dtype", ALL, ids=str)
+def test_const(case: Case, dtype: DType) -> None:
+    """Every special value as a constant of a kernel."""
+    case.claims(dtype)
+    values = [x for x in specials(dtype) if x == x]
+    nodes = [graph.contiguous(graph.full(as_scalar(v), (5,), dtype)) for v in values]
+    for value, got in zip(values, case.run(*nodes), strict=True):
+        require_bits(f"CONST {dtype}", got, np.full(5, value, dtype.numpy))
+
+
+def as_scalar(x: np.generic) -> bool | int | float:
+    """The Python number of one element."""
+    dtype = as_dtype(x.dtype)
+    return float(x) if dtype.is_float else bool(x) if dtype.is_bool else int(x)
+
+
+@pytest.mark.parametrize("dtype", [d for d in ALL if d.is_float], ids=str)
+def test_const_nan(case: Case, dtype: DType) -> None:
+    """NaN as a constant of a kernel is NaN."""
+    case.claims(dtype)
+    (got,) = case.run(graph.contiguous(graph.full(float("nan"), (5,), dtype)))
+    assert np.isnan(got).all(), f"CONST {dtype} NaN gives {got}"
+
+
+@pytest.mark.parametrize("dtype", ALL, ids=str)
+def test_load_store(case: Case, dtype: DType) -> None:
+    """A kernel that only moves keeps every bit; a guarded load outside gives 0."""
+    case.claims(dtype)
+    values = (
+        sweep(dtype)
+        if dtype.bits <= 16
+        else from_bits(case.rng.integers(0, 1 << 63, 4097).astype(np.uint64), dtype)
+    )
+    x = case.place(values)
+    flipped, padded = case.run(
+        graph.contiguous(graph.flip(x, (0,))), graph.contiguous(graph.pad(x, ((3, 2),)))
+    )
+    require_bits(f"LOAD and STORE of {dtype}", flipped, values[::-1])
+    zero = np.zeros(1, dtype.numpy)
+    require_bits(f"guarded LOAD of {dtype}", padded, np.concatenate([zero, zero, zero, values, zero, zero]))
+
+
+@pytest.mark.parametrize("dtype", ALL, ids=str)
+def test_sizes(case: Case, dtype: DType) -> None:
+    """The last elements of sizes around every vector and block: all are computed, none beyond."""
+    case.claims(dtype)
+    op = Op.XOR if dtype.is_int or dtype.is_bool else Op.ADD
+    operands = [(samples(dtype, case.rng, n), samples(dtype, case.rng, n)) for n in SIZES]
+    nodes = [graph.elementwise(op, *(case.place(x) for x in xy)) for xy in operands]
+    for got, xy in zip(case.run(*nodes), operands, strict=True):
+        judge(op, dtype, got, xy, case.spec)

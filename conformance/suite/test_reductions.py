@@ -1,0 +1,248 @@
+"""Rung 7: folds and matrix products of awkward sizes, held to three gates.
+
+The first is per element: γ(K)·Σ|a| plus half a unit, right for any order of K additions in the accumulator.
+It lets a narrow accumulator pass, so the second looks at all elements at once: their root mean square and
+their bias. The third takes integers, of which any order gives the same.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ...core import engine, graph
+from ...core.dtype import ALL, FLOATS, DType, float32, float64
+from ...core.evaluate import evaluate
+from ...core.graph import Node, Shape
+from ...core.ops import Op
+from ..case import Case
+from ..exact import spacing
+from ..gates import Sums, population, within_gamma
+from ..inputs import Array, samples
+from ..judge import require_bits, require_values
+
+SIZES = (0, 1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 127, 129, 255, 257, 1000, 1023, 1025, 4097)
+AXES: dict[str, tuple[Shape, tuple[int, ...]]] = {
+    "first": ((33, 65), (0,)),
+    "last": ((65, 33), (1,)),
+    "middle": ((9, 31, 17), (1,)),
+    "outer": ((9, 16, 17), (0, 2)),
+    "all": ((7, 33, 15), (0, 1, 2)),
+    "one of four": ((3, 8, 5, 17), (1,)),
+    "last two": ((5, 16, 33), (1, 2)),
+    "single element": ((1, 1), (0, 1)),
+}
+INTEGERS = [d for d in ALL if d.is_int]
+
+
+def small_integers(dtype: DType, case: Case, shape: Shape, most: int) -> Array:
+    """Whole numbers so small that every partial sum or product is a value of ``dtype``."""
+    low = -most if dtype.is_signed else 0
+    return case.rng.integers(low, most + 1, shape).astype(dtype.numpy)
+
+
+def exactly(case: Case, nodes: list[tuple[str, Node]]) -> None:
+    """Results that any order of folding gives alike."""
+    wanted = evaluate([n for _, n in nodes], engine.read)
+    for (name, node), got, right in zip(nodes, case.run(*(n for _, n in nodes)), wanted, strict=True):
+        compare = require_values if node.dtype.is_float else require_bits
+        compare(name, got, np.ascontiguousarray(right).reshape(right.shape))
+
+
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
+def test_sum_of_integers(case: Case, dtype: DType) -> None:
+    """Gate three: whole numbers in a float are summed exactly, at every size, along both axes."""
+    case.claims(dtype)
+    room = 1 << (dtype.mantissa + 1)
+    nodes = []
+    for n in SIZES:
+        most = max(1, min(8, room // max(1, 2 * n)))
+        x = small_integers(dtype, case, (3, n), most)
+        if n > room // 2:  # so that no partial sum is too great: pairs that cancel
+            x[:, 1::2] = -x[:, : x.shape[1] - 1 : 2] if n % 2 else -x[:, ::2]
+        nodes.append((f"sum of {n}", graph.reduce(Op.ADD, case.place(x), (1,))))
+        nodes.append(
+            (f"sum of {n}, strided", graph.reduce(Op.ADD, case.place(np.ascontiguousarray(x.T)), (0,)))
+        )
+    exactly(case, nodes)
+
+
+@pytest.mark.parametrize("op", [Op.ADD, Op.MUL, Op.MAX], ids=lambda o: o.name)
+@pytest.mark.parametrize("dtype", INTEGERS, ids=str)
+def test_integers_wrap(case: Case, op: Op, dtype: DType) -> None:
+    """Integer folds wrap, and agree to the bit at every size."""
+    case.claims(dtype)
+    nodes = []
+    for n in SIZES:
+        x = samples(dtype, case.rng, 3 * n).reshape(3, n)
+        if op is Op.MUL:
+            x = x | dtype.numpy.type(1)  # odd, so that the product does not vanish
+        nodes.append((f"{op.name} of {n}", graph.reduce(op, case.place(x), (1,))))
+    exactly(case, nodes)
+
+
+@pytest.mark.parametrize("op", [Op.ADD, Op.MUL, Op.MAX], ids=lambda o: o.name)
+def test_bools(case: Case, op: Op) -> None:
+    """Any and all."""
+    from ...core.dtype import bool_
+
+    case.claims(bool_)
+    nodes = []
+    for n in SIZES:
+        x = case.rng.random((16, n)) < (0.5 if n < 4 else 1 / n if op is not Op.MUL else 1 - 1 / n)
+        nodes.append((f"{op.name} of {n}", graph.reduce(op, case.place(x), (1,))))
+    exactly(case, nodes)
+
+
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
+def test_max(case: Case, dtype: DType) -> None:
+    """MAX folds exactly, NaN included, with infinities and all-negative rows."""
+    case.claims(dtype)
+    nodes = []
+    for n in SIZES:
+        x = -np.abs(samples(dtype, case.rng, 6 * n)).reshape(6, n)
+        x[np.isnan(x)] = dtype.numpy.type(-1)
+        if n:
+            x[1, n // 2] = dtype.numpy.type(np.nan)
+            x[2, -1] = dtype.numpy.type(np.inf)
+            x[3] = dtype.numpy.type(-np.inf)
+            x[4, n - 1] = dtype.numpy.type(np.nan)
+            x[5, 0] = dtype.numpy.type(np.nan)
+        nodes.append((f"MAX of {n}", graph.reduce(Op.MAX, case.place(x), (1,))))
+        nodes.append(
+            (f"MAX of {n}, strided", graph.reduce(Op.MAX, case.place(np.ascontiguousarray(x.T)), (0,)))
+        )
+    exactly(case, nodes)
+
+
+@pytest.mark.parametrize("axes", AXES.values(), ids=[n.replace(" ", "_") for n in AXES])
+@pytest.mark.parametrize("op", [Op.ADD, Op.MAX], ids=lambda o: o.name)
+def test_axes(case: Case, op: Op, axes: tuple[Shape, tuple[int, ...]]) -> None:
+    """Any axes, of the array as it lies and of a transposed view."""
+    case.claims(float32)
+    shape, folded = axes
+    x = case.place(small_integers(float32, case, shape, 100))
+    turned = graph.permute(x, tuple(reversed(range(len(shape)))))
+    back = tuple(len(shape) - 1 - a for a in folded)
+    exactly(
+        case, [("as it lies", graph.reduce(op, x, folded)), ("transposed", graph.reduce(op, turned, back))]
+    )
+
+
+@pytest.mark.parametrize("spread", ["positive", "mixed", "wide"])
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
+def test_sum(case: Case, dtype: DType, spread: str) -> None:
+    """Gate one, at every size."""
+    case.claims(dtype)
+    inputs = []
+    for n in SIZES:
+        x = case.rng.standard_normal((4, n))
+        x = (
+            np.abs(x)
+            if spread == "positive"
+            else x * 2.0 ** case.rng.integers(-6, 7, x.shape)
+            if spread == "wide"
+            else x
+        )
+        inputs.append(x.astype(np.float32).astype(dtype.numpy) if dtype is not float64 else x)
+    nodes = [graph.reduce(Op.ADD, case.place(x), (1,)) for x in inputs]
+    for x, got in zip(inputs, case.run(*nodes), strict=True):
+        within_gamma(f"sum of {x.shape[1]} {dtype}", got, Sums.of(x, 1), x.shape[1], dtype)
+
+
+@pytest.mark.parametrize("n", [64, 1000])
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
+def test_sum_of_many(case: Case, dtype: DType, n: int) -> None:
+    """Gate two: over a thousand sums the errors are small, and as often up as down."""
+    case.claims(dtype)
+    x = case.rng.uniform(0.25, 1.0, (1024, n)).astype(np.float32).astype(dtype.numpy)
+    (got,) = case.run(graph.reduce(Op.ADD, case.place(x), (1,)))
+    population(f"1,024 sums of {n} {dtype}", got, Sums.of(x, 1), n, dtype)
+
+
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
+def test_product(case: Case, dtype: DType) -> None:
+    """Products of numbers near 1 are within K roundings."""
+    case.claims(dtype)
+    for n in (1, 2, 3, 8, 17, 33):
+        x = (1 + case.rng.uniform(-0.25, 0.25, (8, n))).astype(np.float32).astype(dtype.numpy)
+        (got,) = case.run(graph.reduce(Op.MUL, case.place(x), (1,)))
+        wanted = np.prod(x.astype(np.longdouble), 1, keepdims=True).astype(np.float64)
+        within_gamma(f"product of {n} {dtype}", got, Sums(wanted, np.abs(wanted)), n, dtype)
+
+
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
+def test_special_sums(case: Case, dtype: DType) -> None:
+    """An infinity stays, two opposite ones give NaN, a NaN stays NaN."""
+    case.claims(dtype)
+    x = np.ones((4, 65), np.float32)
+    x[0, 40], x[1, 3], x[1, 64], x[2, 64], x[3, 0] = np.inf, np.inf, -np.inf, np.nan, -np.inf
+    node = graph.reduce(Op.ADD, case.place(x.astype(dtype.numpy)), (1,))
+    wanted = np.array([[np.inf], [np.nan], [np.nan], [-np.inf]]).astype(np.float32).astype(dtype.numpy)
+    require_values(f"sum of special {dtype}", case.run(node)[0], wanted)
+
+
+SHAPES = [
+    (1, 1, 1),
+    (1, 17, 1),
+    (3, 5, 7),
+    (8, 8, 8),
+    (16, 15, 17),
+    (33, 64, 31),
+    (65, 129, 63),
+    (127, 257, 3),
+    (2, 1025, 9),
+]
+
+
+def product(a: Node, b: Node) -> Node:
+    """The matrix product as the graph has it: expand, multiply, fold."""
+    (m, k), n = a.shape, b.shape[1]
+    left = graph.expand(graph.reshape(a, (m, 1, k)), (m, n, k))
+    right = graph.expand(graph.reshape(graph.permute(b, (1, 0)), (1, n, k)), (m, n, k))
+    return graph.reduce(Op.ADD, graph.elementwise(Op.MUL, left, right), (2,))
+
+
+@pytest.mark.parametrize("dtype", [*FLOATS, *(d for d in INTEGERS if d.bits in (8, 32))], ids=str)
+def test_matmul_of_integers(case: Case, dtype: DType) -> None:
+    """Gate three for matrix products, at sizes around every tile."""
+    case.claims(dtype)
+    nodes = []
+    for m, k, n in SHAPES:
+        a, b = (small_integers(dtype, case, s, 1) for s in ((m, k), (k, n)))
+        if dtype.is_float and k > 1 << dtype.mantissa:
+            a[:, 1 << dtype.mantissa :] = 0
+        nodes.append((f"{m}×{k} times {k}×{n}", product(case.place(a), case.place(b))))
+    exactly(case, nodes)
+
+
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
+def test_matmul(case: Case, dtype: DType) -> None:
+    """Gates one and two for matrix products."""
+    case.claims(dtype)
+    inputs = []
+    for m, k, n in SHAPES:
+        a, b = (case.rng.standard_normal(s).astype(np.float32).astype(dtype.numpy) for s in ((m, k), (k, n)))
+        inputs.append((a, b))
+    nodes = [product(case.place(a), case.place(b)) for a, b in inputs]
+    for (a, b), got in zip(inputs, case.run(*nodes), strict=True):
+        sums = Sums.of_product(a, b)
+        k = a.shape[1]
+        within_gamma(f"{a.shape[0]}×{k} times {k}×{b.shape[1]} {dtype}", got, sums, k + 1, dtype)
+
+
+@pytest.mark.parametrize("dtype", [d for d in FLOATS if d.bits >= 32], ids=str)
+def test_reduce_then_use(case: Case, dtype: DType) -> None:
+    """A sum that is used by what it was made from: subtract the mean, and the rest sums to nearly nothing."""
+    case.claims(dtype)
+    x = case.rng.standard_normal((33, 65)).astype(dtype.numpy)
+    placed = case.place(x)
+    mean = graph.elementwise(Op.MUL, graph.reduce(Op.ADD, placed, (1,)), graph.full(1 / 65, (33, 1), dtype))
+    centred = graph.elementwise(Op.SUB, placed, graph.expand(mean, (33, 65)))
+    (got,) = case.run(centred)
+    wanted = x.astype(np.float64) - x.astype(np.float64).mean(1, keepdims=True)
+    off = np.abs(got - wanted)
+    most = 66 * dtype.eps * np.abs(x).astype(np.float64).sum(1, keepdims=True) / 65 + 2 * spacing(
+        dtype, wanted
+    )
+    assert (off <= most).all(), f"centred {dtype}: off by up to {off.max():.3g}, allowed {most.max():.3g}"

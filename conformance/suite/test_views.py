@@ -1,0 +1,227 @@
+"""Rung 6: movement of every kind, alone and composed, to the bit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+
+from ...core import engine, graph
+from ...core.dtype import ALL, DType, float32, int32, uint8
+from ...core.evaluate import evaluate
+from ...core.graph import Node
+from ...core.ops import Op
+from ..case import Case
+from ..inputs import samples
+from ..judge import require_bits
+from ..movement import moves, random_shape
+
+View = Callable[[Node], Node]
+
+
+def put(node: Node) -> Node:
+    """The view in memory of its own, so that a kernel must make it."""
+    return graph.contiguous(node)
+
+
+def agree(case: Case, named: Sequence[tuple[str, Node]]) -> None:
+    """The device's arrays of the nodes are those of the graph's meaning, to the bit."""
+    nodes = [put(n) for _, n in named]
+    wanted = evaluate(nodes, engine.read)
+    for (name, _), got, right in zip(named, case.run(*nodes), wanted, strict=True):
+        require_bits(name, got, np.ascontiguousarray(right).reshape(right.shape))
+
+
+def values(case: Case, dtype: DType, *shape: int) -> Node:
+    """Placed samples of a shape."""
+    return case.place(samples(dtype, case.rng, int(np.prod(shape, dtype=int))).reshape(shape))
+
+
+SHAPES: dict[str, tuple[int, ...]] = {
+    "vector": (37,),
+    "matrix": (17, 33),
+    "wide": (3, 257),
+    "tall": (257, 3),
+    "cube": (5, 16, 7),
+    "four": (3, 4, 5, 6),
+}
+
+
+def single(x: Node) -> dict[str, Node]:
+    """One movement of each kind on each axis."""
+    rank = len(x.shape)
+    made = {
+        "reshape to a row": graph.reshape(x, (x.size,)),
+        "reshape with ones": graph.reshape(x, (1, *x.shape, 1)),
+        "reverse the axes": graph.permute(x, tuple(reversed(range(rank)))),
+        "flip all": graph.flip(x, range(rank)),
+        "pad all": graph.pad(x, [(1, 2)] * rank),
+        "shrink all": graph.shrink(x, [(1, n - 1) for n in x.shape]),
+        "expand in front": graph.broadcast_to(x, (3, *x.shape)),
+    }
+    for a in range(rank):
+        made[f"flip {a}"] = graph.flip(x, (a,))
+        made[f"pad before {a}"] = graph.pad(x, [(3, 0) if i == a else (0, 0) for i in range(rank)])
+        made[f"pad after {a}"] = graph.pad(x, [(0, 5) if i == a else (0, 0) for i in range(rank)])
+        made[f"shrink {a}"] = graph.shrink(x, [(1, 2) if i == a else (0, n) for i, n in enumerate(x.shape)])
+        made[f"window {a}"] = graph.window(x, a, 2)
+        made[f"window {a}, stride 2"] = graph.window(x, a, 2, stride=2)
+        made[f"window {a}, dilation 2"] = graph.window(x, a, 2, dilation=2)
+        made[f"roll axes by {a}"] = graph.permute(x, tuple((i + a) % rank for i in range(rank)))
+        thin = graph.shrink(x, [(0, 1) if i == a else (0, n) for i, n in enumerate(x.shape)])
+        made[f"stride 0 along {a}"] = graph.expand(thin, x.shape)
+    return made
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
+def test_single(case: Case, shape: tuple[int, ...]) -> None:
+    """One movement at a time."""
+    case.claims(float32)
+    agree(case, list(single(values(case, float32, *shape)).items()))
+
+
+COMPOSED: dict[str, View] = {
+    "transpose of a transpose": lambda x: graph.permute(graph.permute(x, (1, 0)), (1, 0)),
+    "reshape after transpose": lambda x: graph.reshape(graph.permute(x, (1, 0)), (x.size,)),
+    "transpose after reshape": lambda x: graph.permute(graph.reshape(x, (4, 6, 12)), (2, 0, 1)),
+    "flip after pad": lambda x: graph.flip(graph.pad(x, ((2, 0), (0, 3))), (0, 1)),
+    "pad after flip": lambda x: graph.pad(graph.flip(x, (0, 1)), ((2, 0), (0, 3))),
+    "pad of a pad": lambda x: graph.pad(graph.pad(x, ((1, 0), (0, 1))), ((0, 1), (1, 0))),
+    "shrink of a pad": lambda x: graph.shrink(graph.pad(x, ((4, 4), (4, 4))), ((2, 18), (0, 22))),
+    "shrink inside the padding only": lambda x: graph.shrink(
+        graph.pad(x, ((4, 4), (4, 4))), ((0, 3), (0, 26))
+    ),
+    "reshape of a pad": lambda x: graph.reshape(graph.pad(x, ((0, 1), (0, 1))), (17 * 19, 1)),
+    "pad of a reshape of a pad": lambda x: graph.pad(
+        graph.reshape(graph.pad(x, ((0, 0), (1, 1))), (4, 4, 20)), ((1, 0), (0, 1), (2, 2))
+    ),
+    "expand of a shrink": lambda x: graph.expand(graph.shrink(x, ((3, 4), (0, 18))), (5, 18)),
+    "reshape of an expand": lambda x: graph.reshape(graph.broadcast_to(x, (2, 16, 18)), (32, 18)),
+    "flip of a reshape of an expand": lambda x: graph.flip(
+        graph.reshape(graph.expand(graph.reshape(x, (16, 1, 18)), (16, 3, 18)), (48, 18)), (0,)
+    ),
+    "window of a window": lambda x: graph.window(graph.window(x, 0, 3, stride=2), 1, 4, dilation=3),
+    "windows of a pad": lambda x: graph.window(graph.pad(x, ((1, 1), (1, 1))), 1, 3, stride=3),
+    "reshape of a window": lambda x: graph.reshape(graph.window(x, 1, 4), (16 * 15, 4)),
+    "permute of a flip of a shrink": lambda x: graph.permute(
+        graph.flip(graph.shrink(x, ((1, 15), (2, 17))), (1,)), (1, 0)
+    ),
+    "diagonal": lambda x: graph.shrink(
+        graph.reshape(
+            graph.pad(graph.reshape(graph.shrink(x, ((0, 16), (0, 16))), (256,)), ((0, 16),)), (16, 17)
+        ),
+        ((0, 16), (0, 1)),
+    ),
+}
+
+
+@pytest.mark.parametrize("view", COMPOSED.values(), ids=[n.replace(" ", "_") for n in COMPOSED])
+def test_composed(case: Case, view: View) -> None:
+    """Movements on top of each other, whose indexes and guards must be combined."""
+    case.claims(float32)
+    agree(case, [("composition", view(values(case, float32, 16, 18)))])
+
+
+@pytest.mark.parametrize("dtype", ALL, ids=str)
+def test_every_dtype(case: Case, dtype: DType) -> None:
+    """Every width of element is moved whole."""
+    case.claims(dtype)
+    x = values(case, dtype, 5, 6, 7)
+    agree(
+        case,
+        [
+            ("permute", graph.permute(x, (2, 0, 1))),
+            ("flip", graph.flip(x, (0, 2))),
+            ("pad", graph.pad(x, ((1, 0), (0, 2), (3, 1)))),
+            ("window", graph.window(x, 1, 3, stride=2)),
+        ],
+    )
+
+
+@pytest.mark.parametrize("rank", range(9))
+def test_rank(case: Case, rank: int) -> None:
+    """From a scalar to eight axes."""
+    case.claims(int32)
+    shape = (2, 3, 2, 1, 3, 2, 2, 3)[:rank]
+    x = values(case, int32, *shape)
+    agree(
+        case,
+        [
+            ("copy", x),
+            ("reverse the axes", graph.permute(x, tuple(reversed(range(rank))))),
+            ("flip", graph.flip(x, range(0, rank, 2))),
+            ("pad", graph.pad(x, [(1, 0) if a % 2 else (0, 1) for a in range(rank)])),
+        ],
+    )
+
+
+EMPTY = ((0,), (0, 3), (3, 0), (2, 0, 4))
+
+
+@pytest.mark.parametrize("shape", EMPTY, ids=str)
+def test_empty(case: Case, shape: tuple[int, ...]) -> None:
+    """No elements: nothing is read, and what is added to them is zeros."""
+    case.claims(float32)
+    x = values(case, float32, *shape)
+    agree(
+        case,
+        [
+            ("copy", x),
+            ("reverse the axes", graph.permute(x, tuple(reversed(range(len(shape)))))),
+            ("pad to something", graph.pad(x, [(1, 1)] * len(shape))),
+            ("negate", graph.elementwise(Op.NEG, x)),
+            ("shrink to nothing", graph.shrink(values(case, float32, 4, 4), ((1, 1), (0, 4)))),
+        ],
+    )
+
+
+@pytest.mark.parametrize("part", range(8))
+def test_random(case: Case, part: int) -> None:
+    """Two to six movements, drawn by the seed."""
+    case.claims(uint8, int32)
+    named = []
+    for i in range(16):
+        x = values(case, uint8 if i % 2 else int32, *random_shape(case.rng, int(case.rng.integers(0, 5))))
+        named.append((f"movement {i}", moves(case.rng, x, int(case.rng.integers(2, 7)))))
+    agree(case, named)
+
+
+@pytest.mark.parametrize("dtype", [float32, int32, uint8], ids=str)
+def test_computed_between(case: Case, dtype: DType) -> None:
+    """Two views of one buffer meet in an operation: windows that overlap, an axis against its reverse."""
+    case.claims(dtype)
+    x = values(case, dtype, 33, 20)
+    op = Op.MAX
+    near, far = graph.shrink(x, ((0, 32), (0, 20))), graph.shrink(x, ((1, 33), (0, 20)))
+    flipped = graph.flip(x, (0, 1))
+    rows = graph.expand(graph.shrink(x, ((4, 5), (0, 20))), (33, 20))
+    agree(
+        case,
+        [
+            ("neighbours", graph.elementwise(op, near, far)),
+            ("against its reverse", graph.elementwise(op, x, flipped)),
+            ("a row against all", graph.elementwise(op, rows, x)),
+            ("padded against whole", graph.elementwise(op, graph.pad(near, ((1, 0), (0, 0))), x)),
+        ],
+    )
+
+
+def test_gather(case: Case) -> None:
+    """Rows by position; a position outside gives zeros."""
+    case.claims(float32, int32)
+    x = values(case, float32, 9, 5)
+    index = case.place(np.array([[0, 8, 4], [-1, 9, 3], [2, 2, -100]], np.int32))
+    agree(
+        case,
+        [("GATHER", graph.gather(x, index)), ("GATHER of a view", graph.gather(graph.flip(x, (0,)), index))],
+    )
+
+
+@pytest.mark.parametrize("op", [None, Op.ADD, Op.MAX], ids=["set", "add", "max"])
+def test_scatter(case: Case, op: Op | None) -> None:
+    """Rows set or folded, in order, more than once; a position outside changes nothing."""
+    case.claims(int32)
+    x, updates = values(case, int32, 9, 5), values(case, int32, 8, 5)
+    index = case.place(np.array([0, 8, 4, 4, -1, 9, 0, 4], np.int32))
+    agree(case, [("SCATTER", graph.scatter(x, index, updates, op))])
