@@ -285,3 +285,30 @@ def _first_that_opens() -> str:
             print(f"portwright: {fault}. Using {chosen}", file=sys.stderr)
         return chosen
     raise DeviceError("no device opens: " + ("; ".join(faults) or _unknown("", [])))
+
+
+class Devices:
+    """The devices as users meet them, under the name ``portwright.Device``.
+
+    ``Device("ACME")`` opens one; ``Device.default`` is the name of the one that tensors are made on, to read
+    and to set; ``list(Device)`` names what is offered. Ports extend ``portwright.core.device.Device``.
+    """
+
+    def __call__(self, name: str | None = None) -> Device:
+        """The device called ``name``, or the default one, opened once."""
+        return open_device(default_device() if name is None else name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted({o.name for o in offers()}))
+
+    @property
+    def default(self) -> str:
+        """See ``default_device`` and ``set_default``."""
+        return default_device()
+
+    @default.setter
+    def default(self, name: str | None) -> None:
+        set_default(name)
+
+
+devices = Devices()

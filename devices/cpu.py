@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, ClassVar
 
 from ..core import dtype as dtypes
 from ..core.cache import compile_cache
 from ..core.device import Ability, Buffer, Device, Extra, Launch, Spec
-from ..core.errors import DeviceError, OutOfMemoryError
+from ..core.errors import OutOfMemoryError
 from ..core.ops import ALL_OPS, Op
 from . import host
 from .toolchain import find_toolchain
-from .trampoline import LOAD_MEND, open_trampoline
+from .trampoline import open_trampoline
 
 
 @dataclass(slots=True)
@@ -42,11 +42,11 @@ class CPU(Device):
 
     def __init__(self) -> None:
         self._toolchain = find_toolchain()
-        runtime = open_trampoline(self._toolchain)
-        self._ffi, self._lib = runtime.ffi, runtime.lib
+        self._runtime = open_trampoline(self._toolchain)
+        self._ffi, self._lib = self._runtime.ffi, self._runtime.lib
         self._packers: dict[int, struct.Struct] = {}
         threads = host.thread_count()
-        self._lib.pw_open(threads, _keep_limit())
+        self._lib.pw_open(threads, host.keep_bytes())
         vectors = self._toolchain.vectors
         self.spec = Spec(
             "CPU",
@@ -65,7 +65,7 @@ class CPU(Device):
                 "version": self._toolchain.version,
                 "flags": " ".join(self._toolchain.kernel_flags),
                 "machine": host.processor_name(),
-                "calls": runtime.mode,
+                "calls": self._runtime.mode,
             },
         )
 
@@ -112,19 +112,7 @@ class CPU(Device):
 
     def load(self, binary: bytes, entries: Sequence[str]) -> list[int]:
         """The addresses of the kernels of a shared library. It stays loaded as long as the process lives."""
-        # The name tells the content: for a path that it has met before, the loader gives the old library.
-        path = compile_cache().file(binary, ".so")
-        library = self._lib.pw_library(os.fsencode(path))
-        if not library:
-            raise DeviceError(f"CPU cannot load a kernel: {self._error()}. {LOAD_MEND}")
-        addresses = [self._lib.pw_symbol(library, entry.encode()) for entry in entries]
-        missing = [entry for entry, address in zip(entries, addresses, strict=True) if not address]
-        if missing:
-            raise DeviceError(f"CPU finds no kernel {', '.join(missing)} in {path}")
-        return addresses
-
-    def _error(self) -> str:
-        return str(self._ffi.string(self._lib.pw_error()).decode(errors="replace"))
+        return self._runtime.load(compile_cache().file(binary, ".so"), entries)
 
     def launch(self, launch: Launch) -> None:
         """Runs a kernel to its end: work items 0 to ``grid[0]``, shared out among the threads."""
@@ -139,10 +127,8 @@ class CPU(Device):
         buffers = [b for launch in launches for b in launch.buffers]
         args = self._ffi.new("uintptr_t[]", [b.handle for b in buffers] or 1)
         records = self._ffi.new("pw_record[]", len(launches))
-        first: list[int] = []
-        for record, launch in zip(records, launches, strict=True):
-            at = first[-1] + len(launches[len(first) - 1].buffers) if first else 0
-            first.append(at)
+        first = list(accumulate((len(launch.buffers) for launch in launches), initial=0))[:-1]
+        for record, launch, at in zip(records, launches, first, strict=True):
             record.kernel, record.items, record.args = launch.program, launch.grid[0], args + at
         return Recording(records, args, first, buffers)
 
@@ -155,13 +141,3 @@ class CPU(Device):
     def replay(self, recording: Recording) -> None:
         """Runs the launches in order, in one call."""
         self._lib.pw_replay(recording.records, len(recording.first))
-
-
-def _keep_limit() -> int:
-    """Bytes of freed blocks to keep: ``PORTWRIGHT_KEEP_BYTES``, else half of the machine's memory."""
-    stated = os.environ.get("PORTWRIGHT_KEEP_BYTES", "").strip()
-    if not stated:
-        return host.memory_bytes() // 2
-    if not stated.isdecimal():
-        raise DeviceError(f"PORTWRIGHT_KEEP_BYTES is {stated!r}: set it to a number of bytes, or unset it")
-    return int(stated)

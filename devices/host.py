@@ -93,6 +93,15 @@ def cache_bytes() -> tuple[int, ...]:
     return _sizes(texts) or _DEFAULT_CACHES
 
 
-def memory_bytes() -> int:
-    """The machine's memory."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+def keep_bytes() -> int:
+    """How much freed memory to keep for reuse: ``PORTWRIGHT_KEEP_BYTES``, else half of what the machine has.
+
+    Raises:
+        DeviceError: when ``PORTWRIGHT_KEEP_BYTES`` is no number.
+    """
+    stated = os.environ.get("PORTWRIGHT_KEEP_BYTES", "").strip()
+    if not stated:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    if not stated.isdecimal():
+        raise DeviceError(f"PORTWRIGHT_KEEP_BYTES is {stated!r}: set it to a number of bytes, or unset it")
+    return int(stated)

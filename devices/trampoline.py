@@ -7,6 +7,7 @@ Python's headers are missing, the same C file is opened in ABI mode, at two or t
 from __future__ import annotations
 
 import io
+import os
 import sys
 import sysconfig
 from collections.abc import Callable, Sequence
@@ -20,7 +21,7 @@ from ..core.cache import compile_cache, digest
 from ..core.errors import CompileError, DeviceError
 from .toolchain import Toolchain
 
-LOAD_MEND = "If its folder forbids programs to run (noexec), set PORTWRIGHT_CACHE to one that allows it"
+_LOAD_MEND = "If its folder forbids programs to run (noexec), set PORTWRIGHT_CACHE to one that allows it"
 
 _SOURCE = Path(__file__).with_name("runtime.c")
 _MODULE = "_portwright_runtime"
@@ -53,6 +54,24 @@ class Trampoline:
     ffi: Any
     lib: Any
     mode: str
+
+    def load(self, path: Path, entries: Sequence[str]) -> list[int]:
+        """The addresses of functions of a library. It stays loaded as long as the process lives.
+
+        ``path`` must tell its content: for one that it has met before, the loader gives the old library.
+
+        Raises:
+            DeviceError: when it does not load, or lacks one of the functions.
+        """
+        library = self.lib.pw_library(os.fsencode(path))
+        if not library:
+            error = self.ffi.string(self.lib.pw_error()).decode(errors="replace")
+            raise DeviceError(f"CPU cannot load a kernel: {error}. {_LOAD_MEND}")
+        addresses = [self.lib.pw_symbol(library, entry.encode()) for entry in entries]
+        missing = [entry for entry, address in zip(entries, addresses, strict=True) if not address]
+        if missing:
+            raise DeviceError(f"CPU finds no kernel {', '.join(missing)} in {path}")
+        return addresses
 
 
 def open_trampoline(toolchain: Toolchain) -> Trampoline:
@@ -106,7 +125,7 @@ def _open_abi(toolchain: Toolchain, why: str) -> Trampoline:
         # Never unloaded: its threads may still be asleep in it when the process ends.
         lib = ffi.dlopen(str(path), ffi.RTLD_NOW | ffi.RTLD_NODELETE)
     except OSError as e:
-        raise DeviceError(f"the CPU port's runtime does not load: {e}. {LOAD_MEND}") from e
+        raise DeviceError(f"the CPU port's runtime does not load: {e}. {_LOAD_MEND}") from e
     return Trampoline(ffi, lib, f"cffi, ABI mode ({why})")
 
 

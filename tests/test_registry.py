@@ -232,3 +232,13 @@ def test_set_default(monkeypatch: pytest.MonkeyPatch, plugin: Plugin) -> None:
     assert default_device() == "ACME"
     set_default(None)
     assert default_device() == "NUMPY"
+
+
+def test_devices_as_users_meet_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORTWRIGHT_DEVICE", "NUMPY")
+    device = registry.Devices()
+    assert device() is device("numpy") is open_device("NUMPY")
+    assert device.default == "NUMPY"
+    assert {"CPU", "NUMPY"} <= set(device)
+    device.default = "numpy"
+    assert device.default == "NUMPY"
