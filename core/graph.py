@@ -419,6 +419,15 @@ def assign(target: Node, value: Node) -> Node:
 # ------------------------------------------------------------------------------------------------- walking
 
 
+def with_srcs(node: Node, srcs: tuple[Node, ...]) -> Node:
+    """The same operation on other operands of the same shapes and dtypes."""
+    new = _node(node.op, node.dtype, node.shape, srcs, node.arg)
+    if node.op is GraphOp.COPY:
+        new.device = node.device
+    new.made_at = new.made_at or node.made_at
+    return new
+
+
 def toposort(roots: Iterable[Node], stop: Callable[[Node], bool] | None = None) -> list[Node]:
     """Every node that ``roots`` need, operands before users; below a node that ``stop`` accepts, nothing.
 
@@ -444,5 +453,5 @@ __all__ = [
     "MOVEMENT", "AnyOp", "AxesArg", "ConstArg", "GraphOp", "Node", "ReduceArg", "ScatterArg", "Shape", "SpanArg",
     "WindowArg", "assign", "bitcast", "broadcast_to", "buffer", "cast", "const", "contiguous", "copy",
     "elementwise", "expand", "flip", "full", "gather", "index_dtype", "iota", "pad", "parameter", "permute",
-    "reduce", "reshape", "scatter", "shrink", "toposort", "window",
+    "reduce", "reshape", "scatter", "shrink", "toposort", "window", "with_srcs",
 ]  # fmt: skip

@@ -10,31 +10,29 @@ A ``Mask`` is a conjunction of indices that must not be negative: what PAD becom
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from math import gcd
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from .value import Value
 
 
 class Atom:
-    """Something that an index counts in. ``key`` tells atoms apart and orders them the same in each process."""
+    """Something that an index counts in. ``key`` tells atoms apart and orders them the same in each process.
 
-    __slots__ = ("by", "hi", "inner", "key", "lo", "value")
+    A loop variable and a computed integer (a Let of the kernel) go by their name; ``inner`` and ``by`` are of
+    divisions and remainders.
+    """
 
-    def __init__(
-        self, key: str, lo: int, hi: int, inner: Index | None = None, by: int = 0, value: Value | None = None
-    ) -> None:
-        self.key, self.lo, self.hi, self.inner, self.by, self.value = key, lo, hi, inner, by, value
+    __slots__ = ("by", "hi", "inner", "key", "lo")
+
+    def __init__(self, key: str, lo: int, hi: int, inner: Index | None = None, by: int = 0) -> None:
+        self.key, self.lo, self.hi, self.inner, self.by = key, lo, hi, inner, by
 
     def __eq__(self, other: object) -> bool:
         return (
             isinstance(other, Atom)
             and self.key == other.key
             and self.hi == other.hi
-            and self.value is other.value
+            and self.lo == other.lo
             and self.inner == other.inner
         )
 
@@ -120,15 +118,15 @@ class Index:
         return not self.terms
 
     def atoms(self) -> Iterator[Atom]:
-        """Every atom, those inside divisions too."""
+        """Every atom, those inside divisions and remainders too."""
         for atom, _ in self.terms:
             yield atom
             if atom.inner is not None:
                 yield from atom.inner.atoms()
 
-    def variables(self) -> frozenset[str]:
-        """The names of the loop variables that it depends on, through loaded indices too."""
-        return _variables(self)
+    def names(self) -> frozenset[str]:
+        """The loop variables and computed integers that it depends on."""
+        return _names(self)
 
     def coefficient(self, name: str) -> int | None:
         """How far it moves when the variable ``name`` grows by one; None when that is not constant."""
@@ -136,22 +134,20 @@ class Index:
         for atom, k in self.terms:
             if atom.key == name:
                 found = k
-            elif name in _atom_variables(atom):
+            elif atom.inner is not None and name in atom.inner.names():
                 return None
         return found
 
     def substitute(self, with_: Mapping[str, Index]) -> Index:
-        """Variables replaced by expressions; what was computed by the kernel stays as it is."""
-        return self.map_atoms(lambda a: with_.get(a.key) if a.inner is None and a.value is None else None)
-
-    def map_atoms(self, rule: Callable[[Atom], Index | None]) -> Index:
-        """Innermost atoms replaced where ``rule`` gives something, and everything simplified again."""
-        out, changed = ZERO + self.const, False
+        """Names replaced by expressions, and everything simplified again."""
+        out, changed = constant(self.const), False
         for atom, k in self.terms:
-            new = rule(atom)
-            if new is None and atom.inner is not None:
-                inner = atom.inner.map_atoms(rule)
-                if inner != atom.inner:
+            new = None
+            if atom.inner is None:
+                new = with_.get(atom.key)
+            else:
+                inner = atom.inner.substitute(with_)
+                if inner is not atom.inner:
                     new = inner // atom.by if atom.is_div else inner % atom.by
             if new is None:
                 out = out + Index(0, ((atom, k),))
@@ -168,23 +164,9 @@ ALWAYS: Mask = ()
 NEVER: Mask = (Index(-1, ()),)
 
 
-@lru_cache(maxsize=8192)
-def _variables(index: Index) -> frozenset[str]:
-    return frozenset().union(*(_atom_variables(a) for a, _ in index.terms))
-
-
-def _atom_variables(atom: Atom) -> frozenset[str]:
-    if atom.inner is not None:
-        return atom.inner.variables()
-    if atom.value is not None:
-        from .value import toposort
-
-        found: set[str] = set()
-        for v in toposort([atom.value]):
-            for part in getattr(v.arg, "parts", ()):
-                found |= part.variables()
-        return frozenset(found)
-    return frozenset((atom.key,))
+@lru_cache(maxsize=1 << 14)
+def _names(index: Index) -> frozenset[str]:
+    return frozenset(a.key for a in index.atoms() if a.inner is None)
 
 
 def variable(name: str, extent: int) -> Index:
@@ -197,9 +179,9 @@ def constant(value: int) -> Index:
     return Index(value, ())
 
 
-def computed(key: str, value: Value, lo: int, hi: int) -> Index:
-    """An integer that the kernel computes, known to lie in ``[lo, hi]``."""
-    return Index(0, ((Atom(f"{{{key}}}", lo, hi, value=value), 1),))
+def computed(name: str, lo: int, hi: int) -> Index:
+    """An integer that the kernel computes under this name, known to lie in ``[lo, hi]``."""
+    return Index(0, ((Atom(name, lo, hi), 1),))
 
 
 def _sum(const: int, terms: Iterable[tuple[Atom, int]]) -> Index:

@@ -28,8 +28,9 @@ class Extra(enum.Enum):
     FMA = "FMA"  # a·b + c rounded once, where a port offers it
     DIV = "DIV"  # a / b of floats, rounded once, where a port offers it
     FOLD = "FOLD"  # the lanes of a vector folded into one
-    LANES = "LANES"  # the numbers 0, 1, 2 … of the lanes
+    LANES = "LANES"  # the numbers 0, 1, 2 … of the lanes, times a constant
     SPLAT = "SPLAT"  # a scalar in each lane
+    LANE = "LANE"  # one lane of a vector
 
     def __repr__(self) -> str:
         return self.name
@@ -49,13 +50,35 @@ class Number:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """One lane's position and guard."""
+
+    index: Index
+    guard: Mask
+
+
+@dataclass(frozen=True, slots=True)
 class Access:
-    """LOAD: which memory, at which position, under which guard. ``stride`` is the lanes' distance (vectors)."""
+    """LOAD: which memory, at which position, under which guard.
+
+    Of a vector, ``stride`` is the lanes' distance; where the lanes are in no such order, or have guards of
+    their own, ``places`` gives each lane's position instead.
+    """
 
     memory: str
     index: Index
     guard: Mask
     stride: int = 0
+    places: tuple[Place, ...] = ()
+
+    def map(self, index: Callable[[Index], Index], mask: Callable[[Mask], Mask], memory: str = "") -> Access:
+        """The same access with its positions and guards rewritten."""
+        places = tuple(Place(index(p.index), mask(p.guard)) for p in self.places)
+        return Access(memory or self.memory, index(self.index), mask(self.guard), self.stride, places)
+
+    def indices(self) -> list[Index]:
+        """Every index expression in it."""
+        return [self.index, *self.guard, *(i for p in self.places for i in (p.index, *p.guard))]
 
 
 class Value:
@@ -129,6 +152,16 @@ def ref(name: str, dtype: DType, lanes: int = 1) -> Value:
 def fma(a: Value, b: Value, c: Value) -> Value:
     """a·b + c, rounded once."""
     return make(Extra.FMA, a.dtype, (a, b, c))
+
+
+def indices(v: Value) -> list[Index]:
+    """The index expressions in one value's own argument."""
+    if v.op is Op.LOAD:
+        assert isinstance(v.arg, Access)
+        return v.arg.indices()
+    if v.op is Extra.INDEX:
+        return list(v.arg) if isinstance(v.arg, tuple) else [v.arg]  # type: ignore[list-item]
+    return []
 
 
 def toposort(roots: Iterable[Value]) -> list[Value]:

@@ -14,6 +14,7 @@ from ..core.device import Ability, Buffer, Device, Extra, Launch, Spec
 from ..core.errors import OutOfMemoryError
 from ..core.ops import ALL_OPS, Op
 from . import host
+from .c_dialect import C
 from .toolchain import find_toolchain
 from .trampoline import open_trampoline
 
@@ -39,14 +40,14 @@ class CPU(Device):
     """The host's processor, through its C compiler."""
 
     default_rank: ClassVar[int] = 1
+    dialect = C
 
     def __init__(self) -> None:
         self._toolchain = find_toolchain()
         self._runtime = open_trampoline(self._toolchain)
         self._ffi, self._lib = self._runtime.ffi, self._runtime.lib
         self._packers: dict[int, struct.Struct] = {}
-        threads = host.thread_count()
-        self._lib.pw_open(threads, host.keep_bytes())
+        threads = self._lib.pw_open(host.thread_count(), host.keep_bytes())
         vectors = self._toolchain.vectors
         self.spec = Spec(
             "CPU",

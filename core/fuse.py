@@ -1,0 +1,206 @@
+"""From graph to kernels: what is put into memory, and what is computed on the way.
+
+In: the nodes to realize. Out: ``Group``s in the order in which they can run; each becomes one kernel (or a copy
+between devices), reads only memory, and writes its roots. The fuser starts from one kernel for each root and
+cuts the graph where computing on the way would cost more than memory does:
+
+- a reduction that its user would have to run again and again (a matmul that feeds a matmul);
+- a reduction that two kernels need;
+- a reduction that would leave the device's threads idle where its user alone would keep them busy;
+- costly elementwise work, or padding, whose result is read many times.
+
+A cut falls after the elementwise epilogue of a reduction. Everything else is fused, so that no elementwise
+chain, no movement and no row-wise reduction ever touches memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+from .device import Spec
+from .graph import MOVEMENT, GraphOp, Node, toposort
+from .lower import Lowered, Nest, survey
+from .ops import Op
+from .split import split_large_reductions
+
+_FORCED = frozenset({GraphOp.CONTIGUOUS, GraphOp.COPY, GraphOp.ASSIGN, GraphOp.SCATTER})
+_COST = {
+    Op.EXP2: 12, Op.LOG2: 12, Op.SIN: 30, Op.SQRT: 6, Op.RECIP: 6, Op.IDIV: 10, Op.MOD: 10, Op.CONST: 0,
+}  # fmt: skip
+SLACK = 2
+"""A reduction may be run this many times as often as it has results (windows overlap at their borders)."""
+SMALL = 1 << 16
+"""Elements below which a reduction need not be spread over threads."""
+WORTH = 1 << 14
+"""Operations that a cut must save before it is worth a kernel of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Nodes that one kernel computes, and those that it reads."""
+
+    roots: tuple[Node, ...]
+    reads: tuple[Node, ...]
+
+
+def fuse(roots: Sequence[Node], spec: Spec) -> tuple[list[Node], list[Group]]:
+    """The groups that realize ``roots`` on a device, and the nodes that stand for ``roots`` in them.
+
+    Nodes that have storage are read from it. A root that has storage, or no elements, needs no group.
+    """
+    roots = split_large_reductions(list(roots), spec)
+    return roots, _Fusion(roots, spec).run()
+
+
+class _Fusion:
+    def __init__(self, roots: Sequence[Node], spec: Spec) -> None:
+        self.spec = spec
+        self.order = toposort(roots, stop=_stored)
+        self.users: dict[Node, list[Node]] = {n: [] for n in self.order}
+        for n in self.order:
+            if not _stored(n):
+                for s in dict.fromkeys(n.srcs):
+                    self.users[s].append(n)
+        self.cut: dict[Node, None] = {}
+        for n in self.order:
+            if _stored(n):
+                continue
+            if n.op in _FORCED:
+                self.cut[n] = None
+            if n.op in (GraphOp.COPY, GraphOp.SCATTER):
+                self.cut.update((s, None) for s in n.srcs if not _stored(s) and not is_constant(s))
+        self.cut.update((r, None) for r in roots if not _stored(r))
+        self.surveys: dict[Node, Lowered] = {}
+        self.costs: dict[Node, int] = {}
+
+    def reads(self, node: Node) -> bool:
+        return _stored(node) or node in self.cut
+
+    def run(self) -> list[Group]:
+        while True:
+            new = self.violations()
+            if not new:
+                break
+            self.cut.update(dict.fromkeys(new))
+            self.costs.clear()
+            self.surveys = {
+                k: s for k, s in self.surveys.items() if not any(n in s.positions for n in new)
+            }
+        return [
+            Group((n,), tuple(self.leaves(n)))
+            for n in self.order
+            if n in self.cut and not _stored(n) and n.size
+        ]
+
+    def leaves(self, root: Node) -> list[Node]:
+        if root.op in (GraphOp.COPY, GraphOp.SCATTER):
+            return [s for s in root.srcs if self.reads(s)]
+        return self.surveys[root].leaves
+
+    def violations(self) -> list[Node]:
+        """Where the graph must be cut, given the cuts so far."""
+        new: dict[Node, None] = {}
+        inlined: dict[Node, int] = {}
+        for root in self.cut:
+            if root.op in (GraphOp.COPY, GraphOp.SCATTER) or not root.size:
+                continue
+            found = self.surveys.get(root)
+            if found is None:
+                found = self.surveys[root] = survey([root], self.reads)
+            for node in {n.demand.node for n in found.reductions if n.demand}:
+                inlined[node] = inlined.get(node, 0) + 1
+            runs: dict[Node, int] = {}
+            for nest in found.reductions:
+                assert nest.demand is not None
+                node = nest.demand.node
+                runs[node] = runs.get(node, 0) + nest.times
+                if self.starves(nest, root):
+                    new[self.epilogue(node)] = None
+            for node, times in runs.items():
+                if times > SLACK * node.size:
+                    new[self.epilogue(node)] = None
+            new.update((n, None) for n in self.recomputed(root, found))
+        for node, kernels in inlined.items():
+            if kernels > 1:
+                new[self.epilogue(node)] = None
+        return [n for n in new if n not in self.cut]
+
+    def starves(self, nest: Nest, root: Node) -> bool:
+        """True of a long reduction whose shared loops are too few for the threads, unless it is all there is."""
+        top = nest.parent
+        if top is None or top.parent is not None or nest.times >= self.spec.threads:
+            return False
+        long = nest.times * prod(nest.extents.values()) >= SMALL
+        alone = nest.level == len(top.extents) and len([c for c in top.children if c is not nest]) == 0
+        return long and not alone
+
+    def epilogue(self, node: Node) -> Node:
+        """The last of the elementwise nodes that only ``node`` and its own followers lead to."""
+        last = node
+        while node not in self.cut:
+            users = self.users[node]
+            if len(users) != 1:
+                break
+            user = users[0]
+            if isinstance(user.op, Op):
+                last = user
+            elif user.op not in (GraphOp.RESHAPE, GraphOp.PERMUTE, GraphOp.PARAMETER):
+                break
+            node = user
+        return last
+
+    def recomputed(self, root: Node, found: Lowered) -> list[Node]:
+        """Costly nodes under an expansion whose values the kernel of ``root`` would compute many times over."""
+        out = []
+        for node, times in found.evaluations.items():
+            if node is root or self.reads(node) or not node.size or times <= 4 * node.size:
+                continue
+            if not (isinstance(node.op, Op) or node.op is GraphOp.PAD) or node.op is Op.CONST:
+                continue
+            if not any(u.op in MOVEMENT or u.op is GraphOp.GATHER for u in self.users[node]):
+                continue
+            cost = self.cost(node)
+            reuse = times / node.size
+            saves = (times - node.size) * cost
+            inside = node in found.inside and reuse >= 8 and cost >= 2
+            outside = cost >= 6 and (reuse - 1) * cost >= 32
+            if saves >= WORTH and (inside or outside) and not self.folded(node):
+                out.append(node)
+        # of nodes that feed each other, the last: it holds the work of those before it
+        return [n for n in out if not any(m is not n and self.leads(n, m) for m in out)]
+
+    def folded(self, node: Node) -> bool:
+        """True when everything below is constant: nothing would be read from memory instead."""
+        return all(n.op in (Op.CONST, GraphOp.IOTA) or n.srcs for n in toposort([node], self.reads)) and not any(
+            self.reads(n) for n in toposort([node], self.reads) if n is not node
+        )
+
+    def leads(self, node: Node, other: Node) -> bool:
+        return node in toposort([other], self.reads)
+
+    def cost(self, node: Node) -> int:
+        """Operations of one element of ``node``, down to memory or a reduction."""
+        stop = lambda n: n is not node and (self.reads(n) or n.op is GraphOp.REDUCE)  # noqa: E731
+        for n in toposort([node], stop):
+            if n in self.costs:
+                continue
+            if stop(n):
+                self.costs[n] = 0
+                continue
+            narrow = n.op is Op.CAST and any(x.dtype.is_float and x.dtype.bits == 16 for x in (n, n.srcs[0]))
+            own = 6 if narrow else _COST.get(n.op, 1) if isinstance(n.op, Op) else 2 if n.op is GraphOp.PAD else 0
+            self.costs[n] = own + sum(self.costs.get(s, 0) for s in n.srcs)
+        return self.costs[node]
+
+
+def _stored(node: Node) -> bool:
+    return node.storage is not None
+
+
+def is_constant(node: Node) -> bool:
+    """True of a constant under movement that repeats it: nothing to put into memory."""
+    while node.op in (GraphOp.EXPAND, GraphOp.RESHAPE):
+        node = node.srcs[0]
+    return node.op is Op.CONST

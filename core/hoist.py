@@ -1,0 +1,180 @@
+"""The last pass before printing: what is computed twice, or in a loop that does not change it, gets a name.
+
+In: an expanded tree. Out: the same tree in which every value that is used more than once, or is invariant in
+a loop, is a Let at the outermost place where its parts are known; and no expression is deeper than a line.
+Loads from memory that the kernel writes stay where they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from . import value as val
+from .loops import Acc, Body, Kernel, Let, Loop, Scratch, Stmt, Store, Update, statements
+from .ops import Op
+from .value import Access, Extra, Value
+
+DEPTH = 6
+"""How deep an expression may nest before its inner part gets a name."""
+
+
+def hoist(kernel: Kernel) -> Kernel:
+    """The kernel with shared and invariant values named."""
+    body, escaped = _Hoist().body(kernel.body, frozenset())
+    assert not escaped
+    return kernel.with_body(body)
+
+
+class _Hoist:
+    def __init__(self) -> None:
+        self.count = 0
+        self.names: dict[Value, frozenset[str]] = {}
+
+    def body(self, body: Body, bound: frozenset[str]) -> tuple[Body, list[Value]]:
+        """The body with its lets, and the values that it wants from outside (in terms of outside's names).
+
+        ``bound`` are the names that the body itself binds or changes: its loop variable.
+        """
+        local = bound | {n for s in body for n in _binds(s)}
+        stored = frozenset(n for n in local if n[0] == "@")
+        wanted: list[tuple[Stmt, list[Value]]] = []
+        for s in body:
+            if isinstance(s, Loop):
+                inner, escapes = self.body(s.body, frozenset((s.var,)))
+                wanted.append((replace(s, body=inner), escapes))
+            elif isinstance(s, Let | Update | Store):
+                wanted.append((s, [s.value]))
+            else:
+                wanted.append((s, []))
+        # what can be computed outside of this body, and how often the rest is used in it
+        outside: dict[Value, None] = {}
+        uses: dict[Value, int] = {}
+        for _, roots in wanted:
+            seen: set[Value] = set()
+            stack = list(roots)
+            for r in roots:
+                uses[r] = uses.get(r, 0) + 1
+            while stack:
+                v = stack.pop()
+                if v in seen:
+                    continue
+                seen.add(v)
+                if self.free(v, local) and bound:
+                    if _worth(v):
+                        outside[v] = None
+                    continue
+                for x in v.srcs:
+                    uses[x] = uses.get(x, 0) + 1
+                    stack.append(x)
+        out: list[Stmt] = []
+        have: dict[Value, Value] = {v: v for v in outside}
+        depth: dict[Value, int] = {}
+        for s, roots in wanted:
+            always = isinstance(s, Loop)
+            new = [self.rebuild(r, have, uses, depth, out, always, stored) for r in roots]
+            if isinstance(s, Loop):
+                out.append(self.retarget(s, dict(zip(roots, new, strict=True))))
+            elif isinstance(s, Let | Update | Store):
+                out.append(replace(s, value=new[0]))
+            else:
+                out.append(s)
+        return tuple(out), list(outside)
+
+    def rebuild(
+        self, root: Value, have: dict[Value, Value], uses: dict[Value, int], depth: dict[Value, int],
+        out: list[Stmt], always: bool, stored: frozenset[str],
+    ) -> Value:  # fmt: skip
+        """``root`` in terms of names; Lets that it needs are appended to ``out``."""
+        pinned: dict[Value, Value] = {}
+        order: list[Value] = []
+        done: set[Value] = set()
+        stack: list[tuple[Value, bool]] = [(root, False)]
+        while stack:
+            v, ready = stack.pop()
+            if ready:
+                order.append(v)
+            elif v not in done and v not in have:
+                done.add(v)
+                stack.append((v, True))
+                stack.extend((x, False) for x in reversed(v.srcs))
+        for v in order:
+            srcs = tuple([have[x] if x in have else pinned[x] for x in v.srcs])
+            new = v if srcs == v.srcs else val.make(v.op, v.dtype, srcs, v.arg, v.lanes)
+            depth[new] = 1 + max((depth.get(x, 0) for x in srcs), default=0)
+            deep = depth[new] > DEPTH and v is not root
+            named = _worth(v) and (uses.get(v, 0) > 1 or deep or (always and v is root))
+            pins = not self.mentions(v).isdisjoint(stored)  # it reads memory that this body writes
+            if named and not pins:
+                name = f"t{self.count}"
+                self.count += 1
+                out.append(Let(name, new))
+                new = val.ref(name, v.dtype, v.lanes)
+                depth[new] = 0
+            (pinned if pins else have)[v] = new
+        return have[root] if root in have else pinned[root]
+
+    def retarget(self, loop: Loop, new: dict[Value, Value]) -> Loop:
+        """The loop with the values that it wanted from outside replaced by what outside calls them."""
+        changed = {old: v for old, v in new.items() if old is not v}
+        if not changed:
+            return loop
+        memo = dict(changed)
+
+        def through(body: Body) -> Body:
+            out: list[Stmt] = []
+            for s in body:
+                if isinstance(s, Loop):
+                    out.append(replace(s, body=through(s.body)))
+                elif isinstance(s, Let | Update | Store):
+                    out.append(replace(s, value=val.rewrite([s.value], lambda v, _: None, memo)[0]))
+                else:
+                    out.append(s)
+            return tuple(out)
+
+        return replace(loop, body=through(loop.body))
+
+    def free(self, v: Value, local: frozenset[str]) -> bool:
+        return self.mentions(v).isdisjoint(local)
+
+    def mentions(self, root: Value) -> frozenset[str]:
+        """Every name that a value depends on; memories that are written count as names of their own."""
+        found = self.names.get(root)
+        if found is not None:
+            return found
+        for v in val.toposort([root]):
+            if v not in self.names:
+                own = set(_own_names(v))
+                self.names[v] = frozenset(own).union(*(self.names[s] for s in v.srcs))
+        return self.names[root]
+
+
+def _own_names(v: Value) -> Iterable[str]:
+    if v.op is Extra.REF:
+        yield str(v.arg)
+    elif v.op is Op.LOAD:
+        assert isinstance(v.arg, Access)
+        yield f"@{v.arg.memory}"
+    for i in val.indices(v):
+        for n in i.names():
+            yield n.split("[")[0]
+
+
+def _binds(s: Stmt) -> Iterable[str]:
+    """The names that a statement declares or changes."""
+    if isinstance(s, Let | Acc | Update):
+        yield s.name
+    elif isinstance(s, Scratch):
+        yield f"@{s.memory.name}"
+    elif isinstance(s, Store):
+        yield f"@{s.memory}"
+    elif isinstance(s, Loop):
+        yield s.var
+        for inner in statements(s.body):
+            yield from (n for n in _binds(inner) if not isinstance(inner, Loop))
+
+
+def _worth(v: Value) -> bool:
+    return v.op not in (Op.CONST, Extra.REF, Extra.LANES) and not (
+        v.op in (Extra.INDEX, Extra.SPLAT) and (not v.srcs or v.srcs[0].op is Op.CONST)
+    )

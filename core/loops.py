@@ -1,0 +1,358 @@
+"""The kernel: a small tree of loops, accumulators, lets and stores.
+
+In a fresh tree every loop is plain and every value a scalar; a schedule annotates loops (``Bind``) without
+changing what the tree means, and ``expand`` makes the annotated ones explicit. At every stage the tree can be
+printed (``str``), checked (``verify``) and run (``interpret``).
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from .dtype import DType
+from .errors import KernelError
+from .index import Index, Mask
+from .ops import Op
+from .value import Access, Extra, Value, indices, toposort
+
+
+class Bind(enum.Enum):
+    """How a loop is run. Each means the same as a plain loop."""
+
+    SERIAL = "for"
+    GRID = "grid"  # its iterations are independent work items
+    UNROLL = "unroll"  # its iterations become copies of the statements inside, jammed into inner loops
+    VECTOR = "vector"  # its iterations become lanes
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """A parameter of the kernel, or memory of one work item.
+
+    Attributes:
+        name: in the kernel.
+        dtype, size: of its elements.
+        written: whether the kernel stores to it.
+        stream: whether it is so large, or so long unread, that stores should bypass the caches.
+    """
+
+    name: str
+    dtype: DType
+    size: int
+    written: bool = False
+    stream: bool = False
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all elements."""
+        return self.size * self.dtype.itemsize
+
+
+@dataclass(frozen=True, slots=True)
+class Let:
+    """A value with a name, in scope until the end of the enclosing body."""
+
+    name: str
+    value: Value
+
+
+@dataclass(frozen=True, slots=True)
+class Acc:
+    """An accumulator, which starts as the identity of ``op``."""
+
+    name: str
+    op: Op
+    dtype: DType
+    lanes: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """``acc = op(acc, value)``."""
+
+    name: str
+    op: Op
+    value: Value
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Writes ``value`` at ``index`` where ``guard`` holds. ``stride`` is the lanes' distance of a vector."""
+
+    memory: str
+    index: Index
+    value: Value
+    guard: Mask = ()
+    stride: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Scratch:
+    """Declares memory of the work item's own, in scope until the end of the enclosing body; it starts unset."""
+
+    memory: Memory
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """``for var in 0 … extent-1``."""
+
+    var: str
+    extent: int
+    body: Body
+    bind: Bind = Bind.SERIAL
+
+
+Stmt = Let | Acc | Update | Store | Scratch | Loop
+Body = tuple[Stmt, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """One unit of work: parameters, and a body.
+
+    At most one loop, at the outermost level, is bound to the grid. Statements before it are run by everybody
+    who runs some of its iterations, so they store nothing; those after it by whoever runs the last one.
+
+    Attributes:
+        params: the buffers, written ones first, in the order of the launch.
+        body: the statements.
+        flops: arithmetic operations of one run, as the graph counts them.
+        trail: the schedule: the transforms that led here, in order.
+        aliases: whether a written parameter may be the memory of one that is read.
+    """
+
+    params: tuple[Memory, ...]
+    body: Body
+    flops: int = 0
+    trail: tuple[str, ...] = ()
+    aliases: bool = False
+
+    @property
+    def grid(self) -> Loop | None:
+        """The loop whose iterations are the work items, if there is one."""
+        for s in self.body:
+            if isinstance(s, Loop) and s.bind is Bind.GRID:
+                return s
+        return None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all parameters: the least that a run must move when each is read or written once."""
+        return sum(p.nbytes for p in self.params)
+
+    def with_body(self, body: Body, step: str = "") -> Kernel:
+        """The kernel after a transform called ``step``."""
+        return replace(self, body=body, trail=(*self.trail, step) if step else self.trail)
+
+    def __str__(self) -> str:
+        head = ", ".join(f"{'out ' if p.written else ''}{p.name}: {p.dtype}[{p.size}]" for p in self.params)
+        return "\n".join([f"kernel({head})", *_lines(self.body, 1)])
+
+
+def statements(body: Body) -> Iterator[Stmt]:
+    """Every statement, outer ones first, in order."""
+    stack: list[Stmt] = list(reversed(body))
+    while stack:
+        s = stack.pop()
+        yield s
+        if isinstance(s, Loop):
+            stack.extend(reversed(s.body))
+
+
+def values(body: Body) -> Iterator[Value]:
+    """The values that statements hold, in order."""
+    for s in statements(body):
+        if isinstance(s, Let | Update | Store):
+            yield s.value
+
+
+def map_body(body: Body, rule: Callable[[Stmt], Body | None]) -> Body:
+    """The body with ``rule`` applied to each statement from the outside in; None descends into loops."""
+    out: list[Stmt] = []
+    for s in body:
+        new = rule(s)
+        if new is not None:
+            out.extend(new)
+        elif isinstance(s, Loop):
+            out.append(replace(s, body=map_body(s.body, rule)))
+        else:
+            out.append(s)
+    return tuple(out)
+
+
+# ------------------------------------------------------------------------------------------------ printing
+
+_SYMBOL = {
+    Op.ADD: "+", Op.SUB: "-", Op.MUL: "*", Op.IDIV: "/", Op.MOD: "%", Op.CMPLT: "<", Op.CMPNE: "!=",
+    Op.AND: "&", Op.OR: "|", Op.XOR: "^", Op.SHL: "<<", Op.SHR: ">>", Extra.DIV: "/",
+}  # fmt: skip
+
+
+def _lines(body: Sequence[Stmt], depth: int) -> Iterator[str]:
+    tab = "  " * depth
+    for s in body:
+        if isinstance(s, Loop):
+            yield f"{tab}{s.bind.value} {s.var} < {s.extent}:"
+            yield from _lines(s.body, depth + 1)
+        elif isinstance(s, Let):
+            yield f"{tab}{s.name} = {show(s.value)}"
+        elif isinstance(s, Acc):
+            lanes = f"x{s.lanes}" if s.lanes > 1 else ""
+            yield f"{tab}acc {s.name}: {s.dtype}{lanes} = identity of {s.op.name}"
+        elif isinstance(s, Update):
+            yield f"{tab}{s.name} {_SYMBOL.get(s.op, s.op.name)}= {show(s.value)}"
+        elif isinstance(s, Scratch):
+            yield f"{tab}scratch {s.memory.name}: {s.memory.dtype}[{s.memory.size}]"
+        else:
+            when = f" where {show_mask(s.guard)}" if s.guard else ""
+            lanes = f" … +{s.value.lanes - 1}*{s.stride}" if s.value.lanes > 1 else ""
+            yield f"{tab}{s.memory}[{s.index}{lanes}] = {show(s.value)}{when}"
+
+
+def show_mask(mask: Mask) -> str:
+    """A mask in words."""
+    return " and ".join(f"{m} >= 0" for m in mask)
+
+
+def show(value: Value, limit: int = 2000) -> str:
+    """A value on one line; a value used twice or nested deep is printed again, up to ``limit`` characters."""
+    done: dict[Value, str] = {}
+    for v in toposort([value]):
+        done[v] = _show_one(v, done)
+        if len(done[v]) > limit:
+            done[v] = "…"
+    return done[value]
+
+
+def _show_one(v: Value, done: dict[Value, str]) -> str:
+    srcs = [done[s] for s in v.srcs]
+    if v.op is Op.CONST:
+        return str(getattr(v.arg, "text", v.arg))
+    if v.op is Extra.REF:
+        return str(v.arg)
+    if v.op is Extra.INDEX:
+        return f"({v.arg})"
+    if v.op is Op.LOAD:
+        access = v.arg
+        assert isinstance(access, Access)
+        if access.places:
+            return f"{access.memory}[{', '.join(str(p.index) for p in access.places)}]"
+        lanes = f" … +{v.lanes - 1}*{access.stride}" if v.lanes > 1 else ""
+        text = f"{access.memory}[{access.index}{lanes}]"
+        return f"({text} if {show_mask(access.guard)} else 0)" if access.guard else text
+    if v.op in (Op.CAST, Op.BITCAST):
+        return f"{v.dtype}{'' if v.op is Op.CAST else ' bits'}({srcs[0]})"
+    if v.op is Op.WHERE:
+        return f"({srcs[1]} if {srcs[0]} else {srcs[2]})"
+    symbol = _SYMBOL.get(v.op)
+    if symbol is not None:
+        return f"({srcs[0]} {symbol} {srcs[1]})"
+    name = v.op.name.lower()
+    return f"{name}({', '.join(srcs)}{f'; {v.arg}' if v.arg is not None else ''})"
+
+
+# ------------------------------------------------------------------------------------------------ checking
+
+
+def verify(kernel: Kernel) -> None:
+    """Checks that the tree keeps its rules.
+
+    Every name is declared before it is used and once only in its scope; every access lies inside its memory
+    or under a guard; dtypes agree; an accumulator is updated with its own operation; the grid loop is
+    outermost and alone.
+
+    Raises:
+        KernelError: with the rule that is broken and where.
+    """
+    memories = {p.name: p for p in kernel.params}
+    if len(memories) != len(kernel.params):
+        raise KernelError("two parameters of a kernel have one name")
+    grids = [s for s in statements(kernel.body) if isinstance(s, Loop) and s.bind is Bind.GRID]
+    outer = kernel.grid
+    if len(grids) > 1 or (grids and outer is not grids[0]):
+        raise KernelError("the grid loop must be alone, and outermost")
+    if outer is not None:
+        before = kernel.body[: kernel.body.index(outer)]
+        if any(isinstance(s, Store) and s.memory in memories for s in statements(before)):
+            raise KernelError("a statement before the grid loop stores to a parameter")
+    _verify(kernel.body, {}, {}, memories)
+
+
+def _verify(body: Body, extents: dict[str, int], names: dict[str, Value | Acc], memories: dict[str, Memory]) -> None:
+    extents, names, memories = dict(extents), dict(names), dict(memories)
+    for s in body:
+        if isinstance(s, Loop):
+            if s.var in extents or s.extent < 0:
+                raise KernelError(f"loop variable {s.var} is taken, or its extent {s.extent} is negative")
+            if s.extent:
+                _verify(s.body, {**extents, s.var: s.extent}, names, memories)
+        elif isinstance(s, Scratch):
+            memories[s.memory.name] = s.memory
+        elif isinstance(s, Acc):
+            _fresh(s.name, names)
+            names[s.name] = s
+        elif isinstance(s, Let):
+            _verify_value(s.value, extents, names, memories)
+            _fresh(s.name, names)
+            names[s.name] = s.value
+        elif isinstance(s, Update):
+            _verify_value(s.value, extents, names, memories)
+            acc = names.get(s.name)
+            if not isinstance(acc, Acc) or acc.op is not s.op or acc.dtype is not s.value.dtype:
+                raise KernelError(f"update of {s.name} with {s.op!r} of {s.value.dtype}: no such accumulator")
+            if s.value.lanes not in (1, acc.lanes):
+                raise KernelError(f"update of {s.name} ({acc.lanes} lanes) with {s.value.lanes} lanes")
+        else:
+            _verify_value(s.value, extents, names, memories)
+            _verify_access(s.memory, s.index, s.guard, s.value.lanes, s.stride, extents, names, memories)
+            if memories[s.memory].dtype is not s.value.dtype:
+                raise KernelError(f"store of {s.value.dtype} to {s.memory} of {memories[s.memory].dtype}")
+
+
+def _fresh(name: str, names: dict[str, Value | Acc]) -> None:
+    if name in names:
+        raise KernelError(f"the name {name} is taken")
+
+
+def _verify_access(
+    memory: str, index: Index, guard: Mask, lanes: int, stride: int,
+    extents: dict[str, int], names: dict[str, Value | Acc], memories: dict[str, Memory],
+) -> None:  # fmt: skip
+    where = memories.get(memory)
+    if where is None:
+        raise KernelError(f"access to {memory}, which is not declared")
+    for i in (index, *guard):
+        for atom in i.atoms():
+            if atom.inner is None and atom.key not in extents and atom.key.split("[")[0] not in names:
+                raise KernelError(f"{memory}[{index}] uses {atom.key}, which is not in scope")
+    reach = (lanes - 1) * stride
+    if not guard and (index.lo + min(reach, 0) < 0 or index.hi + max(reach, 0) >= where.size):
+        raise KernelError(f"{memory}[{index}] reaches {index.lo} … {index.hi + reach}, outside 0 … {where.size - 1}")
+
+
+def _verify_value(
+    value: Value, extents: dict[str, int], names: dict[str, Value | Acc], memories: dict[str, Memory]
+) -> None:
+    for v in toposort([value]):
+        if v.op is Extra.REF:
+            found = names.get(str(v.arg))
+            if found is None or found.dtype is not v.dtype or found.lanes != v.lanes:
+                raise KernelError(f"{v.arg} is used as {v.dtype} of {v.lanes} lanes, which it is not")
+        elif v.op is Op.LOAD:
+            access = v.arg
+            assert isinstance(access, Access)
+            lanes = 1 if access.places else v.lanes
+            for p in access.places or (access,):
+                _verify_access(
+                    access.memory, p.index, p.guard, lanes, access.stride, extents, names, memories
+                )
+        elif v.op is Extra.INDEX:
+            for atom in (a for i in indices(v) for a in i.atoms()):
+                if atom.inner is None and atom.key not in extents and atom.key.split("[")[0] not in names:
+                    raise KernelError(f"index {v.arg} uses {atom.key}, which is not in scope")
+        for s in v.srcs:
+            if s.lanes not in (1, v.lanes) and v.op not in (Extra.FOLD, Extra.LANE):
+                raise KernelError(f"{v.op!r} of {v.lanes} lanes has an operand of {s.lanes}")

@@ -1,0 +1,472 @@
+"""One kernel: from graph nodes to a fresh loop tree.
+
+In: the nodes that the kernel writes (``roots``, of one size) and which nodes it reads from memory. Out: a
+verified tree of plain loops and scalar values, and what the fuser wants to know of it (``Lowered``).
+
+Movement vanishes: each node is *demanded* at positions, which are index expressions over the loop variables,
+and a movement node only turns its own position into its operand's. A reduction becomes an accumulator and
+loops of its own, placed as far out as the position that it is demanded at allows. Both walks are iterative,
+so that an expression may be as deep as memory holds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from . import value as val
+from .dtype import bool_, int32, int64
+from .graph import (
+    AxesArg,
+    ConstArg,
+    GraphOp,
+    Node,
+    ReduceArg,
+    Shape,
+    SpanArg,
+    WindowArg,
+    toposort,
+)
+from .index import NEVER, ZERO, Index, Mask, both, computed, constant, flatten, unflatten, variable
+from .loops import Acc, Body, Kernel, Let, Loop, Memory, Stmt, Store, Update
+from .merge import flatten_reductions, merge_loops
+from .ops import Op, identity
+from .value import Access, Extra, Value
+
+Position = tuple[Index, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """A node wanted at a position, where a mask holds."""
+
+    node: Node
+    position: Position
+    mask: Mask
+
+
+@dataclass(eq=False, slots=True)
+class Nest:
+    """Loops over some variables: the kernel's own, or a reduction's.
+
+    Attributes:
+        extents: its variables, outermost first once ordered.
+        parent, level: the nest it stands in, and how many of that one's loops are open around it.
+        demand: what it reduces; None of the kernel's own nest.
+        needs: the variables that its position depends on.
+    """
+
+    extents: dict[str, int]
+    name: str = ""
+    parent: Nest | None = None
+    level: int = 0
+    demand: Demand | None = None
+    source: Demand | None = None
+    needs: frozenset[str] = frozenset()
+    children: list[Nest] = field(default_factory=list)
+    lets: list[Gathered] = field(default_factory=list)
+    made: int = 0
+
+    @property
+    def depth(self) -> int:
+        """How many nests stand around it."""
+        return 0 if self.parent is None else 1 + self.parent.depth
+
+    @property
+    def times(self) -> int:
+        """How often its loops are run in all."""
+        return 1 if self.parent is None else self.parent.runs(self.level)
+
+    def runs(self, level: int) -> int:
+        """How often a statement under its first ``level`` loops is run."""
+        return self.times * math.prod(list(self.extents.values())[:level])
+
+    def level_of(self, names: frozenset[str]) -> int:
+        """How many of its loops must be open for ``names`` to be known."""
+        level = 0
+        for i, v in enumerate(self.extents):
+            if v in names:
+                level = i + 1
+        return level
+
+
+@dataclass(eq=False, slots=True)
+class Gathered:
+    """A position that the kernel computes: an index of a GATHER."""
+
+    name: str
+    source: Demand
+    needs: frozenset[str]
+    made: int = 0
+
+
+@dataclass(slots=True)
+class Lowered:
+    """A fresh kernel, and how often it evaluates what.
+
+    Attributes:
+        kernel: the tree.
+        leaves: the node that each parameter after the roots' own reads.
+        reductions: each inlined reduction's nest.
+        evaluations: how often each other node is evaluated, all its positions together.
+        positions: at how many different positions each node is evaluated.
+        inside: the nodes that are evaluated inside a reduction's loops.
+    """
+
+    kernel: Kernel | None
+    leaves: list[Node]
+    reductions: list[Nest]
+    evaluations: dict[Node, int]
+    positions: dict[Node, int]
+    inside: set[Node]
+
+
+class _Lowering:
+    def __init__(self, roots: Sequence[Node], reads: Callable[[Node], bool]) -> None:
+        self.roots = roots
+        self.reads = reads
+        shape = loop_shape(roots[0], reads)
+        self.top = Nest({f"i{a}": n for a, n in enumerate(shape) if n > 1})
+        self.owner: dict[str, Nest] = {v: self.top for v in self.top.extents}
+        self.where = tuple(variable(f"i{a}", n) for a, n in enumerate(shape))
+        self.shape = shape
+        self.order = toposort(roots, stop=lambda n: reads(n) and n not in roots)
+        self.edges: dict[Demand, tuple[Demand, ...]] = {}
+        self.demands: dict[Node, dict[tuple[Position, Mask], Demand]] = {n: {} for n in self.order}
+        self.nests: dict[Demand, Nest] = {}
+        self.gathers: dict[Demand, Gathered] = {}
+        self.known: dict[str, frozenset[str]] = {}  # what a computed index depends on
+
+    # ------------------------------------------------------------------ who is wanted where
+
+    def want(self, node: Node, position: Position, mask: Mask) -> Demand:
+        key = (position, mask)
+        found = self.demands[node].get(key)
+        if found is None:
+            found = self.demands[node][key] = Demand(node, position, mask)
+        return found
+
+    def needs(self, position: Position, mask: Mask) -> frozenset[str]:
+        names: set[str] = set()
+        for i in (*position, *mask):
+            for n in i.names():
+                names |= self.known.get(n, frozenset((n,)))
+        return frozenset(names)
+
+    def spread(self) -> None:
+        """From the roots down: every node's demands give its operands'."""
+        self.stores = []
+        for root in self.roots:
+            position = reshape_position(self.where, self.shape, root.shape)
+            self.stores.append(self.want(root, position, ()))
+        for node in reversed(self.order):
+            if self.reads(node) and node not in self.roots:
+                continue
+            for d in list(self.demands[node].values()):
+                self.edges[d] = () if d.mask == NEVER else self.operands(d)
+
+    def operands(self, d: Demand) -> tuple[Demand, ...]:
+        node, p, mask = d.node, d.position, d.mask
+        op, arg, srcs = node.op, node.arg, node.srcs
+        if isinstance(op, Op) or op in (GraphOp.CONTIGUOUS, GraphOp.PARAMETER, GraphOp.COPY):
+            return tuple([self.want(s, p, mask) for s in srcs])
+        if op is GraphOp.ASSIGN:
+            return (self.want(srcs[1], p, mask),)
+        if not srcs:
+            return ()
+        x = srcs[0]
+        if op is GraphOp.REDUCE:
+            return (self.reduce(d, x),)
+        if op is GraphOp.GATHER:
+            return self.gather(d, x, srcs[1])
+        position, more = move_position(node, p)
+        return (self.want(x, position, both(mask, more)),)
+
+    def reduce(self, d: Demand, x: Node) -> Demand:
+        arg = d.node.arg
+        assert isinstance(arg, ReduceArg)
+        k = len(self.nests)
+        nest = Nest({f"r{k}_{a}": x.shape[a] for a in arg.axes if x.shape[a] > 1}, f"acc{k}", demand=d)
+        position = list(d.position)
+        for a in arg.axes:
+            position[a] = variable(f"r{k}_{a}", x.shape[a])
+        nest.needs = self.needs(d.position, d.mask)
+        owners = [self.owner[v] for v in nest.needs]
+        nest.parent = max(owners, key=lambda n: n.depth, default=self.top)
+        nest.parent.children.append(nest)
+        for v in nest.extents:
+            self.owner[v] = nest
+        self.nests[d] = nest
+        nest.source = self.want(x, tuple(position), d.mask)
+        return nest.source
+
+    def gather(self, d: Demand, x: Node, index: Node) -> tuple[Demand, ...]:
+        rank = len(index.shape)
+        at = self.want(index, d.position[:rank], d.mask)
+        found = self.gathers.get(at)
+        if found is None:
+            needs = self.needs(at.position, at.mask)
+            found = self.gathers[at] = Gathered(f"g{len(self.gathers)}", at, needs)
+            self.known[found.name] = needs
+            owners = [self.owner[v] for v in needs]
+            max(owners, key=lambda n: n.depth, default=self.top).lets.append(found)
+        n = x.shape[0]
+        row = computed(found.name, -(2**62), 2**62)
+        mask = both(d.mask, (row, row * -1 + (n - 1)))
+        return at, self.want(x, (row, *d.position[rank:]), mask)
+
+    # ------------------------------------------------------------------ where its loops stand
+
+    def place(self) -> None:
+        """Orders each nest's loops so that the reductions inside stand as far out as they can, and places them."""
+        todo = [self.top]
+        while todo:
+            nest = todo.pop()
+            wanted = sorted(
+                {frozenset(c.needs & nest.extents.keys()) for c in nest.children},
+                key=lambda s: (len(s), sorted(s)),
+            )
+            first: list[str] = []
+            for names in wanted:
+                if set(first) <= names:
+                    first += [v for v in nest.extents if v in names and v not in first]
+            nest.extents = {v: nest.extents[v] for v in (*first, *(v for v in nest.extents if v not in first))}
+            for c in nest.children:
+                c.level = nest.level_of(c.needs)
+            todo += nest.children
+
+    def runs(self, d: Demand) -> int:
+        names = self.needs(d.position, d.mask)
+        nest = max((self.owner[v] for v in names), key=lambda n: n.depth, default=self.top)
+        return nest.runs(nest.level_of(names))
+
+    # ------------------------------------------------------------------ what is computed
+
+    def build(self) -> dict[Demand, Value]:
+        """From the leaves up: the value of every demand."""
+        values: dict[Demand, Value] = {}
+        made = 0
+        for node in self.order:
+            for d in self.demands[node].values():
+                srcs = self.edges.get(d, ())
+                values[d] = self.value(d, [values[s] for s in srcs])
+                made += 1
+                if d in self.nests:
+                    self.nests[d].made = made
+                if d in self.gathers:
+                    self.gathers[d].made = made
+        return values
+
+    def value(self, d: Demand, srcs: list[Value]) -> Value:
+        node, op, arg = d.node, d.node.op, d.node.arg
+        if d.mask == NEVER and op is not Op.CONST:
+            return val.number(0, node.dtype)
+        if self.reads(node) and node not in self.roots:
+            access = Access(self.names[node], flatten(d.position, node.shape), d.mask)
+            return val.make(Op.LOAD, node.dtype, (), access)
+        if isinstance(op, Op):
+            if op is Op.CONST:
+                assert isinstance(arg, ConstArg)
+                return val.number(arg.value, node.dtype)
+            if op is Op.CAST:
+                return val.cast(srcs[0], node.dtype)
+            if op is Op.BITCAST:
+                return val.bitcast(srcs[0], node.dtype)
+            return val.primitive(op, *srcs)
+        if op is GraphOp.IOTA:
+            return index_value(d.position[0], node.dtype)
+        if op is GraphOp.REDUCE:
+            return val.ref(self.nests[d].name, node.dtype)
+        if op is GraphOp.PAD:
+            _, more = move_position(node, d.position)
+            return masked(srcs[0], more)
+        if op is GraphOp.GATHER:
+            return masked(srcs[1], tuple(m for m in self.edges[d][1].mask if m not in d.mask))
+        return srcs[-1]
+
+    def tree(self, values: dict[Demand, Value]) -> Body:
+        inner: list[Stmt] = []
+        for i, d in enumerate(self.stores):
+            inner.append(Store(f"out{i}", flatten(d.position, d.node.shape), values[d]))
+        return self.emit(self.top, 0, values, tuple(inner))
+
+    def emit(self, nest: Nest, level: int, values: dict[Demand, Value], inner: Body) -> Body:
+        here: list[tuple[int, Body]] = []
+        for c in nest.children:
+            if c.level == level:
+                assert c.demand is not None and c.source is not None
+                arg = c.demand.node.arg
+                assert isinstance(arg, ReduceArg)
+                update = Update(c.name, arg.op, values[c.source])
+                loops = self.emit(c, 0, values, (update,))
+                here.append((c.made, (Acc(c.name, arg.op, c.demand.node.dtype), *loops)))
+        for g in nest.lets:
+            if nest.level_of(g.needs) == level:
+                here.append((g.made, (Let(g.name, values[g.source]),)))
+        here.sort(key=lambda t: t[0])
+        body = [s for _, stmts in here for s in stmts]
+        if level == len(nest.extents):
+            return (*body, *inner)
+        v, n = list(nest.extents.items())[level]
+        return (*body, Loop(v, n, self.emit(nest, level + 1, values, inner)))
+
+    def run(self, whole: bool) -> Lowered:
+        self.spread()
+        self.place()
+        leaves = [n for n in self.order if self.reads(n) and n not in self.roots and self.demands[n]]
+        leaves = [n for n in leaves if any(d.mask != NEVER for d in self.demands[n].values())]
+        self.names = {n: f"in{i}" for i, n in enumerate(leaves)}
+        evaluations: dict[Node, int] = {}
+        positions: dict[Node, int] = {}
+        inside: set[Node] = set()
+        for node, demands in self.demands.items():
+            live = [d for d in demands.values() if d.mask != NEVER]
+            positions[node] = len(live)
+            evaluations[node] = sum(self.runs(d) for d in live)
+            if any(self.owner[v] is not self.top for d in live for v in self.needs(d.position, d.mask)):
+                inside.add(node)
+        kernel = None
+        if whole:
+            for n in self.order:  # a leaf that is only read where nothing is read still needs a name
+                self.names.setdefault(n, "")
+            body = merge_loops(flatten_reductions(self.tree(self.build())))
+            outs = [Memory(f"out{i}", r.dtype, r.size, written=True) for i, r in enumerate(self.roots)]
+            ins = [Memory(f"in{i}", n.dtype, n.size) for i, n in enumerate(leaves)]
+            kernel = Kernel((*outs, *ins), body)
+        return Lowered(kernel, leaves, list(self.nests.values()), evaluations, positions, inside)
+
+
+def lower(roots: Sequence[Node], reads: Callable[[Node], bool]) -> Lowered:
+    """The kernel that computes ``roots`` into memory of their own.
+
+    Args:
+        roots: nodes of one size; each becomes a parameter ``out0`` … in order.
+        reads: whether a node is read from memory; such nodes become parameters ``in0`` …
+    """
+    return _Lowering(roots, reads).run(True)
+
+
+def survey(roots: Sequence[Node], reads: Callable[[Node], bool]) -> Lowered:
+    """As ``lower``, without building the tree: what the kernel would evaluate, and how often."""
+    return _Lowering(roots, reads).run(False)
+
+
+# ----------------------------------------------------------------------------------------------- positions
+
+
+def loop_shape(root: Node, reads: Callable[[Node], bool]) -> Shape:
+    """The loops that suit ``root``: those of the reduction whose epilogue it is, else its own shape."""
+    node, size = root, root.size
+    while not (reads(node) and node is not root):
+        if node.op is GraphOp.REDUCE:
+            return node.shape
+        through = isinstance(node.op, Op) or node.op in (
+            GraphOp.RESHAPE, GraphOp.CONTIGUOUS, GraphOp.ASSIGN, GraphOp.PARAMETER,
+        )  # fmt: skip
+        same = [s for s in node.srcs if s.size == size and s.op is not Op.CONST] if through else []
+        if node.op is GraphOp.ASSIGN:
+            same = same[-1:]
+        nested = [s for s in same if s.op is GraphOp.REDUCE or s.op is GraphOp.RESHAPE]
+        same = nested or same
+        if not same:
+            break
+        node = same[0]
+    return root.shape
+
+
+def reshape_position(position: Position, shape: Shape, to: Shape) -> Position:
+    """The position of the same element under another shape; axes that stay the same stay as they are."""
+    if shape == to:
+        return position
+    out: list[Index] = []
+    i = j = 0
+    while i < len(shape) or j < len(to):
+        i0, j0, a, b = i, j, 1, 1
+        while True:
+            if i < len(shape) and (a <= b or j >= len(to)):
+                a *= shape[i]
+                i += 1
+            elif j < len(to):
+                b *= to[j]
+                j += 1
+            if a == b and (i > i0 or i >= len(shape)) and (j > j0 or j >= len(to)):
+                break
+            if i >= len(shape) and j >= len(to):
+                break
+        some, target = shape[i0:i], to[j0:j]
+        wide = [(p, n) for p, n in zip(position[i0:i], some, strict=True) if n > 1]
+        wanted = [n for n in target if n > 1]
+        if [n for _, n in wide] == wanted:
+            kept = iter(p for p, _ in wide)
+            out += [next(kept) if n > 1 else ZERO for n in target]
+        else:
+            out += unflatten(flatten(position[i0:i], some), target)
+    return tuple(out)
+
+
+def move_position(node: Node, p: Position) -> tuple[Position, Mask]:
+    """Where a movement node's element comes from, and the mask outside which it is 0."""
+    op, arg, source = node.op, node.arg, node.srcs[0].shape
+    if op is GraphOp.RESHAPE:
+        return reshape_position(p, node.shape, source), ()
+    if op is GraphOp.EXPAND:
+        return tuple(i if n > 1 else ZERO for i, n in zip(p, source, strict=True)), ()
+    if op is GraphOp.PERMUTE:
+        assert isinstance(arg, AxesArg)
+        out = [ZERO] * len(p)
+        for i, a in enumerate(arg.axes):
+            out[a] = p[i]
+        return tuple(out), ()
+    if op is GraphOp.FLIP:
+        assert isinstance(arg, AxesArg)
+        return tuple(constant(n - 1) - i if a in arg.axes else i for a, (i, n) in enumerate(zip(p, source, strict=True))), ()
+    if op is GraphOp.SHRINK:
+        assert isinstance(arg, SpanArg)
+        return tuple(i + a for i, (a, _) in zip(p, arg.spans, strict=True)), ()
+    if op is GraphOp.PAD:
+        assert isinstance(arg, SpanArg)
+        moved = tuple(i - a for i, (a, _) in zip(p, arg.spans, strict=True))
+        mask = [m for i, n, (a, b) in zip(moved, source, arg.spans, strict=True) if a or b for m in (i, i * -1 + (n - 1))]
+        return moved, both(tuple(mask))
+    assert op is GraphOp.WINDOW and isinstance(arg, WindowArg)
+    inner = list(p[:-1])
+    inner[arg.axis] = p[arg.axis] * arg.stride + p[-1] * arg.dilation
+    return tuple(inner), ()
+
+
+# ------------------------------------------------------------------------------------------------- values
+
+
+def index_value(index: Index, dtype: val.DType) -> Value:
+    """An index expression as a number of ``dtype``."""
+    if index.is_const:
+        return val.number(index.const, dtype)
+    wide = int32 if -(2**31) <= index.lo and index.hi < 2**31 else int64
+    return val.cast(val.make(Extra.INDEX, wide, (), index), dtype)
+
+
+def condition(mask: Mask) -> Value:
+    """A mask as a bool."""
+    parts = []
+    for m in mask:
+        i = index_value(m, int32 if -(2**31) <= m.lo and m.hi < 2**31 else int64)
+        parts.append(val.primitive(Op.CMPLT, val.number(-1, i.dtype), i))
+    out = parts[0] if parts else val.number(True, bool_)
+    for part in parts[1:]:
+        out = val.primitive(Op.AND, out, part)
+    return out
+
+
+def masked(value: Value, mask: Mask) -> Value:
+    """``value`` where the mask holds, else 0."""
+    if not mask:
+        return value
+    if mask == NEVER:
+        return val.number(0, value.dtype)
+    if value.op is Op.LOAD:
+        access = value.arg
+        assert isinstance(access, Access)
+        if set(mask) <= set(access.guard):
+            return value
+    return val.where(condition(mask), value, val.number(identity(Op.ADD, value.dtype), value.dtype))

@@ -1,0 +1,113 @@
+"""From a fuser's group to source text: every stage of one kernel, in order.
+
+lower → legalize → schedule → expand → hoist → render. Each stage's tree is checked; ``Stages`` keeps them, so
+that they can be shown.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+
+from .device import Device
+from .dialect import NamedKernel
+from .errors import DeviceError
+from .expand import expand
+from .fuse import Group
+from .graph import GraphOp, Node, toposort
+from .hoist import hoist
+from .legal_tree import legalize_kernel
+from .loops import Kernel, Loop, verify
+from .lower import lower
+from .scatter import lower_scatter
+from .schedule import schedule
+from .work import flops_of
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """One kernel through the stages.
+
+    Attributes:
+        name: what it is launched by: what it does, its loops, and a hash of its text.
+        fresh: the tree as lowered: plain loops and scalars.
+        scheduled: after legalization and the schedule, whose steps are in ``trail``.
+        final: as printed.
+        source: the text, "" for a device that is driven by dispatch.
+        grid: how many work items it is launched over.
+        shape: of what it computes.
+        made_at: the user's source line that asked for it, while debugging.
+    """
+
+    name: str
+    fresh: Kernel
+    scheduled: Kernel
+    final: Kernel
+    source: str
+    grid: int
+    shape: tuple[int, ...]
+    made_at: str | None
+
+
+def build(group: Group, device: Device) -> Stages:
+    """Every stage of the kernel that computes ``group`` on ``device``."""
+    fresh = fresh_kernel(group)
+    spec = device.spec
+    about = (group.roots[0].shape, _made_at(group.roots[0]))
+    if device.dialect is None:
+        name = _name(group, fresh, str(fresh))
+        return Stages(name, fresh, fresh, fresh, "", 1, *about)
+    legal = legalize_kernel(fresh, spec)
+    scheduled = schedule(legal, spec)
+    verify(scheduled)
+    final = hoist(expand(scheduled))
+    verify(final)
+    placeholder = "KERNEL"
+    text = device.dialect.render([NamedKernel(placeholder, final)], spec)
+    name = _name(group, fresh, text)
+    grid = final.grid
+    source = text.replace(placeholder, name)
+    return Stages(name, fresh, scheduled, final, source, grid.extent if grid else 1, *about)
+
+
+def fresh_kernel(group: Group) -> Kernel:
+    """The verified tree of a group, before any device is thought of."""
+    root = group.roots[0]
+    if root.op is GraphOp.COPY:
+        raise DeviceError("a copy between devices is no kernel")
+    reads = set(group.reads)
+    if root.op is GraphOp.SCATTER:
+        kernel = lower_scatter(root, lambda n: n in reads)
+    else:
+        lowered = lower(group.roots, lambda n: n in reads)
+        assert lowered.kernel is not None
+        kernel = lowered.kernel
+    kernel = replace(kernel, flops=flops_of(kernel))
+    verify(kernel)
+    return kernel
+
+
+def _name(group: Group, kernel: Kernel, text: str) -> str:
+    """``sum_4096x4096_1f3a…``: the outermost reduction or the last operation, the loops, the text's hash."""
+    sizes: list[int] = []
+    body = kernel.body
+    while body:
+        loop = next((s for s in reversed(body) if isinstance(s, Loop)), None)
+        if loop is None:
+            break
+        sizes.append(loop.extent)
+        body = loop.body
+    what = _kind(group.roots[0])
+    digest = hashlib.sha256(text.encode()).hexdigest()[:10]
+    return f"{what}_{'x'.join(map(str, sizes)) or 'scalar'}_{digest}"
+
+
+def _kind(root: Node) -> str:
+    node = root
+    while node.op in (GraphOp.RESHAPE, GraphOp.CONTIGUOUS, GraphOp.ASSIGN, GraphOp.PARAMETER):
+        node = node.srcs[-1]
+    return node.op.name.lower()
+
+
+def _made_at(root: Node) -> str | None:
+    return next((n.made_at for n in reversed(toposort([root], lambda n: n.storage is not None)) if n.made_at), None)

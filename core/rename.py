@@ -1,0 +1,104 @@
+"""Rewriting what a body's values and positions refer to: loop variables, names, memories."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from . import value as val
+from .index import Index, Mask, both, computed
+from .loops import Acc, Body, Let, Loop, Scratch, Stmt, Store, Update
+from .ops import Op
+from .value import Access, Extra, Value
+
+
+def substitute(body: Body, with_: Mapping[str, Index]) -> Body:
+    """Loop variables and computed positions replaced by index expressions."""
+    memo: dict[Value, Value] = {}
+    return map_values(body, lambda v: substitute_value(v, with_, memo), lambda i: i.substitute(with_))
+
+
+def substitute_value(value: Value, with_: Mapping[str, Index], memo: dict[Value, Value] | None = None) -> Value:
+    """``substitute`` of one value."""
+
+    def rule(v: Value, srcs: tuple[Value, ...]) -> Value | None:
+        if v.op is Extra.INDEX:
+            return index_like(v, lambda i: i.substitute(with_))
+        if v.op is Op.LOAD:
+            access = v.arg
+            assert isinstance(access, Access)
+            moved = access.map(lambda i: i.substitute(with_), lambda m: substitute_mask(m, with_))
+            return v if moved == access else val.make(Op.LOAD, v.dtype, (), moved, v.lanes)
+        return None
+
+    return val.rewrite([value], rule, memo)[0]
+
+
+def index_like(v: Value, change: Callable[[Index], Index]) -> Value:
+    """An INDEX value with its expression changed; a number when it has one value."""
+    if isinstance(v.arg, tuple):
+        return val.make(Extra.INDEX, v.dtype, (), tuple(map(change, v.arg)), v.lanes)
+    assert isinstance(v.arg, Index)
+    index = change(v.arg)
+    if index is v.arg:
+        return v
+    return val.number(index.const, v.dtype) if index.is_const else val.make(Extra.INDEX, v.dtype, (), index)
+
+
+def substitute_mask(mask: Mask, with_: Mapping[str, Index]) -> Mask:
+    """``substitute`` of a mask, without what now always holds."""
+    return both(tuple(m.substitute(with_) for m in mask)) if mask else mask
+
+
+def rename(body: Body, names: Mapping[str, str]) -> Body:
+    """Lets, accumulators and scratch memories under other names, where they are declared and where they are used."""
+    memo: dict[Value, Value] = {}
+
+    def renamed(index: Index) -> Index:
+        atoms = {a.key: a for a in index.atoms() if a.inner is None and a.key in names}
+        if not atoms:
+            return index
+        return index.substitute({k: computed(names[k], a.lo, a.hi) for k, a in atoms.items()})
+
+    def rule(v: Value, srcs: tuple[Value, ...]) -> Value | None:
+        if v.op is Extra.REF and v.arg in names:
+            return val.ref(names[str(v.arg)], v.dtype, v.lanes)
+        if v.op is Extra.INDEX:
+            return index_like(v, renamed)
+        if v.op is Op.LOAD:
+            access = v.arg
+            assert isinstance(access, Access)
+            new = access.map(renamed, lambda m: tuple(map(renamed, m)), names.get(access.memory, ""))
+            return val.make(Op.LOAD, v.dtype, (), new, v.lanes)
+        return None
+
+    out: list[Stmt] = []
+    for s in map_values(body, lambda v: val.rewrite([v], rule, memo)[0], renamed):
+        out.append(_declared(s, names))
+    return tuple(out)
+
+
+def _declared(s: Stmt, names: Mapping[str, str]) -> Stmt:
+    if isinstance(s, Loop):
+        return replace(s, body=tuple(_declared(x, names) for x in s.body))
+    if isinstance(s, Let | Acc | Update):
+        return replace(s, name=names.get(s.name, s.name))
+    if isinstance(s, Scratch):
+        return Scratch(replace(s.memory, name=names.get(s.memory.name, s.memory.name)))
+    return replace(s, memory=names.get(s.memory, s.memory))
+
+
+def map_values(body: Body, value: Callable[[Value], Value], index: Callable[[Index], Index]) -> Body:
+    """Every value and every store's position rewritten."""
+    out: list[Stmt] = []
+    for s in body:
+        if isinstance(s, Loop):
+            out.append(replace(s, body=map_values(s.body, value, index)))
+        elif isinstance(s, Store):
+            guard = both(tuple(index(m) for m in s.guard)) if s.guard else ()
+            out.append(replace(s, value=value(s.value), index=index(s.index), guard=guard))
+        elif isinstance(s, Let | Update):
+            out.append(replace(s, value=value(s.value)))
+        else:
+            out.append(s)
+    return tuple(out)

@@ -1,0 +1,25 @@
+"""How much a kernel does: operations and iterations, counted on its tree."""
+
+from __future__ import annotations
+
+from .loops import Body, Kernel, Let, Loop, Store, Update
+from .ops import Op
+from .value import Extra, toposort
+
+_FREE = frozenset({Op.CONST, Op.LOAD, Op.CAST, Op.BITCAST, Extra.REF, Extra.INDEX, Extra.LANES, Extra.SPLAT, Extra.LANE})
+
+
+def flops_of(kernel: Kernel) -> int:
+    """Arithmetic operations of one run of a fresh kernel: one for each primitive and element, one for each fold."""
+    return _flops(kernel.body, 1)
+
+
+def _flops(body: Body, times: int) -> int:
+    total = 0
+    for s in body:
+        if isinstance(s, Loop):
+            total += _flops(s.body, times * s.extent)
+        elif isinstance(s, Let | Store | Update):
+            ops = sum(1 for v in toposort([s.value]) if v.op not in _FREE)
+            total += times * (ops + isinstance(s, Update))
+    return total
