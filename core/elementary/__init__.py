@@ -1,0 +1,1 @@
+"""Elementary functions on graph nodes: accurate compositions of primitives, each with its derivative."""

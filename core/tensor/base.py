@@ -1,0 +1,550 @@
+"""The core of a Tensor: a node of the lazy graph, the device it is computed on, and whether it is
+differentiated.
+
+Nothing runs until ``realize``, ``numpy``, ``item``, ``tolist`` or printing. The operations are in the layers
+above this one: each file of this package is a class that adds one family and uses only those below it.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from .. import engine, graph
+from ..device import Buffer
+from ..dtype import (
+    DType,
+    DTypeLike,
+    Kind,
+    Scalar,
+    as_dtype,
+    bool_,
+    default_float,
+    default_int,
+    int64,
+    promote_all,
+)
+from ..errors import ArgumentError, DTypeError, GradientError, ShapeError
+from ..gradient import gradient, parameters, walk
+from ..graph import GraphOp, Node, Shape
+from ..ops import Op
+from ..registry import default_device, open_device
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+_leaves: weakref.WeakKeyDictionary[Node, weakref.ref[TensorBase]] = weakref.WeakKeyDictionary()
+"""Whose value a PARAMETER is: where backward() leaves its gradient."""
+_boundaries: weakref.WeakValueDictionary[Node, Node] = weakref.WeakValueDictionary()
+"""A node, and the PARAMETER that detach() put over it: one each, so that equal expressions stay equal."""
+
+
+class TensorBase:
+    """An n-dimensional array of one dtype on one device, computed when it is looked at."""
+
+    __slots__ = ("__weakref__", "_requires_grad", "device", "grad", "node")
+
+    node: Node
+    device: str
+    grad: Self | None
+    _requires_grad: bool
+
+    training: ClassVar[bool] = False
+    """Whether dropout drops and batch norm learns: set it for a while with ``Tensor.train()``."""
+
+    def __init__(
+        self,
+        data: Any,
+        dtype: DTypeLike | None = None,
+        device: str | None = None,
+        requires_grad: bool = False,
+    ) -> None:
+        """A tensor of the values of a number, a (nested) list, a NumPy array or another tensor.
+
+        Args:
+            data: the values. A list of Python ints is int32 (they must fit), of floats float32, of bools
+            bool. dtype: of the tensor; by default that of the data.
+            device: where it is computed; by default the default device.
+            requires_grad: collect the gradient of a loss in ``grad`` when ``backward`` is called on it.
+
+        Raises:
+            DTypeError: data that has no dtype here, integers that don't fit.
+            ShapeError: a ragged list.
+        """
+        wanted = None if dtype is None else as_dtype(dtype)
+        self.grad = None
+        if isinstance(data, TensorBase):
+            node = data.detach().node
+            self.device = data.device
+            if device is not None and device != data.device:
+                node = graph.copy(node, device)
+                self.device = device
+            self.node = node if wanted is None else graph.cast(node, wanted)
+        else:
+            self.device = default_device() if device is None else device
+            self.node = _leaf(data, wanted, self.device)
+        self._requires_grad = False
+        if requires_grad:
+            self.requires_grad = True
+
+    # ------------------------------------------------------------------------------------------ making
+
+    @classmethod
+    def _of(cls, node: Node, device: str, requires_grad: bool = False) -> Self:
+        t = object.__new__(cls)
+        t.node, t.device, t._requires_grad, t.grad = node, device, requires_grad, None
+        return t
+
+    def _new(self, node: Node) -> Self:
+        """A result of ``self`` alone."""
+        t = object.__new__(type(self))
+        t.node, t.device, t._requires_grad, t.grad = node, self.device, self._requires_grad, None
+        return t
+
+    def _with(self, node: Node, *others: TensorBase) -> Self:
+        """A result of ``self`` and others."""
+        t = object.__new__(type(self))
+        t.node, t.grad = node, None
+        t.device = node.device or self.device
+        t._requires_grad = self._requires_grad or any(o._requires_grad for o in others)
+        return t
+
+    def _lift(self, other: Any, dtype: DType | None = None) -> Self:
+        """``other`` as a tensor beside this one."""
+        if isinstance(other, type(self)):
+            return other
+        return type(self)(other, dtype=dtype, device=self.device)
+
+    # ------------------------------------------------------------------------------------------ asking
+
+    @property
+    def shape(self) -> Shape:
+        """Elements along each axis."""
+        return self.node.shape
+
+    @property
+    def dtype(self) -> DType:
+        """The element type."""
+        return self.node.dtype
+
+    @property
+    def ndim(self) -> int:
+        """How many axes."""
+        return len(self.node.shape)
+
+    def dim(self) -> int:
+        """How many axes."""
+        return len(self.node.shape)
+
+    def size(self, dim: int | None = None) -> Any:
+        """The shape, or the elements along one axis."""
+        return self.node.shape if dim is None else self.node.shape[self._axis(dim)]
+
+    def numel(self) -> int:
+        """How many elements."""
+        return self.node.size
+
+    def element_size(self) -> int:
+        """Bytes of one element."""
+        return self.node.dtype.itemsize
+
+    def nbytes(self) -> int:
+        """Bytes of all elements."""
+        return self.node.nbytes
+
+    def is_floating_point(self) -> bool:
+        """True of the float dtypes."""
+        return self.node.dtype.is_float
+
+    def _axis(self, axis: int, rank: int | None = None) -> int:
+        n = len(self.node.shape) if rank is None else rank
+        if not isinstance(axis, (int, np.integer)) or isinstance(axis, bool):
+            raise ArgumentError(f"an axis must be an integer, not {axis!r}")
+        if not -n <= axis < n:
+            raise ShapeError(f"axis {axis} of a tensor of shape {self.node.shape}: there are {n} axes")
+        return int(axis) % n if n else 0
+
+    def _axes(self, axes: int | Iterable[int] | None) -> tuple[int, ...]:
+        """``axes`` counted from 0, in order; all of them for None."""
+        if axes is None:
+            return tuple(range(len(self.node.shape)))
+        if isinstance(axes, (int, np.integer)):
+            return (self._axis(int(axes)),) if self.node.shape or axes not in (0, -1) else ()
+        kept = [self._axis(a) for a in axes]
+        if len(set(kept)) != len(kept):
+            raise ShapeError(f"axes {tuple(axes)} of shape {self.node.shape}: one is named twice")
+        return tuple(sorted(kept))
+
+    # --------------------------------------------------------------------------------------- gradients
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether a gradient passes through here.
+
+        Setting it makes the tensor a leaf, whose ``grad`` collects.
+        """
+        return self._requires_grad
+
+    @requires_grad.setter
+    def requires_grad(self, flag: bool) -> None:
+        if flag == self._requires_grad:
+            return
+        if not flag:
+            self.node, self._requires_grad = self.detach().node, False
+            return
+        if not self.dtype.is_float:
+            raise DTypeError(f"requires_grad of {self.dtype}: only floats have gradients")
+        self._become_leaf(self.node)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Sets ``requires_grad``."""
+        self.requires_grad = requires_grad
+        return self
+
+    @property
+    def is_leaf(self) -> bool:
+        """True of a tensor that no gradient passes beyond."""
+        return not self._requires_grad or self._own_leaf()
+
+    def _own_leaf(self) -> bool:
+        ref = _leaves.get(self.node) if self.node.op is GraphOp.PARAMETER else None
+        return ref is not None and ref() is self
+
+    def _become_leaf(self, value: Node) -> None:
+        self.node, self._requires_grad = graph.parameter(value), True
+        self.node.storage = value.storage
+        _leaves[self.node] = weakref.ref(self)
+
+    def detach(self) -> Self:
+        """The same values, through which no gradient passes."""
+        node = self.node
+        if self._requires_grad:
+            if self._own_leaf():
+                node = node.srcs[0]
+            elif node.storage is not None:
+                node = graph.buffer(node.storage, node.shape, node.dtype)
+            else:
+                over = _boundaries.get(node)
+                if over is None:
+                    over = _boundaries[node] = graph.parameter(node)
+                node = over
+        return self._of(node, self.device)
+
+    @property
+    def data(self) -> Self:
+        """The values without their history: ``detach()``. Setting it gives the tensor other values."""
+        return self.detach()
+
+    @data.setter
+    def data(self, value: Self) -> None:
+        self.assign(value.detach())
+
+    def backward(self, gradient: Self | None = None) -> None:
+        """Adds the gradient of this tensor by each leaf with ``requires_grad`` that it depends on to its
+        ``grad``.
+
+        Args:
+            gradient: to this tensor, of its shape; may be left out when it has one element.
+
+        Raises:
+            GradientError: when nothing that it depends on requires a gradient, or it can't be differentiated.
+        """
+        if not self._requires_grad:
+            raise GradientError("backward() of a tensor that depends on none with requires_grad=True")
+        reached = []
+        for node in parameters(self.node):
+            ref = _leaves.get(node)
+            leaf = None if ref is None else ref()
+            if leaf is not None and leaf._requires_grad:
+                reached.append((node, leaf))
+        grads = self._gradients([node for node, _ in reached], gradient)
+        for (_, leaf), g in zip(reached, grads, strict=True):
+            assert g is not None
+            if leaf.grad is not None:
+                g = graph.elementwise(Op.ADD, leaf.grad.node, g)
+            leaf.grad = leaf._of(g, leaf.device)
+
+    def gradient(self, *targets: Self, gradient: Self | None = None) -> list[Self]:
+        """The gradient of this tensor by each of ``targets``, lazily; they need not require one.
+
+        Raises:
+            GradientError: when this tensor doesn't depend on a target.
+        """
+        nodes = [t.node for t in targets]
+        grads = self._gradients(nodes, gradient)
+        if None in grads:  # a target may have been realized, and so replaced by a leaf, after it was used
+            by_storage = {n.storage: n for n in walk(self.node) if n.storage is not None}
+            nodes = [
+                n if g is not None else by_storage.get(n.storage, n)
+                for n, g in zip(nodes, grads, strict=True)
+            ]
+            grads = self._gradients(nodes, gradient)
+        out = []
+        for i, (t, g) in enumerate(zip(targets, grads, strict=True)):
+            if g is None:
+                raise GradientError(
+                    f"gradient() by target {i}, of shape {t.shape}: the tensor doesn't depend on it"
+                )
+            out.append(self._of(g, t.device))
+        return out
+
+    def _gradients(self, nodes: Sequence[Node], seed: TensorBase | None) -> list[Node | None]:
+        if seed is not None and (seed.shape != self.shape or seed.dtype is not self.dtype):
+            raise ShapeError(
+                f"a gradient of {seed.dtype} {seed.shape} to a tensor of {self.dtype} {self.shape}: "
+                "they must be equal"
+            )
+        return gradient(self.node, nodes, None if seed is None else seed.detach().node)
+
+    # ---------------------------------------------------------------------------------------- running
+
+    def realize(self, *others: TensorBase) -> Self:
+        """Computes this tensor, and ``others`` with it, and keeps the values."""
+        realize_all((self, *others))
+        return self
+
+    def _value(self) -> Node:
+        """The node whose value this is: below the PARAMETER of a leaf."""
+        node = self.node
+        while node.op is GraphOp.PARAMETER:
+            node = node.srcs[0]
+        return node
+
+    def _settle(self) -> None:
+        """After realizing: a leaf that reads the memory takes the place of an expression no gradient
+        needs.
+        """
+        value, node = self._value(), self.node
+        if node is not value:
+            node.storage = value.storage
+        assert value.storage is not None
+        if not self._requires_grad:
+            if node.op is not GraphOp.BUFFER:
+                self.node = graph.buffer(value.storage, value.shape, value.dtype)
+        elif node is not value and value.op is not GraphOp.BUFFER and self._own_leaf():
+            self._become_leaf(graph.buffer(value.storage, value.shape, value.dtype))
+
+    def numpy(self) -> Array:
+        """The values in a new NumPy array."""
+        realize_all((self,))
+        return engine.read(self._value())
+
+    def item(self) -> Any:
+        """The only element, as a Python number.
+
+        Raises:
+            ShapeError: when there are more, or none.
+        """
+        if self.node.size != 1:
+            raise ShapeError(f"item() of shape {self.node.shape}: there must be one element")
+        return self.numpy().reshape(()).astype(_PYTHON.get(self.dtype.name, self.dtype.numpy)).item()
+
+    def tolist(self) -> Any:
+        """The values as nested lists of Python numbers."""
+        return self.numpy().astype(_PYTHON.get(self.dtype.name, self.dtype.numpy)).tolist()
+
+    def kernels(self) -> Any:
+        """The kernels that realizing this tensor would run, without running them."""
+        return engine.kernels([self._value()], self.device)
+
+    def __repr__(self) -> str:
+        text = np.array2string(
+            self.numpy().astype(_PYTHON.get(self.dtype.name, self.dtype.numpy)), separator=", "
+        )
+        grad = ", requires_grad=True" if self._requires_grad else ""
+        head = "Tensor("
+        return f"{head}{text.replace(chr(10), chr(10) + ' ' * len(head))}, {self.dtype}, {self.device}{grad})"
+
+    def __bool__(self) -> bool:
+        if self.node.size != 1:
+            raise ShapeError(
+                f"the truth of a tensor of shape {self.node.shape} is not one: use any() or all()"
+            )
+        return bool(self.item())
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __index__(self) -> int:
+        if not self.dtype.is_int:
+            raise DTypeError(f"a position must be an integer, not {self.dtype}")
+        return int(self.item())
+
+    def __len__(self) -> int:
+        if not self.node.shape:
+            raise ShapeError("len() of a tensor without axes")
+        return self.node.shape[0]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        out = self.numpy()
+        return out if dtype is None else out.astype(dtype)
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    # ------------------------------------------------------------------------------------ dtype, device
+
+    def cast(self, dtype: DTypeLike) -> Self:
+        """The values in another dtype."""
+        to = as_dtype(dtype)
+        if to is self.node.dtype:
+            return self
+        t = self._new(graph.cast(self.node, to))
+        t._requires_grad = self._requires_grad and to.is_float
+        return t
+
+    def bitcast(self, dtype: DTypeLike) -> Self:
+        """The bits read as another dtype of the same width. No gradient passes."""
+        return self._of(graph.bitcast(self.detach().node, as_dtype(dtype)), self.device)
+
+    def to(self, device: str) -> Self:
+        """The values on another device."""
+        if device == self.device:
+            return self
+        node = self.node if self.node.device is None else graph.copy(self.node, device)
+        return self._of(node, device, self._requires_grad)
+
+    def cpu(self) -> Self:
+        """The values on the device called CPU."""
+        return self.to("CPU")
+
+    def contiguous(self) -> Self:
+        """The values put into memory of their own, in row-major order."""
+        return self._new(graph.contiguous(self.node))
+
+    def clone(self) -> Self:
+        """A copy with memory of its own, through which gradients pass."""
+        return self._new(graph.contiguous(self.node))
+
+    # -------------------------------------------------------------------------------------- assignment
+
+    def assign(self, value: Any) -> Self:
+        """Gives this tensor other values: broadcast to its shape, in its dtype, in its memory where that
+        is safe.
+
+        A leaf with ``requires_grad`` takes values that need no gradient themselves (as an optimizer's);
+        losses computed before keep the old ones.
+
+        Raises:
+            GradientError: when a leaf would be given values that depend on tensors with ``requires_grad``.
+        """
+        other = self._lift(value, None)
+        node = graph.cast(graph.broadcast_to(other.node, self.shape), self.dtype)
+        if self._requires_grad and self._own_leaf():
+            if other._requires_grad:
+                raise GradientError(
+                    "assign to a leaf with requires_grad of values that need a gradient: detach() the values"
+                )
+            self._become_leaf(graph.assign(self.node.srcs[0], node))
+        else:
+            self.node, self._requires_grad = graph.assign(self.node, node), other._requires_grad
+        return self
+
+
+_PYTHON: dict[str, Any] = {"bfloat16": np.float32}
+
+
+def realize_all(tensors: Sequence[TensorBase]) -> None:
+    """Computes several tensors together, and what is pending of the random state on their devices."""
+    by_device: dict[str, list[Node]] = {}
+    for t in tensors:
+        value = t._value()
+        if value.storage is None:
+            by_device.setdefault(value.device or t.device, []).append(value)
+    for device, nodes in by_device.items():
+        waiting = [s for s in pending.get(device, ()) if s._value().storage is None]
+        engine.realize([*nodes, *(s._value() for s in waiting)], device)
+        for s in waiting:
+            s._settle()
+    for t in tensors:
+        t._settle()
+
+
+pending: dict[str, list[TensorBase]] = {}
+"""By device, tensors that advance with the work around them (the random state): realized with everything
+else.
+"""
+
+
+def _leaf(data: Any, dtype: DType | None, device: str) -> Node:
+    """A node that holds ``data``."""
+    if isinstance(data, (bool, int, float)):
+        return graph.const(_checked(data, dtype or _kind_of(data)), dtype or _kind_of(data))
+    if isinstance(data, (list, tuple)):
+        data = _from_list(data, dtype)
+    if not isinstance(data, (np.ndarray, np.generic)):
+        raise DTypeError(
+            f"a tensor of {type(data).__name__}: give a number, a list, a NumPy array or a tensor"
+        )
+    array = np.asarray(data)
+    own = as_dtype(array.dtype)
+    dtype = dtype or own
+    if dtype is not own:
+        with np.errstate(all="ignore"):
+            array = array.astype(dtype.numpy)
+    if array.ndim == 0:
+        return graph.const(array.astype(_PYTHON.get(dtype.name, dtype.numpy)).item(), dtype)
+    flat = np.ascontiguousarray(array).reshape(-1)
+    buffer = Buffer(open_device(device), flat.nbytes)
+    buffer.write(memoryview(flat.view(np.uint8)))
+    return graph.buffer(buffer, array.shape, dtype)
+
+
+def _kind_of(value: Scalar) -> DType:
+    return bool_ if isinstance(value, bool) else default_int if isinstance(value, int) else default_float
+
+
+def _checked(value: Scalar, dtype: DType) -> Scalar:
+    """``value``, if ``dtype`` holds it."""
+    if dtype.is_int and isinstance(value, int) and not dtype.min <= value <= dtype.max:
+        raise DTypeError(f"{value} does not fit {dtype}: name a wider dtype, as in Tensor(…, dtype='int64')")
+    return value
+
+
+def _from_list(data: Sequence[Any], dtype: DType | None) -> Array:
+    """A (nested) list as an array: of tensors and arrays too, which must be of one shape."""
+    if _holds_tensors(data):
+        data = _without_tensors(data)
+    try:
+        array = np.array(data)
+    except (ValueError, OverflowError) as e:
+        raise ShapeError(f"a tensor of a ragged list, or of numbers that no dtype holds: {e}") from e
+    if array.dtype == object or array.dtype.kind not in "biufV":
+        raise DTypeError(
+            f"a tensor of a list of {array.dtype}: give numbers (integers within 64 bits) or bools"
+        )
+    if not array.size:
+        return array.astype((dtype or default_float).numpy)
+    if any(isinstance(v, (np.ndarray, np.generic)) for v in data):
+        return array
+    if array.dtype.kind == "f":
+        return array.astype((dtype or default_float).numpy)
+    if array.dtype.kind in "iu":
+        to = dtype or default_int
+        if to.is_int and not (to.min <= array.min() and array.max() <= to.max):
+            raise DTypeError(
+                f"a list from {array.min()} to {array.max()} does not fit {to}: name a wider dtype, "
+                "as in Tensor(…, dtype='int64')"
+            )
+        return array.astype(to.numpy)
+    return array
+
+
+def _holds_tensors(data: Any) -> bool:
+    if isinstance(data, TensorBase):
+        return True
+    return isinstance(data, (list, tuple)) and any(map(_holds_tensors, data))
+
+
+def _without_tensors(data: Any) -> Any:
+    if isinstance(data, TensorBase):
+        return data.numpy()
+    return [_without_tensors(d) for d in data] if isinstance(data, (list, tuple)) else data
+
+
+__all__ = ["Array", "Kind", "TensorBase", "int64", "pending", "promote_all", "realize_all"]

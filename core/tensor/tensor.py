@@ -1,0 +1,45 @@
+"""Tensor: every layer together, and the casts named after dtypes."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from ..dtype import DTypeLike, bool_
+from .activation import Activation
+
+
+class Tensor(Activation):
+    """An n-dimensional array, computed when it is looked at.
+
+    See ``TensorBase.__init__`` for how to make one.
+    """
+
+    __slots__ = ()
+
+    def half(self) -> Self:
+        """float16."""
+        return self.cast("float16")
+
+    def float(self) -> Self:
+        """float32."""
+        return self.cast("float32")
+
+    def double(self) -> Self:
+        """float64."""
+        return self.cast("float64")
+
+    def int(self) -> Self:
+        """int32."""
+        return self.cast("int32")
+
+    def long(self) -> Self:
+        """int64."""
+        return self.cast("int64")
+
+    def bool(self) -> Self:
+        """bool: what is not zero, NaN too."""
+        return self.cast(bool_)
+
+    def type(self, dtype: DTypeLike) -> Self:
+        """``cast``."""
+        return self.cast(dtype)
