@@ -64,15 +64,15 @@ static void pause_briefly(void) {}
 #endif
 
 /* ------------------------------------------------------------------------------------------------- pool
-   A launch is cut into one share a thread, so that a thread meets the same memory from kernel to kernel, and
-   a share into pieces. Who has finished its own share takes pieces of the others': a worker that wakes late,
-   or shares its core, delays nobody. The caller is thread 0. */
-enum { MAX_THREADS = 256, PIECES = 4, LINE = 128, SPIN_NS = 40000, SPINS_TO_YIELD = 4000, STACK = 8 << 20 };
+   A launch is cut into one share a thread, so that a thread meets the same memory from kernel to kernel. A
+   thread takes half of what is left of its share, and again, and then of the others' shares: one that wakes
+   late, or has to share its core, delays nobody. The caller is thread 0. */
+enum { MAX_THREADS = 256, SMALLEST_PIECE = 16 /* of so many parts of a share */, LINE = 128, SPIN_NS = 40000, SPINS_TO_YIELD = 4000, STACK = 8 << 20 };
 #define OPEN 0x80000000u /* in pool.state: workers may take pieces; the other bits count those inside */
 
 typedef struct {
     _Alignas(LINE) atomic_long next;
-    long end, step;
+    long end, least;
 } Share;
 
 static struct {
@@ -142,11 +142,14 @@ static unsigned next_generation(unsigned seen) {
 static void take_pieces(int thread) {
     for (int i = 0; i < pool.shares; i++) {
         Share *share = &pool.share[(thread + i) % pool.shares];
-        while (atomic_load_explicit(&share->next, memory_order_relaxed) < share->end) {
-            long begin = atomic_fetch_add_explicit(&share->next, share->step, memory_order_relaxed);
-            if (begin >= share->end) break;
-            long end = begin + share->step;
-            pool.kernel(pool.args, begin, end < share->end ? end : share->end);
+        long begin = atomic_load_explicit(&share->next, memory_order_relaxed), left;
+        while ((left = share->end - begin) > 0) {
+            long piece = left / 2 > share->least ? left / 2 : left < share->least ? left : share->least;
+            if (!atomic_compare_exchange_weak_explicit(&share->next, &begin, begin + piece, memory_order_relaxed,
+                                                       memory_order_relaxed))
+                continue; /* another was quicker; begin is where it left off */
+            pool.kernel(pool.args, begin, begin + piece);
+            begin = atomic_load_explicit(&share->next, memory_order_relaxed);
         }
     }
 }
@@ -194,7 +197,7 @@ static void run(pw_kernel kernel, void *const *args, long items) {
     for (long i = 0, begin = 0; i < shares; i++) {
         long end = begin + items / shares + (i < items % shares);
         Share *share = &pool.share[i];
-        share->end = end, share->step = (end - begin + PIECES - 1) / PIECES;
+        share->end = end, share->least = (end - begin + SMALLEST_PIECE - 1) / SMALLEST_PIECE;
         atomic_store_explicit(&share->next, begin, memory_order_relaxed);
         begin = end;
     }
@@ -267,12 +270,12 @@ static int class_index(size_t size) { /* of a size that class_size gave: its hig
 
 /* Bytes that the system can still give; all of them where it doesn't say. */
 static size_t available(void) {
-    unsigned long long kib = 0;
+    unsigned long long kib = 0, one;
     char line[128];
     FILE *info = fopen("/proc/meminfo", "r");
     if (!info) return SIZE_MAX;
     while (fgets(line, sizeof line, info))
-        if (sscanf(line, "MemAvailable: %llu", &kib) == 1) break;
+        if (sscanf(line, "MemAvailable: %llu", &one) == 1 || sscanf(line, "SwapFree: %llu", &one) == 1) kib += one;
     fclose(info);
     return kib ? (size_t)kib << 10 : SIZE_MAX;
 }
@@ -371,13 +374,14 @@ static void after_fork_in_child(void) {
 }
 static void guard_forks(void) { pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child); }
 
-void pw_open(int threads, size_t keep_limit) {
+int pw_open(int threads, size_t keep_limit) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, guard_forks);
     pthread_mutex_lock(&pool.busy);
     pool.threads = threads < 1 ? 1 : threads > MAX_THREADS ? MAX_THREADS : threads;
     pthread_mutex_unlock(&pool.busy);
     heap.limit = keep_limit;
+    return pool.threads;
 }
 
 /* Libraries stay loaded for the life of the process: a worker may be inside, and unloading buys nothing. */

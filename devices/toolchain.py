@@ -94,12 +94,17 @@ class Toolchain:
         """
         import tempfile
 
-        with tempfile.TemporaryDirectory(prefix="portwright-") as folder:
-            library = Path(folder, "out.so")
-            command = [*self.command, *flags, "-x", "c", "-", "-o", str(library)]
-            done = _run(command, source)
-            if done.returncode == 0 and library.exists():
-                return library.read_bytes()
+        try:
+            with tempfile.TemporaryDirectory(prefix="portwright-") as folder:
+                library = Path(folder, "out.so")
+                command = [*self.command, *flags, "-x", "c", "-", "-o", str(library)]
+                done = _run(command, source)
+                if done.returncode == 0 and library.exists():
+                    return library.read_bytes()
+        except OSError as e:
+            raise CompileError(
+                f"no room to compile in: {e}. Set TMPDIR to a folder that can be written"
+            ) from e
         raise CompileError(_complaint(command, done, source), log=done.stderr, source=source)
 
 

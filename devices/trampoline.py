@@ -27,7 +27,7 @@ _SOURCE = Path(__file__).with_name("runtime.c")
 _MODULE = "_portwright_runtime"
 _DECLARATIONS = """
 typedef struct { uintptr_t kernel; long items; const uintptr_t *args; } pw_record;
-void pw_open(int threads, size_t keep_limit);
+int pw_open(int threads, size_t keep_limit);
 uintptr_t pw_library(const char *path);
 uintptr_t pw_symbol(uintptr_t library, const char *name);
 const char *pw_error(void);

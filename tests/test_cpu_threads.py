@@ -90,3 +90,8 @@ def test_a_thread_count_that_is_none(monkeypatch: pytest.MonkeyPatch, stated: st
     monkeypatch.setenv("PORTWRIGHT_THREADS", stated)
     with pytest.raises(DeviceError, match="PORTWRIGHT_THREADS"):
         CPU()
+
+
+def test_more_threads_than_there_can_be() -> None:
+    threads = int(in_process(FORK + "check(); print(cpu.spec.threads)", PORTWRIGHT_THREADS="1000"))
+    assert 1 <= threads <= 256

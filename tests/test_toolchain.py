@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -81,3 +82,13 @@ def test_a_warm_cache_needs_no_compiler_run(tmp_path: Path) -> None:
     """
     assert int(in_process(code, PORTWRIGHT_CACHE=str(tmp_path))) > 0
     assert int(in_process(code, PORTWRIGHT_CACHE=str(tmp_path))) == 0
+
+
+def test_no_temporary_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: object, **kwargs: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    tools = find_toolchain()
+    monkeypatch.setattr(tempfile, "mkdtemp", full)
+    with pytest.raises(CompileError, match=r"No space left on device.*TMPDIR"):
+        tools.compile("int x;", tools.flags)
