@@ -12,6 +12,7 @@ import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,7 +63,7 @@ class Toolchain:
     kernel_flags: tuple[str, ...]
     macros: Mapping[str, str]
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Everything that a binary depends on besides its source, in one name."""
         target = json.dumps(sorted(self.macros.items()))
