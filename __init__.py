@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _LAZY = {
-    "Device": ("core.registry", None),
+    "Device": ("core.registry", "devices"),
     "debug": ("core.trace", "debug"),
     "jit": ("core.jit", "jit"),
     "nn": ("nn", None),
