@@ -1,0 +1,115 @@
+"""One expression on its way from Tensor to machine code, a stage at a time.
+
+python examples/seed.py            the stages, with a word on each
+DEBUG=4 python examples/seed.py    the same stages as the engine itself reports them, for any program
+"""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+from rich.console import Console
+from rich.markup import escape
+from rich.syntax import Syntax
+
+from portwright import Tensor
+
+N = 512
+LINES_SHOWN = 36
+
+console = Console(highlight=False)
+
+
+def stage(number: int, title: str, text: str) -> None:
+    """A heading, and what to look for below it."""
+    console.rule(f"[bold]{number}  {title}", align="left", style="cyan")
+    console.print(escape(text), style="italic")
+    console.print()
+
+
+def listing(text: str, language: str) -> None:
+    """The beginning of a text, and how much more there is."""
+    lines = text.strip().splitlines()
+    console.print(
+        Syntax("\n".join(lines[:LINES_SHOWN]), language, background_color="default", word_wrap=False)
+    )
+    if len(lines) > LINES_SHOWN:
+        console.print(f"… {len(lines) - LINES_SHOWN} more lines", style="dim")
+    console.print()
+
+
+def timed(what: object) -> float:
+    """Milliseconds that a call takes."""
+    start = time.perf_counter()
+    what()  # type: ignore[operator]
+    return (time.perf_counter() - start) * 1e3
+
+
+def main() -> None:
+    rng = np.random.default_rng(0)
+    x, y = (rng.standard_normal((N, N), dtype=np.float32) for _ in range(2))
+    a, b = Tensor(x), Tensor(y)
+
+    stage(
+        1,
+        "What is written",
+        "Every row of a times every column of b, then a sum: a matrix product without saying so.\n"
+        f"Done literally, the product in the middle is {N}³ numbers, {N**3 * 4 / 1e6:,.0f} MB.",
+    )
+    listing("c = (a.reshape(N, 1, N) * b.T.reshape(1, N, N)).sum(axis=2)", "python")
+    c = (a.reshape(N, 1, N) * b.T.reshape(1, N, N)).sum(axis=2)
+
+    kernels = c.kernels()
+    stage(
+        2,
+        "What would run",
+        "Nothing has been computed so far; c.kernels() says what realizing c would run.\n"
+        f"One kernel that reads a and b and writes c: {3 * N * N * 4 / 1e6:.1f} MB, no buffer of {N}³.",
+    )
+    for k in kernels:
+        console.print(f"  {k.name}: {k.nbytes / 1e6:.1f} MB, {k.flops / 1e6:,.0f} million operations\n")
+
+    kernel = kernels[-1]
+    stage(
+        3,
+        "The loops (DEBUG=3)",
+        "reshape, T and both broadcasts are gone: they have become the positions in brackets.\n"
+        "sum is the accumulator, the multiplication happens on the way into it.",
+    )
+    listing(str(kernel.loops), "text")
+
+    if kernel.schedule:
+        stage(
+            4,
+            "The schedule",
+            "How this device is to run those loops. Each step keeps the meaning and is checked;\n"
+            "a tile of results stays in registers, a packed panel of b stays in cache.",
+        )
+        listing("\n".join(map(str, kernel.schedule)), "text")
+
+    stage(
+        5, "The source (DEBUG=4)", "What the compiler is given. It is compiled once and kept by its content."
+    )
+    listing(kernel.source, "c")
+
+    first = timed(c.realize)
+    again = min(
+        timed(lambda: (a.reshape(N, 1, N) * b.T.reshape(1, N, N)).sum(axis=2).realize()) for _ in range(5)
+    )
+    literal = timed(lambda: (x.reshape(N, 1, N) * y.T.reshape(1, N, N)).sum(axis=2))
+    product = min(timed(lambda: x @ y) for _ in range(5))
+    error = np.abs(c.numpy() - x.astype(np.float64) @ y).max()
+    stage(6, "The run", f"Largest difference from the same product in float64: {error:.1e}.")
+    console.print(f"  the first time, with the compiler    {first:8.1f} ms")
+    console.print(f"  again                                {again:8.1f} ms")
+    console.print(f"  NumPy, the same expression           {literal:8.1f} ms")
+    console.print(f"  NumPy, x @ y                         {product:8.1f} ms")
+    console.print(
+        "\nAny program says all this of itself: DEBUG=2 a line per kernel, 3 the loops, 4 the source,"
+    )
+    console.print("5 the graph and each transform, 6 the compiler's command and the disassembly.")
+
+
+if __name__ == "__main__":
+    main()
