@@ -58,9 +58,13 @@ def _compute(v: Value, srcs: list[Array], leaf: Callable[[Value], Array], primit
     if op is Extra.DIV:
         return divide(dtype, *srcs)
     if op is Extra.LANES:
-        return np.arange(v.lanes).astype(dtype.numpy)
+        assert isinstance(v.arg, int)
+        return (np.arange(v.lanes) * v.arg).astype(dtype.numpy)
     if op is Extra.SPLAT:
         return np.broadcast_to(srcs[0], (*srcs[0].shape[:-1], v.lanes))
+    if op is Extra.LANE:
+        assert isinstance(v.arg, int)
+        return srcs[0][..., v.arg]
     if op is Extra.FOLD:
         assert isinstance(v.arg, Op)
         total = srcs[0][..., 0]

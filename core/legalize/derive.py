@@ -71,9 +71,10 @@ def fit(
 def main() -> None:
     """Prints every polynomial with its error."""
     mp.mp.prec = 240
-    half_pi, log2e = mp.pi / 2, 1 / mp.log(2)
-    for bits, exp2, log2, sin in ((24, 5, 9, 9), (24, 6, 10, 11), (53, 11, 21, 17), (53, 12, 22, 19)):
-        high = rounded(log2e, bits)
+    log2e = 1 / mp.log(2)
+    low, high = mp.mpf(2) ** -20, mp.pi / 4 * (1 + mp.mpf(2) ** -10)
+    for bits, exp2, log2, sin, cos in ((24, 6, 10, 7, 8), (53, 11, 22, 13, 14)):
+        leading = rounded(log2e, bits)
         tables = {
             f"exp2 degree {exp2}": fit(
                 lambda x: mp.mpf(2) ** x - 1,
@@ -81,14 +82,19 @@ def main() -> None:
                 range(1, exp2 + 1), mp.mpf(-1) / 2, mp.mpf(1) / 2, bits,
             ),
             f"log2 degree {log2}": fit(
-                lambda x, high=high: mp.log1p(x) / mp.log(2) - high * x,
+                lambda x, leading=leading: mp.log1p(x) / mp.log(2) - leading * x,
                 lambda x: mp.log(2) / mp.log1p(x) if x else log2e,
                 range(1, log2 + 1), mp.sqrt(0.5) - 1, mp.sqrt(2) - 1, bits,
             ),
             f"sin degree {sin}": fit(
                 lambda x: mp.sin(x) - x,
                 lambda x: 1 / mp.sin(x),
-                range(3, sin + 1, 2), mp.mpf(2) ** -20, half_pi * (1 + mp.mpf(2) ** -10), bits,
+                range(3, sin + 1, 2), low, high, bits,
+            ),
+            f"cos degree {cos}": fit(
+                lambda x: mp.cos(x) - 1 + x * x / 2,
+                lambda x: 1 / mp.cos(x),
+                range(4, cos + 1, 2), low, high, bits,
             ),
         }  # fmt: skip
         for name, (coefficients, error) in tables.items():

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 
 from ..dtype import DType, float32, float64
-from .term import Term, from_hex, horner, pattern
+from .term import Term, from_hex, horner, pattern, product
 
 LEADING: dict[DType, float] = {
     float32: 1.44269502162933349609375,
@@ -60,24 +60,10 @@ def log2(x: Term) -> Term:
         unit + bias + raised, x.number(unit + bias)
     )
     f = one_plus_f - 1.0
-    head, tail = _product(f, LEADING[dtype])
+    head, tail = product(f, LEADING[dtype])
     tail = f.times_plus(horner(f, COEFFICIENTS[dtype]), tail)
     total = k + head
     result = total + (((k - total) + head) + tail)
 
     result = (x < math.inf).choose(result, x)  # infinity and NaN
     return (x > 0.0).choose(result, x.differs(0.0).choose(math.nan, x.number(-math.inf)))
-
-
-def _product(x: Term, c: float) -> tuple[Term, Term]:
-    """x·c as a sum of two terms, the second much smaller."""
-    if x.target.fused:
-        head = x * c
-        return head, x.times_plus(c, -head)
-    dtype = x.dtype
-    low_bits = (dtype.mantissa + 2) // 2  # halves of so few bits that their product is exact
-    upper = (x.bits & ~((1 << low_bits) - 1) % (1 << dtype.bits)).read_as(dtype)
-    mantissa, exponent = math.frexp(c)
-    scale = 2.0 ** (dtype.mantissa + 1 - low_bits)
-    c_upper = math.ldexp(math.floor(mantissa * scale) / scale, exponent)
-    return upper * c_upper, (x - upper) * c + upper * (c - c_upper)

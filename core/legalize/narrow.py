@@ -20,7 +20,7 @@ from .term import Target, Term
 
 _SIGN = 0x80000000
 _EXPONENT = 0x7F800000
-_KEEPS = frozenset({Op.WHERE, Op.NEG, Op.MAX, Extra.SPLAT})
+_KEEPS = frozenset({Op.WHERE, Op.NEG, Op.MAX, Extra.SPLAT, Extra.LANE})
 """Primitives whose result is one of their operands, or its negative: there is nothing to round."""
 
 

@@ -7,6 +7,7 @@ code of this package reads as mathematics, and what it makes is legal as it stan
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -192,3 +193,17 @@ def horner(x: Term, coefficients: Sequence[float]) -> Term:
 def from_hex(numbers: str) -> tuple[float, ...]:
     """Floats written in hexadecimal, which says each of their bits."""
     return tuple(float.fromhex(n) for n in numbers.split())
+
+
+def product(x: Term, c: float) -> tuple[Term, Term]:
+    """x·c as a sum of two terms, the second much smaller."""
+    if x.target.fused:
+        head = x * c
+        return head, x.times_plus(c, -head)
+    dtype = x.dtype
+    low_bits = (dtype.mantissa + 2) // 2  # halves of so few bits that their product is exact
+    upper = (x.bits & ~((1 << low_bits) - 1) % (1 << dtype.bits)).read_as(dtype)
+    mantissa, exponent = math.frexp(c)
+    scale = 2.0 ** (dtype.mantissa + 1 - low_bits)
+    c_upper = math.ldexp(math.floor(mantissa * scale) / scale, exponent)
+    return upper * c_upper, (x - upper) * c + upper * (c - c_upper)
