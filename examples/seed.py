@@ -6,6 +6,7 @@ DEBUG=4 python examples/seed.py    the same stages as the engine itself reports 
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable
 
@@ -20,11 +21,12 @@ N = 512
 LINES_SHOWN = 36
 
 console = Console(highlight=False)
+number = itertools.count(1)
 
 
-def stage(number: int, title: str, text: str) -> None:
+def stage(title: str, text: str) -> None:
     """A heading, and what to look for below it."""
-    console.rule(f"[bold]{number}  {title}", align="left", style="cyan")
+    console.rule(f"[bold]{next(number)}  {title}", align="left", style="cyan")
     console.print(escape(text), style="italic")
     console.print()
 
@@ -53,7 +55,6 @@ def main() -> None:
     a, b = Tensor(x), Tensor(y)
 
     stage(
-        1,
         "What is written",
         "Every row of a times every column of b, summed: a product of matrices, unsaid.\n"
         f"Done literally, the product in the middle is {N}³ numbers, {N**3 * 4 / 1e6:,.0f} MB.",
@@ -63,7 +64,6 @@ def main() -> None:
 
     kernels = c.kernels()
     stage(
-        2,
         "What would run",
         "Nothing has been computed so far; c.kernels() says what realizing c would run.\n"
         f"One kernel that reads a and b and writes c: {3 * N * N * 4 / 1e6:.1f} MB, no buffer of {N}³.",
@@ -73,7 +73,6 @@ def main() -> None:
 
     kernel = kernels[-1]
     stage(
-        3,
         "The loops (DEBUG=3)",
         "reshape, T and both broadcasts are gone: they became positions, in brackets.\n"
         "sum is the accumulator; the multiplication happens on the way into it.",
@@ -82,7 +81,6 @@ def main() -> None:
 
     if kernel.schedule:
         stage(
-            4,
             "The schedule",
             "How this device is to run those loops. Each step keeps their meaning.",
         )
@@ -101,7 +99,7 @@ def main() -> None:
     literal = timed(lambda: (x.reshape(N, 1, N) * y.T.reshape(1, N, N)).sum(axis=2))
     product = min(timed(lambda: x @ y) for _ in range(5))
     error = np.abs(c.numpy() - x.astype(np.float64) @ y).max()
-    stage(6, "The run", f"Largest difference from the same product in float64: {error:.1e}.")
+    stage("The run", f"Largest difference from the same product in float64: {error:.1e}.")
     console.print(f"  the first time, with the compiler    {first:8.1f} ms")
     console.print(f"  again                                {second:8.1f} ms")
     console.print(f"  NumPy, the same expression           {literal:8.1f} ms")
