@@ -1,7 +1,7 @@
 """What a primitive's result is before it is rounded, and how far a result lies from that.
 
 The exact value is held as the sum of two float64: ``high`` is it to 53 bits, ``low`` what that leaves. For
-the dtypes narrower than float64 the contract's own meaning is taken in float64; for float64 mpmath computes it.
+the dtypes narrower than float64 the contract's own meaning is taken in float64; of float64, mpmath's.
 """
 
 from __future__ import annotations

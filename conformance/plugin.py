@@ -87,8 +87,7 @@ def pytest_runtest_makereport(
         elif isinstance(error, PortwrightError):
             text = f"{type(error).__name__}: {error}"
         else:
-            lines = report.longreprtext.splitlines()
-            text = "\n".join(line for line in lines if not line.startswith("[gw"))  # which worker is no news
+            text = report.longreprtext
         report.longrepr = "\n".join([text, *_context(made)])
     return report
 
@@ -97,8 +96,8 @@ def _context(case: Case) -> list[str]:
     lines = [f"  seed       {case.seed}", f"  again      {case.again()}"]
     try:
         sources = list(case.sources())
-    except PortwrightError as error:
-        return [*lines, f"  kernel     none: {error}"]
+    except Exception as error:  # what fails here must not hide why the case failed
+        return [*lines, f"  kernel     none: {type(error).__name__}: {error}"]
     for source in sources[:1]:
         text = source.splitlines()
         lines += ["  kernel"] + [f"    {line}" for line in text[:MOST_SOURCE]]

@@ -21,6 +21,7 @@ from .plugin import RECORD, case_id
 
 PLUGIN = "portwright.conformance.plugin"
 DEFAULT_LIMIT = 120.0
+MOST_WORDS = 30
 
 
 class SuiteError(PortwrightError, RuntimeError):
@@ -105,7 +106,8 @@ def _message(report: pytest.TestReport, outcome: str, limit: float) -> str:
         return "the process that ran the case died: a kernel or the driver crashed"
     if outcome == HUNG:
         return f"the case ran past its limit of {limit:g} s"
-    return report.longreprtext
+    lines = report.longreprtext.splitlines()
+    return "\n".join(line for line in lines if not line.startswith("[gw"))  # which worker it was is no news
 
 
 def run(
@@ -178,7 +180,7 @@ def _session(outcome: Outcome, rungs: Sequence[Rung], jobs: int, limit: float, w
         status = pytest.main(arguments, plugins=[recorder])
     ran = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
     if recorder.errors or status not in ran:
-        words = "\n".join(recorder.errors) or said.getvalue().strip()
+        words = "\n".join(recorder.errors or said.getvalue().strip().splitlines()[-MOST_WORDS:])
         raise SuiteError(f"the suite did not run ({pytest.ExitCode(status).name.lower()}): {words}")
 
 

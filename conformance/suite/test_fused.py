@@ -1,1 +1,221 @@
-"""Placeholder."""
+"""Rung 8: whole programs, computed in whatever pieces the port likes, against what the graph means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from ...core import dtype as dtypes
+from ...core import engine, graph
+from ...core.dtype import DType, float32, int32
+from ...core.graph import Node, toposort
+from ...core.ops import Op
+from ..case import Case
+from ..enclosure import Enclosure
+from ..judge import Mismatch, require, require_form
+from ..programs import Programs
+from ..script import script
+
+STEPS = 14
+PROGRAMS = 5
+KINDS: dict[str, tuple[DType, ...]] = {
+    "float32": (dtypes.float32,),
+    "float32-bool": (dtypes.float32, dtypes.bool_),
+    "float16": (dtypes.float16, dtypes.float32),
+    "bfloat16": (dtypes.bfloat16, dtypes.float32),
+    "float64": (dtypes.float64, dtypes.float32),
+    "int32": (dtypes.int32, dtypes.bool_),
+    "int8": (dtypes.int8, dtypes.int64),
+    "uint": (dtypes.uint8, dtypes.uint32),
+    "mixed": (dtypes.float32, dtypes.int32, dtypes.uint8),
+}
+
+
+def fits(case: Case, enclosure: Enclosure, node: Node) -> None:
+    """Nothing when the device's array of the node lies where it may."""
+    (got,) = case.run(node)
+    hold(enclosure, node, got)
+
+
+def hold(enclosure: Enclosure, node: Node, got: np.ndarray) -> None:
+    """Nothing when an array lies where the node's may."""
+    interval = enclosure.of(node)
+    wanted = np.broadcast_to(interval.low, node.shape).astype(node.dtype.numpy)
+    title = f"{node.op!r} {node.dtype}"
+    require_form(title, got, wanted)
+    rule = (
+        "equal"
+        if interval.is_point
+        else f"within {float(np.max(interval.high - interval.low)):.3g} of what is"
+    )
+    require(title, interval.excludes(got), got, wanted, (), rule)
+
+
+def agree(case: Case, roots: list[Node]) -> None:
+    """The roots, realized together, lie where they may; else the smallest part that does not is told."""
+    enclosure = Enclosure(engine.read, case.spec)
+    for root in roots:
+        enclosure.of(root)
+    order = [n for n in toposort(roots, stop=lambda n: n.storage is not None) if n.storage is None]
+    arrays = case.run(*roots)
+    for root, got in zip(roots, arrays, strict=True):
+        try:
+            hold(enclosure, root, got)
+        except Mismatch as whole:
+            raise Mismatch(smallest(case, enclosure, order, root, whole)) from whole
+
+
+def smallest(case: Case, enclosure: Enclosure, order: list[Node], root: Node, whole: Mismatch) -> str:
+    """The first node that is wrong when it is realized alone, with a script that shows it."""
+    for node in order:
+        for other in order:
+            other.storage = None
+        if node.op is Op.CONST:
+            continue
+        try:
+            fits(case, enclosure, node)
+        except Mismatch as part:
+            node.storage = None
+            return f"{part}\n  script\n{script(node, case.name, engine.read)}"
+    for node in order:
+        node.storage = None
+    return f"{whole}\n  (each part of it is right when computed alone)\n  script\n" + script(
+        root, case.name, engine.read
+    )
+
+
+@pytest.mark.parametrize("part", range(3))
+@pytest.mark.parametrize("kinds", KINDS.values(), ids=KINDS.keys())
+def test_random(case: Case, kinds: tuple[DType, ...], part: int) -> None:
+    """Programs drawn by the seed."""
+    case.claims(*kinds)
+    for _ in range(PROGRAMS):
+        programs = Programs(case.rng, case.place, Enclosure(engine.read, case.spec), kinds)
+        agree(case, programs.draw(STEPS))
+
+
+def add(a: Node, b: Node) -> Node:
+    """a + b, of any shapes that broadcast by expanding axes of 1."""
+    return meet(Op.ADD, a, b)
+
+
+def mul(a: Node, b: Node) -> Node:
+    """a · b."""
+    return meet(Op.MUL, a, b)
+
+
+def sub(a: Node, b: Node) -> Node:
+    """a - b."""
+    return meet(Op.SUB, a, b)
+
+
+def meet(op: Op, a: Node, b: Node) -> Node:
+    """A primitive of two values of one rank."""
+    shape = tuple(max(m, n) for m, n in zip(a.shape, b.shape, strict=True))
+    return graph.elementwise(op, graph.expand(a, shape), graph.expand(b, shape))
+
+
+def number(value: float, like: Node) -> Node:
+    """A constant of the rank and dtype of another value."""
+    return graph.full(value, (1,) * len(like.shape), like.dtype)
+
+
+def softmax(x: Node) -> Node:
+    """Over the last axis, in base 2."""
+    last = (len(x.shape) - 1,)
+    e = graph.elementwise(Op.EXP2, sub(x, graph.reduce(Op.MAX, x, last)))
+    return mul(e, graph.elementwise(Op.RECIP, graph.reduce(Op.ADD, e, last)))
+
+
+def layernorm(x: Node) -> Node:
+    """Over the last axis."""
+    last = (len(x.shape) - 1,)
+    share = number(1 / x.shape[-1], x)
+    centred = sub(x, mul(graph.reduce(Op.ADD, x, last), share))
+    variance = mul(graph.reduce(Op.ADD, mul(centred, centred), last), share)
+    deviation = graph.elementwise(Op.SQRT, add(variance, number(2.0**-10, x)))
+    return mul(centred, graph.elementwise(Op.RECIP, deviation))
+
+
+def chain(x: Node) -> Node:
+    """Sixty elementwise steps."""
+    for i in range(20):
+        x = graph.elementwise(Op.SIN, add(mul(x, number(0.5, x)), number(i / 8, x)))
+    return x
+
+
+def outer_sum(x: Node) -> Node:
+    """The product of a matrix with its transpose, as expand, multiply, fold: no cube is stored."""
+    n, k = x.shape
+    left, right = graph.reshape(x, (n, 1, k)), graph.reshape(x, (1, n, k))
+    return graph.reduce(Op.ADD, mul(left, right), (2,))
+
+
+def epilogue(x: Node) -> Node:
+    """A fold, then work on what it gave."""
+    s = outer_sum(x)
+    return meet(Op.MAX, add(mul(s, number(0.25, s)), number(1.0, s)), number(0.0, s))
+
+
+def fold_of_fold(x: Node) -> Node:
+    """One axis folded, then the other, then used by the first input."""
+    rows = graph.reduce(Op.ADD, x, (1,))
+    return add(x, graph.reduce(Op.MAX, rows, (0,)))
+
+
+def running_sum(x: Node) -> Node:
+    """Sums of all that came before, as a fold over windows of a padded array."""
+    n = x.shape[1]
+    windows = graph.window(graph.pad(x, ((0, 0), (n - 1, 0))), 1, n)
+    return graph.reshape(graph.reduce(Op.ADD, windows, (2,)), x.shape)
+
+
+def convolution(x: Node) -> Node:
+    """Three-wide windows along both axes, times weights that are a part of the input."""
+    windows = graph.window(graph.window(graph.pad(x, ((1, 1), (1, 1))), 0, 3), 1, 3)
+    weights = graph.reshape(graph.shrink(x, ((0, 3), (0, 3))), (1, 1, 3, 3))
+    return graph.reduce(Op.ADD, mul(windows, weights), (2, 3))
+
+
+NAMED: dict[str, Callable[[Node], Node]] = {
+    f.__name__: f
+    for f in (softmax, layernorm, chain, outer_sum, epilogue, fold_of_fold, running_sum, convolution)
+}
+
+
+@pytest.mark.parametrize("shape", [(5, 7), (16, 64), (33, 129)], ids=str)
+@pytest.mark.parametrize("program", NAMED.values(), ids=NAMED.keys())
+def test_named(case: Case, program: Callable[[Node], Node], shape: tuple[int, int]) -> None:
+    """The programs that models are made of."""
+    case.claims(float32)
+    x = case.rng.uniform(-2, 2, shape).astype(np.float32)
+    agree(case, [program(case.place(x))])
+
+
+def test_many_outputs(case: Case) -> None:
+    """Values that share their work, realized together."""
+    case.claims(float32)
+    x = case.place(case.rng.uniform(-2, 2, (17, 33)).astype(np.float32))
+    shared = graph.elementwise(Op.SIN, mul(x, x))
+    agree(
+        case, [shared, graph.reduce(Op.ADD, shared, (1,)), graph.reduce(Op.MAX, shared, (0,)), add(shared, x)]
+    )
+
+
+def test_realized_between(case: Case) -> None:
+    """A value that was realized is a leaf of what is made of it afterwards."""
+    case.claims(float32)
+    x = case.place(case.rng.uniform(-2, 2, (9, 17)).astype(np.float32))
+    middle = mul(x, x)
+    agree(case, [middle])
+    agree(case, [add(middle, x), graph.reduce(Op.ADD, middle, (1,))])
+
+
+def test_again(case: Case) -> None:
+    """The same program twice gives the same bits."""
+    case.claims(float32, int32)
+    values = case.rng.uniform(-2, 2, (33, 65)).astype(np.float32)
+    first, second = (case.run(softmax(case.place(values)))[0] for _ in range(2))
+    require("softmax, a second time", first.view(np.uint32) != second.view(np.uint32), second, first)
