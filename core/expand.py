@@ -30,20 +30,32 @@ def expand(kernel: Kernel) -> Kernel:
 
 def _expand(body: Body) -> Body:
     out: list[Stmt] = []
+    taken: set[str] = set()
     for s in body:
-        if not isinstance(s, Loop):
-            out.append(s)
-            continue
-        inner = _expand(s.body)
-        if s.bind is Bind.UNROLL:
-            out += jam(inner, s.var, s.extent)
-        elif s.bind is Bind.VECTOR:
-            out += _Lanes(s.var, s.extent, inner).widen(inner)
-        elif s.extent == 1:
-            out += substitute(inner, {s.var: constant(0)})
+        if isinstance(s, Loop):
+            inner = _expand(s.body)
+            if s.bind is Bind.UNROLL:
+                inner = jam(inner, s.var, s.extent)
+            elif s.bind is Bind.VECTOR:
+                inner = _Lanes(s.var, s.extent, inner).widen(inner)
+            elif s.extent == 1:
+                inner = substitute(inner, {s.var: constant(0)})
+            else:
+                out.append(replace(s, body=inner))
+                continue
+            clash = {n: f"{n}_{len(out)}" for n in _declared(inner) if n in taken}
+            new = rename(inner, clash) if clash else inner
         else:
-            out.append(replace(s, body=inner))
+            new = (s,)
+        taken |= _declared(new)
+        out += new
     return tuple(out)
+
+
+def _declared(body: Body) -> set[str]:
+    """The names that ``body`` declares, not those of loops inside."""
+    names = {s.name for s in body if isinstance(s, Let | Acc)}
+    return names | {s.memory.name for s in body if isinstance(s, Scratch)}
 
 
 def variant_names(body: Body, var: str) -> set[str]:
@@ -86,9 +98,7 @@ def jam(body: Body, var: str, copies: int) -> Body:
     if copies == 1:
         return substitute(body, {var: constant(0)})
     variant = variant_names(body, var)
-    declared = {s.name for s in statements(body) if isinstance(s, Let | Acc)}
-    declared |= {s.memory.name for s in statements(body) if isinstance(s, Scratch)}
-    own = variant & declared
+    own = variant & _declared(tuple(statements(body)))
     return _jam(body, var, copies, variant, own)
 
 

@@ -204,7 +204,6 @@ class _KernelPrinter:
             text = f"({self.p.type(dtype, v.lanes)}){{{', '.join(lanes)}}}"
         elif v.lanes == 1:
             text = f"{access.memory}[{self.table.index(access.index)}]"
-            zero = "0"
         elif access.stride == 1:
             vector = self.p.type(dtype, v.lanes)
             text = f"*({self.table.constant_qualifier}{vector}_u *)({access.memory} + {self.table.index(access.index)})"
@@ -212,8 +211,9 @@ class _KernelPrinter:
             each = [f"{access.memory}[{self.table.index(access.index + access.stride * l)}]" for l in range(v.lanes)]
             text = f"({self.p.type(dtype, v.lanes)}){{{', '.join(each)}}}"
         if access.guard:
-            zero = "0" if v.lanes == 1 else f"({self.p.type(dtype, v.lanes)}){{0}}"
-            text = f"({self.table.mask(access.guard)} ? {text} : {zero})"
+            vector = "" if v.lanes == 1 else f"({self.p.type(dtype, v.lanes)})"
+            zero = "0" if v.lanes == 1 else f"{vector}{{0}}"
+            text = f"({self.table.mask(access.guard)} ? {vector}{text} : {zero})"
         if memory.dtype.is_bool and v.lanes > 1:
             self.width[v] = 1
             return f"(-({text}))"

@@ -39,6 +39,7 @@ class Extra(enum.Enum):
 
 
 ValueOp = Op | Extra
+_OWN_LANES = frozenset({Extra.FOLD, Extra.SPLAT, Extra.LANE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +195,7 @@ def rewrite(
         srcs = tuple([memo[s] for s in v.srcs])
         new = rule(v, srcs)
         if new is None:
-            new = v if srcs == v.srcs else make(v.op, v.dtype, srcs, v.arg, None if v.srcs else v.lanes)
+            same = v.op in _OWN_LANES or all(a.lanes == b.lanes for a, b in zip(srcs, v.srcs, strict=True))
+            new = v if srcs == v.srcs else make(v.op, v.dtype, srcs, v.arg, v.lanes if same else None)
         memo[v] = new
     return [memo[r] for r in roots]

@@ -23,3 +23,8 @@ def _flops(body: Body, times: int) -> int:
             ops = sum(1 for v in toposort([s.value]) if v.op not in _FREE)
             total += times * (ops + isinstance(s, Update))
     return total
+
+
+def weight(kernel: Kernel) -> int:
+    """How much one run costs, about: its operations and a quarter of its bytes, whichever weigh more."""
+    return max(kernel.flops, kernel.nbytes // 4)

@@ -1,0 +1,148 @@
+"""The schedule's vocabulary: pure functions from statements to statements that keep their meaning.
+
+Every result means the same as a plain tree, so each can be checked by the interpreter, before and after. A
+reduction may be folded in another order; nothing else changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from .. import value as val
+from ..errors import KernelError
+from ..index import variable
+from ..loops import Acc, Bind, Body, Let, Loop, Stmt, Update
+from ..rename import substitute
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A piece of a loop: ``iterations`` times ``unroll`` copies of ``lanes`` elements, from element ``start``."""
+
+    start: int
+    iterations: int
+    unroll: int
+    lanes: int
+
+    @property
+    def size(self) -> int:
+        """How many elements it covers."""
+        return self.iterations * self.unroll * self.lanes
+
+    def __str__(self) -> str:
+        return f"{self.iterations}x{self.unroll}x{self.lanes}"
+
+
+def chunks(extent: int, lanes: int, unroll: int, least: int = 4) -> list[Chunk]:
+    """How a loop of ``extent`` is cut: unrolled vectors, single vectors, narrower ones, and single elements."""
+    out: list[Chunk] = []
+    start = 0
+    steps = [(unroll, lanes)] if unroll > 1 else []
+    width = lanes
+    while width >= least and width > 1:
+        steps.append((1, width))
+        width //= 2
+    steps.append((1, 1))
+    for copies, width in steps:
+        n = (extent - start) // (copies * width)
+        if n:
+            out.append(Chunk(start, n, copies, width))
+            start += n * copies * width
+    return out
+
+
+def split(loop: Loop, factor: int, inner: Bind = Bind.SERIAL) -> Body:
+    """``v`` as ``v_o`` and, inside, ``v_i < factor``; what does not fill a whole ``v_i`` follows as ``v_t``."""
+    whole, rest = divmod(loop.extent, factor)
+    out: list[Stmt] = []
+    if whole:
+        outer, within = variable(f"{loop.var}_o", whole), variable(f"{loop.var}_i", factor)
+        body = substitute(loop.body, {loop.var: outer * factor + within})
+        nest = Loop(f"{loop.var}_i", factor, body, inner)
+        out.append(Loop(f"{loop.var}_o", whole, (nest,), loop.bind))
+    if rest:
+        tail = variable(f"{loop.var}_t", rest) + whole * factor
+        bound = Bind.SERIAL if loop.bind is Bind.GRID else loop.bind
+        out.append(Loop(f"{loop.var}_t", rest, substitute(loop.body, {loop.var: tail}), bound))
+    return tuple(out)
+
+
+def split_chunks(loop: Loop, pieces: Sequence[Chunk]) -> Body:
+    """A loop cut into chunks one after another: ``v0_o`` around ``v0_u`` (unrolled) around ``v0_i`` (lanes), ``v1_o`` …"""
+    out: list[Stmt] = []
+    for k, c in enumerate(pieces):
+        v = f"{loop.var}{'abcdefgh'[k]}"
+        outer, copy, lane = (
+            variable(f"{v}_o", c.iterations), variable(f"{v}_u", c.unroll), variable(f"{v}_i", c.lanes)
+        )  # fmt: skip
+        at = outer * (c.unroll * c.lanes) + copy * c.lanes + lane + c.start
+        body = substitute(loop.body, {loop.var: at})
+        if c.lanes > 1:
+            body = (Loop(f"{v}_i", c.lanes, body, Bind.VECTOR),)
+        if c.unroll > 1:
+            body = (Loop(f"{v}_u", c.unroll, body, Bind.UNROLL),)
+        out.append(Loop(f"{v}_o", c.iterations, body))
+    return tuple(out)
+
+
+def bind(loop: Loop, how: Bind) -> Loop:
+    """The loop, run another way."""
+    return replace(loop, bind=how)
+
+
+def interchange(outer: Loop) -> Loop:
+    """Two loops with nothing between them, the other way round."""
+    if len(outer.body) != 1 or not isinstance(outer.body[0], Loop):
+        raise KernelError(f"loop {outer.var} holds more than one loop: it can't be interchanged")
+    inner = outer.body[0]
+    return replace(inner, body=(replace(outer, body=inner.body),))
+
+
+def fuse_loops(outer: Loop) -> Loop:
+    """Two loops with nothing between them as one, over both extents."""
+    if len(outer.body) != 1 or not isinstance(outer.body[0], Loop):
+        raise KernelError(f"loop {outer.var} holds more than one loop: it can't be fused")
+    inner = outer.body[0]
+    name = f"{outer.var}{inner.var}"
+    both = variable(name, outer.extent * inner.extent)
+    body = substitute(inner.body, {outer.var: both // inner.extent, inner.var: both % inner.extent})
+    return Loop(name, outer.extent * inner.extent, body, outer.bind)
+
+
+def split_accumulator(acc: Acc, loop: Loop, pieces: Sequence[Chunk]) -> Body:
+    """A reduction in partial accumulators: one for each lane and copy of each chunk of its innermost loop.
+
+    ``loop`` is the reduction's outermost loop; its nest must be loops with nothing between them around lets and
+    updates of ``acc``. The partial results are folded into ``acc`` at the end of each chunk.
+    """
+    outer: list[Loop] = []
+    inner = loop
+    while len(inner.body) == 1 and isinstance(inner.body[0], Loop):
+        outer.append(inner)
+        inner = inner.body[0]
+    if any(not isinstance(s, Let | Update) or (isinstance(s, Update) and s.name != acc.name) for s in inner.body):
+        raise KernelError(f"the loops of {acc.name} hold more than its update")
+    out: list[Stmt] = [acc]
+    for k, c in enumerate(pieces):
+        v = f"{inner.var}{'abcdefgh'[k]}"
+        steps = variable(f"{v}_o", c.iterations)
+        at = steps * (c.unroll * c.lanes) + variable(f"{v}_u", c.unroll) * c.lanes + variable(f"{v}_i", c.lanes) + c.start
+        body = substitute(inner.body, {inner.var: at})
+        partial = f"{acc.name}{'abcdefgh'[k]}"
+        if c.lanes * c.unroll > 1:
+            body = tuple(replace(s, name=partial) if isinstance(s, Update) else s for s in body)
+        nest: Stmt = Loop(f"{v}_o", c.iterations, body)
+        for around in reversed(outer):
+            nest = replace(around, body=(nest,))
+        if c.lanes * c.unroll == 1:
+            out.append(nest)
+            continue
+        fold = Update(acc.name, acc.op, val.ref(partial, acc.dtype))
+        body = (replace(acc, name=partial), nest, fold)
+        if c.lanes > 1:
+            body = (Loop(f"{v}_i", c.lanes, body, Bind.VECTOR),)
+        if c.unroll > 1:
+            body = (Loop(f"{v}_u", c.unroll, body, Bind.UNROLL),)
+        out += body
+    return tuple(out)
