@@ -105,7 +105,6 @@ def _machine() -> Iterator[Finding]:
         yield Finding(group, "threads", State.OK, str(host.thread_count()))
     except PortwrightError as e:
         yield Finding(group, "threads", State.LIMITED, str(e), "unset PORTWRIGHT_THREADS")
-    yield Finding(group, "memory", State.OK, size(host.memory_bytes()))
     yield _cache()
 
 

@@ -86,9 +86,7 @@ def main() -> None:
         )
         listing("\n".join(map(str, kernel.schedule)), "text")
 
-    stage(
-        5, "The source (DEBUG=4)", "What the compiler is given. It is compiled once and kept by its content."
-    )
+    stage("The source (DEBUG=4)", "What the compiler is given; compiled once and kept by its content.")
     listing(kernel.source, "c", start=f" {kernel.name}(")
 
     def again() -> None:
