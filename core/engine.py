@@ -281,6 +281,9 @@ def _dispatch(step: Step, buffers: Sequence[Buffer]) -> None:
         host = np.empty(node.size, node.dtype.numpy)
         buffer.read(memoryview(host.view(np.uint8)))
         inputs[node] = host.reshape(node.shape)
+    for node in toposort([root], stop=lambda n: n in inputs or n.storage is not None):
+        if node.storage is not None and node not in inputs:  # no element of it is used, but it is met
+            inputs[node] = read(node)
     compute = step.device.compute  # type: ignore[attr-defined]
     value = compute(root, inputs)
     buffers[0].write(memoryview(np.ascontiguousarray(value).reshape(-1).view(np.uint8)))

@@ -39,23 +39,26 @@ def evaluate(
     roots: Sequence[Node],
     read: Callable[[Node], Array],
     primitives: Primitives = NUMPY_PRIMITIVES,
+    given: Callable[[Node], bool] = lambda n: n.storage is not None,
 ) -> list[Array]:
     """The values of ``roots``.
 
     Args:
         roots: what to compute.
-        read: the array of a node that has storage (of the node's size and dtype).
+        read: the array of a node that is given (of the node's size and dtype).
         primitives: what computes each elementwise primitive: ``f(result dtype, *operands)``.
+        given: which nodes are read and not computed: those that have storage.
     """
-    order = toposort(roots, stop=lambda n: n.storage is not None)
+    order = toposort(roots, stop=given)
+    known = {n for n in order if given(n)}
     uses: dict[Node, int] = {}
     for node in order:
-        for s in node.srcs if node.storage is None else ():
+        for s in node.srcs if node not in known else ():
             uses[s] = uses.get(s, 0) + 1
     keep = set(roots)
     values: dict[Node, Array] = {}
     for node in order:
-        if node.storage is not None:
+        if node in known:
             values[node] = read(node).reshape(node.shape)
             continue
         values[node] = apply(node, [values[s] for s in node.srcs], primitives)

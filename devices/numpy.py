@@ -69,4 +69,4 @@ class NumPy(Device):
 
     def compute(self, node: Node, inputs: Mapping[Node, Array]) -> Array:
         """The node's value, one primitive at a time."""
-        return evaluate([node], inputs.__getitem__, self.primitives)[0]
+        return evaluate([node], inputs.__getitem__, self.primitives, inputs.__contains__)[0]
