@@ -1,6 +1,6 @@
 """From a fuser's group to source text: every stage of one kernel, in order.
 
-lower → legalize → schedule → expand → hoist → render. Each stage's tree is checked; ``Stages`` keeps them, so
+lower → keep → legalize → schedule → expand → hoist → render. Each stage's tree is checked; ``Stages`` keeps them, so
 that they can be shown.
 """
 
@@ -16,6 +16,7 @@ from .expand import expand
 from .fuse import Group
 from .graph import GraphOp, Node, toposort
 from .hoist import hoist
+from .keep import keep_rows
 from .legal_tree import legalize_kernel
 from .loops import Kernel, Loop, verify
 from .lower import lower
@@ -57,7 +58,7 @@ def build(group: Group, device: Device) -> Stages:
     if device.dialect is None:
         name = _name(group, fresh, str(fresh))
         return Stages(name, fresh, fresh, fresh, "", 1, *about)
-    legal = legalize_kernel(fresh, spec)
+    legal = legalize_kernel(keep_rows(fresh, spec), spec)
     scheduled = schedule(legal, spec)
     verify(scheduled)
     final = hoist(expand(scheduled))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from . import dtype as dt
+from .device import Extra as Offer
 from .dialect import CLike, NamedKernel
 from .dtype import DType
 from .loops import Acc, Bind, Body, Kernel, Let, Loop, Memory, Scratch, Store, Update, statements
@@ -157,8 +158,10 @@ class _KernelPrinter:
 
     def update(self, s: Update) -> str:
         v = s.value
-        if s.op is Op.ADD and v.op is Extra.FMA:
-            return self.value(v)
+        if s.op is Op.ADD and v.op is Op.MUL and v.dtype.is_float and Offer.FMA in self.p.spec.extras:
+            # a fold may round as it likes within its bound: rounding once is the better and the faster half of it
+            a, b = (self.value(x) for x in v.srcs)
+            return self.spell(Extra.FMA, v.dtype, v.lanes, [a, b, s.name])
         text = self.value(v)
         if v.dtype.is_bool and v.lanes > 1:
             text = self.as_width(text, self.width[v], self.widths[s.name], v.lanes)

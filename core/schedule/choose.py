@@ -144,7 +144,7 @@ class _Work:
         inner = nest[-1].body
         if any(isinstance(s, Loop) for s in statements(inner)):
             return (acc, replace(loop, body=self.body(loop.body)))
-        if any(not isinstance(s, Let | Update) for s in inner):
+        if any(not isinstance(s, Let | Store | Update) for s in inner):
             return (acc, loop)
         lanes = self.lanes(inner)
         best = min(nest, key=lambda n: (self.strides(n.var, inner).cost(lanes), -nest.index(n)))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from .. import value as val
 from ..errors import KernelError
 from ..index import variable
-from ..loops import Acc, Bind, Body, Let, Loop, Stmt, Update
+from ..loops import Acc, Bind, Body, Let, Loop, Stmt, Store, Update
 from ..rename import substitute
 
 
@@ -113,15 +113,17 @@ def fuse_loops(outer: Loop) -> Loop:
 def split_accumulator(acc: Acc, loop: Loop, pieces: Sequence[Chunk]) -> Body:
     """A reduction in partial accumulators: one for each lane and copy of each chunk of its innermost loop.
 
-    ``loop`` is the reduction's outermost loop; its nest must be loops with nothing between them around lets and
-    updates of ``acc``. The partial results are folded into ``acc`` at the end of each chunk.
+    ``loop`` is the reduction's outermost loop; its nest must be loops with nothing between them around lets,
+    stores and updates of ``acc``. The partial results are folded into ``acc`` at the end of each chunk.
     """
     outer: list[Loop] = []
     inner = loop
     while len(inner.body) == 1 and isinstance(inner.body[0], Loop):
         outer.append(inner)
         inner = inner.body[0]
-    if any(not isinstance(s, Let | Update) or (isinstance(s, Update) and s.name != acc.name) for s in inner.body):
+    if any(
+        not isinstance(s, Let | Store | Update) or (isinstance(s, Update) and s.name != acc.name) for s in inner.body
+    ):
         raise KernelError(f"the loops of {acc.name} hold more than its update")
     out: list[Stmt] = [acc]
     for k, c in enumerate(pieces):
