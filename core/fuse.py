@@ -96,7 +96,7 @@ class _Fusion:
 
     def leaves(self, root: Node) -> list[Node]:
         if root.op in (GraphOp.COPY, GraphOp.SCATTER):
-            return [s for s in root.srcs if self.reads(s)]
+            return [s for s in dict.fromkeys(root.srcs) if self.reads(s)]
         return self.surveys[root].leaves
 
     def violations(self) -> list[Node]:

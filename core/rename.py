@@ -55,10 +55,12 @@ def rename(body: Body, names: Mapping[str, str]) -> Body:
     memo: dict[Value, Value] = {}
 
     def renamed(index: Index) -> Index:
-        atoms = {a.key: a for a in index.atoms() if a.inner is None and a.key in names}
-        if not atoms:
-            return index
-        return index.substitute({k: computed(names[k], a.lo, a.hi) for k, a in atoms.items()})
+        new: dict[str, Index] = {}
+        for a in index.atoms():
+            name, bracket, lane = a.key.partition("[")  # one lane of a Let is called name[lane]
+            if a.inner is None and name in names:
+                new[a.key] = computed(names[name] + bracket + lane, a.lo, a.hi)
+        return index.substitute(new) if new else index
 
     def rule(v: Value, srcs: tuple[Value, ...]) -> Value | None:
         if v.op is Extra.REF and v.arg in names:
