@@ -32,7 +32,7 @@ typedef unsigned long long uint64_t;
 static inline long floordiv(long a, long b) { long q = a / b; return q - (a % b < 0); }
 static inline long floormod(long a, long b) { long r = a % b; return r < 0 ? r + b : r; }
 """,
-    kernel="void {name}(void *const *a, long g0, long g1)",
+    kernel="void {name}(void *const *a, long first, long last)",
     parameter="{qualifier}{T} *{alone}{name} = ({qualifier}{T} *)a[{i}];",
     constant_qualifier="const ",
     alone_qualifier="restrict ",
@@ -40,8 +40,8 @@ static inline long floormod(long a, long b) { long r = a % b; return r < 0 ? r +
         "typedef {T} {V} __attribute__((vector_size({bytes})));\n"
         "typedef {T} {V}_u __attribute__((vector_size({bytes}), aligned({align}), may_alias));"
     ),
-    grid_first="g0",
-    grid_last="g1",
+    grid_first="first",
+    grid_last="last",
     scalar={
         Op.CAST: "(({T}){0})", Op.BITCAST: "", Op.ADD: "({0} + {1})", Op.SUB: "({0} - {1})", Op.MUL: "({0} * {1})",
         Op.NEG: "(-{0})", Op.MAX: "({0} > {1} || {0} != {0} ? {0} : {1})", Op.IDIV: "({0} / {1})",
