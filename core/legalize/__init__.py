@@ -11,14 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ..device import Spec
-from ..dtype import DType, bfloat16, bool_, float16, float32, uint16
-from ..errors import DeviceError
+from ..dtype import DType, bfloat16, float16, float32, uint16
 from ..ops import Op
 from ..value import Extra, Value, bitcast, make, rewrite
 from . import roots, simple
 from .exp2 import exp2
 from .log2 import log2
 from .narrow import lower
+from .quotient import quotient
 from .sin import sin
 from .term import Target, Term
 
@@ -79,24 +79,17 @@ def legalize(values: Sequence[Value], spec: Spec, memo: dict[Value, Value] | Non
     def rule(old: Value, srcs: tuple[Value, ...]) -> Value:
         if old.dtype in held or any(s.dtype in held for s in old.srcs):
             return lower(target, old, srcs, held, memo)
-        if old.dtype not in spec.arithmetic and old.dtype is not bool_:
-            raise DeviceError(
-                f"{spec.name} does not compute in {old.dtype}, and nothing stands in for it: "
-                "cast to another dtype"
-            )
-        return _lower(target, old, srcs)
+        target.require(old.dtype)
+        return _lower(target, old, srcs, memo)
 
     return rewrite(values, rule, memo)
 
 
-def _lower(target: Target, old: Value, srcs: tuple[Value, ...]) -> Value:
+def _lower(target: Target, old: Value, srcs: tuple[Value, ...], memo: dict[Value, Value]) -> Value:
     op = old.op
-    if op is Op.MUL and target.divides and old.dtype.is_float:
-        for one, other in ((0, 1), (1, 0)):
-            if old.srcs[other].op is Op.RECIP:
-                divisor = _divisor(srcs[other])
-                if divisor is not None:
-                    return target.divide(srcs[one], divisor)
+    division = quotient(target, old, srcs, memo)
+    if division is not None:
+        return division
     if op is Op.RECIP and target.divides and not target.has(op):
         return target.divide(Term(target, srcs[0]).number(1.0).value, srcs[0])
     if op is Extra.DIV:
@@ -107,13 +100,6 @@ def _lower(target: Target, old: Value, srcs: tuple[Value, ...]) -> Value:
     if isinstance(op, Op) and srcs and op not in (Op.CAST, Op.BITCAST):
         return target.emit(op, *srcs)
     return old if srcs == old.srcs else make(op, old.dtype, srcs, old.arg, old.lanes)
-
-
-def _divisor(reciprocal: Value) -> Value | None:
-    """b, where ``reciprocal`` came of 1 / b by one operation."""
-    if reciprocal.op is Op.RECIP:
-        return reciprocal.srcs[0]
-    return reciprocal.srcs[1] if reciprocal.op is Extra.DIV else None
 
 
 def _is_held(dtype: DType, spec: Spec) -> bool:

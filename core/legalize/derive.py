@@ -71,35 +71,29 @@ def fit(
 def main() -> None:
     """Prints every polynomial with its error."""
     mp.mp.prec = 240
-    log2e = 1 / mp.log(2)
-    low, high = mp.mpf(2) ** -20, mp.pi / 4 * (1 + mp.mpf(2) ** -10)
-    for bits, exp2, log2, sin, cos in ((24, 6, 10, 7, 8), (53, 11, 22, 13, 14)):
-        leading = rounded(log2e, bits)
-        tables = {
-            f"exp2 degree {exp2}": fit(
-                lambda x: mp.mpf(2) ** x - 1,
-                lambda x: mp.mpf(2) ** -x,
-                range(1, exp2 + 1), mp.mpf(-1) / 2, mp.mpf(1) / 2, bits,
-            ),
-            f"log2 degree {log2}": fit(
-                lambda x, leading=leading: mp.log1p(x) / mp.log(2) - leading * x,
-                lambda x: mp.log(2) / mp.log1p(x) if x else log2e,
-                range(1, log2 + 1), mp.sqrt(0.5) - 1, mp.sqrt(2) - 1, bits,
-            ),
-            f"sin degree {sin}": fit(
-                lambda x: mp.sin(x) - x,
-                lambda x: 1 / mp.sin(x),
-                range(3, sin + 1, 2), low, high, bits,
-            ),
-            f"cos degree {cos}": fit(
-                lambda x: mp.cos(x) - 1 + x * x / 2,
-                lambda x: 1 / mp.cos(x),
-                range(4, cos + 1, 2), low, high, bits,
-            ),
-        }  # fmt: skip
-        for name, (coefficients, error) in tables.items():
-            print(f"float{32 if bits == 24 else 64} {name}: relative error 2^{error:.1f}")
+    small, eighth_turn = mp.mpf(2) ** -20, mp.pi / 4 * (1 + mp.mpf(2) ** -10)
+    for bits, degrees in ((24, (6, 10, 7, 8)), (53, (11, 22, 13, 14))):
+        leading = rounded(1 / mp.log(2), bits)
+        fits: tuple[tuple[str, Function, Function, Real, Real, int, int], ...] = (
+            # name, function less what is given, what it is relative to, interval, first power and step
+            ("exp2", lambda x: _exp2(x) - 1, _exp2, mp.mpf(-0.5), mp.mpf(0.5), 1, 1),
+            ("log2", lambda x: _log2_1p(x) - leading * x, _log2_1p, mp.sqrt(0.5) - 1, mp.sqrt(2) - 1, 1, 1),  # noqa: B023
+            ("sin", lambda x: mp.sin(x) - x, mp.sin, small, eighth_turn, 3, 2),
+            ("cos", lambda x: mp.cos(x) - 1 + x * x / 2, mp.cos, small, eighth_turn, 4, 2),
+        )
+        for (name, f, relative_to, low, high, first, step), degree in zip(fits, degrees, strict=True):
+            powers = range(first, degree + 1, step)
+            coefficients, error = fit(f, lambda x, r=relative_to: 1 / r(x), powers, low, high, bits)  # type: ignore[misc]
+            print(f"{name} in {bits} bits, degree {degree}: relative error 2^{error:.1f}")
             print("    " + ", ".join(c.hex() if bits == 53 else _shortest(c) for c in coefficients))
+
+
+def _exp2(x: Real) -> Real:
+    return mp.mpf(2) ** x
+
+
+def _log2_1p(x: Real) -> Real:
+    return mp.log1p(x) / mp.log(2)
 
 
 def _shortest(x: float) -> str:

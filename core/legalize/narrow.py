@@ -13,9 +13,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from .. import reference
 from ..dtype import DType, float16, float32, float64, uint16, uint32
 from ..ops import Op
 from ..value import Extra, Number, Value, bitcast, cast, make, number
+from .quotient import quotient
 from .term import Target, Term
 
 _SIGN = 0x80000000
@@ -46,11 +48,11 @@ def lower(
         return target.emit(old.op, *srcs)
     if old.op is Op.CONST:
         assert isinstance(old.arg, Number)
-        return number(float(np.array(old.arg.value).astype(old.dtype.numpy)), float32)
+        return number(float(reference.cast(old.dtype, np.array(old.arg.value, np.float64))), float32)
     if old.op is Op.LOAD:
         return unpack(Term(target, _stored(target, old, held, memo)), old.dtype).value
     if _is_rounded(old):
-        return round_to(Term(target, _unrounded(target, old, srcs)), old.dtype).value
+        return round_to(Term(target, _unrounded(target, old, srcs, memo)), old.dtype).value
     return (
         target.emit(old.op, *srcs)
         if isinstance(old.op, Op)
@@ -63,10 +65,13 @@ def _is_rounded(old: Value) -> bool:
     return bool(old.srcs) and old.op not in _KEEPS
 
 
-def _unrounded(target: Target, old: Value, srcs: tuple[Value, ...]) -> Value:
+def _unrounded(target: Target, old: Value, srcs: tuple[Value, ...], memo: Mapping[Value, Value]) -> Value:
     """What ``old`` computes, in float32, with all that rounding it to its dtype depends on."""
     if old.op is Op.CAST:
         return _cast_unrounded(Term(target, srcs[0]), old.dtype).value
+    division = quotient(target, old, srcs, memo)
+    if division is not None:
+        return division
     if isinstance(old.op, Op):
         return target.emit(old.op, *srcs)
     if old.op is Extra.DIV:
@@ -86,7 +91,7 @@ def _stored(target: Target, old: Value, held: frozenset[DType], memo: Mapping[Va
     if old.op is Op.BITCAST:
         return _stored(target, old.srcs[0], held, memo)
     if _is_rounded(old):
-        wide = _unrounded(target, old, tuple([memo[s] for s in old.srcs]))
+        wide = _unrounded(target, old, tuple([memo[s] for s in old.srcs]), memo)
         return pack_rounded(Term(target, wide), old.dtype).value
     return pack(Term(target, memo[old]), old.dtype).value
 

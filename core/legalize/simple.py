@@ -6,7 +6,7 @@ and two of AND, OR and XOR unless it has SUB.
 
 from __future__ import annotations
 
-from ..dtype import DType, Kind, bool_
+from ..dtype import DType, Kind
 from ..errors import DeviceError
 from ..ops import Op
 from .term import Term, bits_dtype, pattern, sign_bit
@@ -36,8 +36,6 @@ def maximum(a: Term, b: Term) -> Term:
 
 def cmpne(a: Term, b: Term) -> Term:
     """CMPNE: less or greater, or NaN by its bits."""
-    if a.dtype.is_bool:
-        return a ^ b
     apart = (a < b) | (a > b)
     return apart | _is_nan(a) | _is_nan(b) if a.dtype.is_float else apart
 
@@ -104,7 +102,7 @@ def shr(a: Term, b: Term) -> Term:
 
 
 def _power_of_two(b: Term, dtype: DType) -> Term:
-    power = Term(b.target, b.value).to(dtype).number(1)
+    power = b.to(dtype).number(1)
     for i in range(dtype.bits.bit_length() - 1):
         factor = (b & (1 << i)).differs(0).choose(power.number(1 << (1 << i)), 1)
         power = factor if i == 0 else power * factor
@@ -124,8 +122,8 @@ def idiv(a: Term, b: Term) -> Term:
 def _divide(a: Term, b: Term) -> Term:
     rest, quotient = a.number(0), a.number(0)
     for i in reversed(range(a.dtype.bits)):
-        carry = (rest >> (a.dtype.bits - 1)).differs(0)  # the rest, doubled, may need one bit more
-        rest = (rest << 1) | ((a >> i) & 1)
+        carry = (rest & sign_bit(a.dtype)).differs(0)  # the rest, doubled, may need one bit more
+        rest = rest + rest + (a & (1 << i)).differs(0).choose(a.number(1), 0)
         short = (rest < b) & (carry ^ True)
         rest = short.choose(rest, rest - b)
         quotient = short.choose(quotient, quotient | (1 << i))
@@ -139,20 +137,3 @@ def mod(a: Term, b: Term) -> Term:
 
 def _emit(op: Op, a: Term, b: Term) -> Term:
     return Term(a.target, a.target.emit(op, a.value, b.value))
-
-
-__all__ = [
-    "and_",
-    "bool_",
-    "cmpne",
-    "idiv",
-    "maximum",
-    "mod",
-    "neg",
-    "or_",
-    "shl",
-    "shr",
-    "sub",
-    "where",
-    "xor",
-]

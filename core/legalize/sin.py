@@ -2,9 +2,9 @@
 
 sin(x) is ±sin(r) or ±cos(r) with r = x - n·π/2 in [-π/4, π/4]; n modulo 4 says which. Below ``LIMIT`` n·π/2
 is subtracted in parts short enough that nothing is lost. Above it, only those bits of 2/π that move the
-result by less than a whole turn are multiplied with the integer significand of x, in integer arithmetic (Payne
-and Hanek's method), so that the largest float is reduced as exactly as a small one. Both are computed and one
-is chosen: vector code has no branches.
+result by less than a whole turn are multiplied with the integer significand of x, in integer arithmetic
+(Payne and Hanek's method), so that the largest float is reduced as exactly as a small one. Both are computed
+and one is chosen: vector code has no branches.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..device import Extra as Offer
 from ..device import Spec
-from ..dtype import DType, Scalar, bool_, uint8, uint16, uint32, uint64
+from ..dtype import DType, Scalar, bfloat16, bool_, float16, float32, uint8, uint16, uint32, uint64
 from ..errors import DeviceError
 from ..ops import Op
 from ..value import Extra, Value, bitcast, cast, make, number, primitive, where
@@ -46,12 +46,25 @@ class Target:
         """True of a primitive that the device's language has."""
         return op in self.spec.native
 
+    def require(self, dtype: DType) -> None:
+        """Makes sure that the device computes in ``dtype``.
+
+        Raises:
+            DeviceError: when it doesn't.
+        """
+        if dtype not in self.spec.arithmetic and dtype is not bool_:
+            raise DeviceError(
+                f"{self.spec.name} does not compute in {dtype}, which is needed here: cast to another dtype, "
+                "or add it to the Spec's arithmetic dtypes if the device's language has it"
+            )
+
     def emit(self, op: Op, *srcs: Value) -> Value:
         """A primitive other than CONST, LOAD, STORE, CAST and BITCAST, built if the device lacks it.
 
         Raises:
             DeviceError: when it lacks too much to build it from.
         """
+        self.require(srcs[-1].dtype)
         if op in self.spec.native:
             return where(*srcs) if op is Op.WHERE else primitive(op, *srcs)
         build = self.builders.get(op)
@@ -60,6 +73,9 @@ class Target:
                 f"{self.spec.name} lacks {op.name}, which can't be built from other primitives: "
                 "every device needs it; add it to the Spec's native primitives and to the dialect"
             )
+        if srcs[-1].dtype in (float16, bfloat16) and op not in (Op.WHERE, Op.NEG):
+            wide = self.emit(op, *(cast(s, float32) for s in srcs))
+            return cast(wide, srcs[-1].dtype) if wide.dtype.is_float else wide
         return build(*(Term(self, s) for s in srcs)).value
 
     def divide(self, a: Value, b: Value) -> Value:
