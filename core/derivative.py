@@ -1,10 +1,8 @@
-"""Derivatives stated by hand: a composition of primitives whose gradient is known better than it can be
-traced.
+"""Derivatives stated by hand: of compositions whose gradient is known better than it can be traced.
 
 An accurate exp is a dozen primitives, some of them roundings whose own derivative is zero; its gradient is
-one
-multiplication. ``define`` records such a rule beside the node, and ``gradient`` asks here before it looks at
-what the node is made of.
+one multiplication. ``define`` records such a rule beside the node, and ``gradient`` asks here before it
+looks at what the node is made of.
 """
 
 from __future__ import annotations
@@ -16,9 +14,7 @@ from dataclasses import dataclass
 from .graph import Node
 
 Rule = Callable[[Node, Node], Sequence[Node | None]]
-"""``rule(g, y)``: from the gradient to the value ``y`` and ``y`` itself, the gradient to each input (None:
-0).
-"""
+"""``rule(g, y)``: from the gradient to ``y`` and ``y`` itself, the gradient to each input (None: 0)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -243,6 +243,6 @@ def copysign_(a: Node, b: Node) -> Node:
 
     def rule(g: Node, y: Node) -> list[Node | None]:
         flipped = (Expr(a).signed_bits() ^ Expr(b).signed_bits()) < 0
-        return [where(flipped, -Expr(g), Expr(g)).node, None]
+        return [where(Expr(a).eq(0), 0.0, where(flipped, -Expr(g), Expr(g))).node, None]
 
     return define(y, (a, b), rule)

@@ -27,7 +27,7 @@ class Activation(Reduce):
     def relu(self) -> Self:
         """The greater of self and 0; NaN stays."""
         x = self.node
-        y = graph.elementwise(Op.MAX, x, basic.full(0, x))
+        y = graph.elementwise(Op.MAX, basic.full(0, x), x)  # not maximum's order, whose gradient differs at 0
         return self._new(define(y, (x,), lambda g, y: [where(Expr(y) > 0, Expr(g), 0.0).node]))
 
     def relu6(self) -> Self:
@@ -36,13 +36,8 @@ class Activation(Reduce):
 
     def hardtanh(self, min_val: float = -1.0, max_val: float = 1.0) -> Self:
         """Clipped; no gradient at the bounds."""
-        x = self.node
-        y = self.clip(min_val, max_val).node
-        return self._new(
-            define(
-                y, (x,), lambda g, y: [where((Expr(x) > min_val) & (Expr(x) < max_val), Expr(g), 0.0).node]
-            )
-        )
+        within = self.gt(min_val).bitwise_and(self.lt(max_val))
+        return within.where(self, self._held().clip(min_val, max_val))
 
     def leaky_relu(self, negative_slope: float = 0.01) -> Self:
         """self above 0, else ``negative_slope``·self."""
@@ -50,11 +45,11 @@ class Activation(Reduce):
 
     def elu(self, alpha: float = 1.0) -> Self:
         """self above 0, else alpha·(exp(self) - 1)."""
-        return self.gt(0).where(self, self.minimum(0.0).expm1().mul(alpha))
+        return self.gt(0).where(self, self.clip(max=0.0).expm1().mul(alpha))
 
     def celu(self, alpha: float = 1.0) -> Self:
         """max(0, self) + min(0, alpha·(exp(self/alpha) - 1))."""
-        return self.gt(0).where(self, self.minimum(0.0).div(alpha).expm1().mul(alpha))
+        return self.gt(0).where(self, self.clip(max=0.0).div(alpha).expm1().mul(alpha))
 
     def selu(self) -> Self:
         """elu scaled so that layers keep mean 0 and variance 1."""

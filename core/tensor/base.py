@@ -226,11 +226,15 @@ class TensorBase:
             elif node.storage is not None:
                 node = graph.buffer(node.storage, node.shape, node.dtype)
             else:
-                over = _boundaries.get(node)
-                if over is None:
-                    over = _boundaries[node] = graph.parameter(node)
-                node = over
+                return self._held()
         return self._of(node, self.device)
+
+    def _held(self) -> Self:
+        """The same values as a constant, whatever is differentiated by whatever."""
+        over = _boundaries.get(self.node)
+        if over is None:
+            over = _boundaries[self.node] = graph.parameter(self.node)
+        return self._of(over, self.device)
 
     @property
     def data(self) -> Self:
@@ -306,30 +310,33 @@ class TensorBase:
         return self
 
     def _value(self) -> Node:
-        """The node whose value this is: below the PARAMETER of a leaf."""
+        """The node to compute: below a PARAMETER, except that constants are computed under one of their own.
+
+        A constant is one object wherever it is used, on whatever device; its node must not be given memory.
+        """
         node = self.node
-        while node.op is GraphOp.PARAMETER:
-            node = node.srcs[0]
+        if node.device is not None:
+            while node.op is GraphOp.PARAMETER:
+                node = node.srcs[0]
+        elif node.op is not GraphOp.PARAMETER and not self._requires_grad:
+            node = self.node = graph.parameter(node)
         return node
 
-    def _settle(self) -> None:
-        """After realizing: a leaf that reads the memory takes the place of an expression no gradient
-        needs.
-        """
-        value, node = self._value(), self.node
-        if node is not value:
-            node.storage = value.storage
-        assert value.storage is not None
+    def _settle(self, value: Node) -> None:
+        """After ``value`` was computed: a leaf that reads the memory takes the place of what nobody needs."""
+        node, storage = self.node, value.storage
+        assert storage is not None
+        node.storage = storage
         if not self._requires_grad:
             if node.op is not GraphOp.BUFFER:
-                self.node = graph.buffer(value.storage, value.shape, value.dtype)
-        elif node is not value and value.op is not GraphOp.BUFFER and self._own_leaf():
-            self._become_leaf(graph.buffer(value.storage, value.shape, value.dtype))
+                self.node = graph.buffer(storage, node.shape, node.dtype)
+        elif value.op is not GraphOp.BUFFER and self._own_leaf():
+            self._become_leaf(graph.buffer(storage, node.shape, node.dtype))
 
     def numpy(self) -> Array:
         """The values in a new NumPy array."""
         realize_all((self,))
-        return engine.read(self._value())
+        return engine.read(self.node)
 
     def item(self) -> Any:
         """The only element, as a Python number.
@@ -451,18 +458,18 @@ _PYTHON: dict[str, Any] = {"bfloat16": np.float32}
 
 def realize_all(tensors: Sequence[TensorBase]) -> None:
     """Computes several tensors together, and what is pending of the random state on their devices."""
-    by_device: dict[str, list[Node]] = {}
+    by_device: dict[str, list[tuple[TensorBase, Node]]] = {}
     for t in tensors:
-        value = t._value()
-        if value.storage is None:
-            by_device.setdefault(value.device or t.device, []).append(value)
-    for device, nodes in by_device.items():
-        waiting = [s for s in pending.get(device, ()) if s._value().storage is None]
-        engine.realize([*nodes, *(s._value() for s in waiting)], device)
-        for s in waiting:
-            s._settle()
-    for t in tensors:
-        t._settle()
+        if t.node.op is not GraphOp.BUFFER:
+            value = t._value()
+            by_device.setdefault(value.device or t.device, []).append((t, value))
+    for device, todo in by_device.items():
+        for state in pending.get(device, ()):
+            if state.node.storage is None:
+                todo.append((state, state._value()))
+        engine.realize([value for _, value in todo], device)
+        for t, value in todo:
+            t._settle(value)
 
 
 pending: dict[str, list[TensorBase]] = {}

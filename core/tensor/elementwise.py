@@ -214,7 +214,8 @@ class Elementwise(Movement):
         for bound, low in ((min, True), (max, False)):
             if bound is not None:
                 a, b, t = out._pair(bound)
-                node = graph.elementwise(Op.MAX, a, b) if low else guarded.minimum(a, b)
+                # the bound first: in maximum's order it would be maximum's node, with another gradient at ties
+                node = graph.elementwise(Op.MAX, b, a) if low else guarded.minimum(b, a)
                 out = out._with(guarded.clipped(node, a, b, low), t)
         return out
 

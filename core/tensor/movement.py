@@ -234,7 +234,7 @@ class Movement(Create):
                 )
             else:
                 raise ArgumentError(f"no pad mode {mode!r}: constant, reflect, replicate or circular")
-            x = x.cat([t for t in (before, x, after) if t.shape[axis]], axis)
+            x = _cat([t for t in (before, x, after) if t.shape[axis]], axis)
         return x
 
     def _span(self, axis: int, start: int, stop: int) -> Self:
@@ -244,13 +244,13 @@ class Movement(Create):
             )
         )
 
-    def cat(self: Self | Sequence[Self], *others: Any, dim: int = 0) -> Self:
+    def cat(self, *others: Any, dim: int = 0) -> Self:
         """Tensors one after another along ``dim``: ``Tensor.cat([a, b])`` or ``a.cat(b)``. Dtypes promote."""
         tensors, dim = _listed(self, others, dim)
         out: Self = _cat(tensors, dim)
         return out
 
-    def stack(self: Self | Sequence[Self], *others: Any, dim: int = 0) -> Self:
+    def stack(self, *others: Any, dim: int = 0) -> Self:
         """Tensors of one shape along a new axis ``dim``."""
         tensors, dim = _listed(self, others, dim)
         if not tensors:

@@ -48,7 +48,7 @@ class Reduce(Functions):
 
     def _accumulate(self, op: Op, dim: Dims, keepdim: bool, dtype: DTypeLike | None) -> Self:
         axes = self._axes(dim)
-        result = as_dtype(dtype) if dtype is not None else _total(self.dtype)
+        result = as_dtype(dtype) if dtype is not None else total_dtype(self.dtype)
         wide = float32 if result.is_float and result.bits == 16 else result
         return self._folded(
             graph.cast(graph.reduce(op, graph.cast(self.node, wide), axes), result), axes, keepdim
@@ -184,7 +184,7 @@ class Reduce(Functions):
         """log of the sum of exp, without overflow."""
         axes = self._axes(dim)
         x = self if self.dtype.is_float else self.cast(default_float)
-        top = x.detach().amax(axes, keepdim=True)
+        top = x._held().amax(axes, keepdim=True)
         top = top.isfinite().where(top, 0.0)  # an infinite one decides by itself
         out = x.sub(top).exp().sum(axes, keepdim=True).log().add(top)
         return out if keepdim else out._folded(out.node, axes, False)
@@ -212,7 +212,8 @@ class Reduce(Functions):
         return self.div(self.norm(p, dim, keepdim=True).clip(min=eps))
 
 
-def _total(dtype: DType) -> DType:
+def total_dtype(dtype: DType) -> DType:
+    """What sums and products of ``dtype`` are held in."""
     if dtype.is_float:
         return dtype
     return int64 if dtype.is_signed or dtype.is_bool else uint64
