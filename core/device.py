@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import enum
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from .dtype import DType
@@ -226,14 +227,17 @@ class Buffer:
         nbytes: how much was asked for (0 is allowed: nothing is allocated).
         handle: the port's own.
         keep: what must live as long as this does (host memory that is used in place).
+        serial: how many buffers were made before it, in this process.
     """
 
-    __slots__ = ("__weakref__", "device", "handle", "keep", "nbytes")
+    __slots__ = ("__weakref__", "device", "handle", "keep", "nbytes", "serial")
+    _serials: ClassVar[Iterator[int]] = count()
 
     def __init__(self, device: Device, nbytes: int, handle: Any = None, keep: object = None) -> None:
         self.device = device
         self.nbytes = nbytes
         self.keep = keep
+        self.serial = next(self._serials)
         self.handle = device.alloc(max(nbytes, 1)) if handle is None else handle
 
     def __del__(self) -> None:

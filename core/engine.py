@@ -7,13 +7,13 @@ shape that was seen before is not scheduled again: its ``Plan`` is found by stru
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 
-from . import trace
+from . import graph, trace
 from .compiler import Program, compile_all
 from .device import Buffer, Device, Launch, Reach
 from .fuse import Group, fuse
@@ -98,8 +98,22 @@ class KernelInfo:
 
 _plans: dict[Hashable, Plan] = {}
 PLANS_KEPT = 4096
-recorder: Callable[[Launch, Device], None] | None = None
-"""Sees every launch while ``jit`` captures."""
+
+
+class Recorder(Protocol):
+    """Sees what is run while ``jit`` captures, from every thread."""
+
+    def running(self, leaves: Sequence[Node]) -> None:
+        """A plan is about to run on these leaves."""
+
+    def stepped(self, step: Step, buffers: tuple[Buffer, ...]) -> None:
+        """A step is about to run on these buffers, those that it writes first."""
+
+    def reading(self, node: Node) -> None:
+        """A value is about to leave the device for the host."""
+
+
+recorder: Recorder | None = None
 
 
 # --------------------------------------------------------------------------------------------------- public
@@ -139,6 +153,8 @@ def kernels(nodes: Sequence[Node], device: str) -> list[KernelInfo]:
 def read(node: Node) -> Array:
     """The array of a node that has storage: a copy on the host."""
     assert node.storage is not None
+    if recorder is not None:
+        recorder.reading(node)
     out = np.empty(node.size, node.dtype.numpy)
     if node.size:
         node.storage.read(memoryview(out.view(np.uint8)))
@@ -180,6 +196,8 @@ def _structure(order: list[Node], roots: list[Node], device: str) -> Hashable:
             rows.append((n.op, number[n.srcs[0]]))
         else:
             rows.append((n.op, n.dtype, n.shape, n.arg, n.device, tuple([number[s] for s in n.srcs])))
+    if graph.locate is not None:  # a plan tells where its kernels were made
+        rows.append(tuple([n.made_at for n in order]))
     return tuple(rows)
 
 
@@ -191,7 +209,9 @@ def make_plan(todo: list[Node], leaves: list[Node], device: Device) -> Plan:
         steps: list[Step] = []
         dispatched = False
         for g in groups:
-            where = device if g.roots[0].device in (None, device.name) else open_device(str(g.roots[0].device))
+            where = (
+                device if g.roots[0].device in (None, device.name) else open_device(str(g.roots[0].device))
+            )
             copies = g.roots[0].op is GraphOp.COPY
             stages = None if copies else build(g, where)
             by_hand = where.spec.reach is Reach.DISPATCH and not copies
@@ -233,15 +253,19 @@ def _compile(plan: Plan) -> None:
 
 def run(todo: Sequence[Node], plan: Plan, leaves: Sequence[Node], device: str) -> None:
     """Runs a plan on these leaves and gives each of ``todo`` its storage."""
+    if recorder is not None:
+        recorder.running(leaves)
     held: dict[int, Buffer] = {i: n.storage for i, n in enumerate(leaves) if n.storage is not None}
     for step in plan.steps:
         for slot, nbytes in zip(step.writes, step.nbytes, strict=True):
             held[slot] = Buffer(step.device, nbytes)
         buffers = tuple([held[s] for s in (*step.writes, *step.reads)])
+        if recorder is not None:
+            recorder.stepped(step, buffers)
         if step.program is not None:
             _launch(step, Launch(step.program.handle, (step.program.grid, 1, 1), (1, 1, 1), buffers))
         elif step.stages is None:
-            _copy(buffers[1], buffers[0])
+            copy(buffers[1], buffers[0])
         else:
             _dispatch(step, buffers)
         for s in step.last:
@@ -256,8 +280,6 @@ def run(todo: Sequence[Node], plan: Plan, leaves: Sequence[Node], device: str) -
 
 
 def _launch(step: Step, launch: Launch) -> None:
-    if recorder is not None:
-        recorder(launch, step.device)
     if trace.watching:
         assert step.stages is not None
         with trace.kernel(step.stages, step.device):
@@ -267,7 +289,8 @@ def _launch(step: Step, launch: Launch) -> None:
         step.device.launch(launch)
 
 
-def _copy(source: Buffer, target: Buffer) -> None:
+def copy(source: Buffer, target: Buffer) -> None:
+    """Bytes from one buffer to another, of any devices, by way of the host."""
     host = bytearray(source.nbytes)
     source.read(memoryview(host))
     target.write(memoryview(host))
@@ -275,15 +298,22 @@ def _copy(source: Buffer, target: Buffer) -> None:
 
 def _dispatch(step: Step, buffers: Sequence[Buffer]) -> None:
     assert step.group is not None
-    root = step.group.roots[0]
-    inputs: dict[Node, Array] = {}
-    for node, buffer in zip(step.group.reads, buffers[1:], strict=True):
+    unused = {n: read(n) for n in met_unread(step.group)}
+    compute(step.device, step.group, unused, buffers)
+
+
+def met_unread(group: Group) -> list[Node]:
+    """The nodes with storage that computing a group meets without using an element of them."""
+    order = toposort(group.roots, stop=lambda n: n in group.reads or n.storage is not None)
+    return [n for n in order if n.storage is not None and n not in group.reads]
+
+
+def compute(device: Device, group: Group, known: Mapping[Node, Array], buffers: Sequence[Buffer]) -> None:
+    """Has a device compute a dispatched group into the first buffer, from the others and what is ``known``."""
+    inputs = dict(known)
+    for node, buffer in zip(group.reads, buffers[1:], strict=True):
         host = np.empty(node.size, node.dtype.numpy)
         buffer.read(memoryview(host.view(np.uint8)))
         inputs[node] = host.reshape(node.shape)
-    for node in toposort([root], stop=lambda n: n in inputs or n.storage is not None):
-        if node.storage is not None and node not in inputs:  # no element of it is used, but it is met
-            inputs[node] = read(node)
-    compute = step.device.compute  # type: ignore[attr-defined]
-    value = compute(root, inputs)
+    value = device.compute(group.roots[0], inputs)  # type: ignore[attr-defined]
     buffers[0].write(memoryview(np.ascontiguousarray(value).reshape(-1).view(np.uint8)))
