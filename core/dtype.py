@@ -228,6 +228,11 @@ def promote(a: DType, b: DType) -> DType:
     return _BY_NAME[f"int{unsigned.bits * 2}"]
 
 
+def wide(dtype: DType) -> DType:
+    """What a reduction of ``dtype`` folds in: float32 of the narrower floats, which are rounded once at the end."""
+    return float32 if dtype.is_float and dtype.bits < 32 else dtype
+
+
 def promote_all(dtypes: Iterable[DType]) -> DType:
     """``promote`` over several."""
     it = iter(dtypes)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .dtype import DType
+from .dtype import DType, wide
 from .errors import KernelError
 from .graph import (
     AxesArg,
@@ -127,13 +127,19 @@ def move(node: Node, x: Array) -> Array:
 
 
 def fold(op: Op, x: Array, axes: tuple[int, ...], dtype: DType, primitives: Primitives) -> Array:
-    """``axes`` of ``x`` folded with ``op``, by halves: each half's sum is as exact as a tree's."""
+    """``axes`` of ``x`` folded with ``op``, by halves: each half's sum is as exact as a tree's.
+
+    Floats narrower than float32 are folded in float32 and rounded once.
+    """
+    if wide(dtype) is not dtype:
+        folded = fold(op, primitives[Op.CAST](wide(dtype), x), axes, wide(dtype), primitives)
+        return np.asarray(primitives[Op.CAST](dtype, folded))
     f = primitives[op]
     kept = [a for a in range(x.ndim) if a not in axes]
     shape = tuple(1 if a in axes else n for a, n in enumerate(x.shape))
-    flat = x.transpose(*axes, *kept).reshape(-1, *(x.shape[a] for a in kept))
-    if not flat.shape[0]:
+    if not x.size:
         return np.full(shape, identity(op, dtype), dtype.numpy)
+    flat = x.transpose(*axes, *kept).reshape(-1, *(x.shape[a] for a in kept))
     while flat.shape[0] > 1:
         half = flat.shape[0] // 2
         folded = np.asarray(f(dtype, flat[:half], flat[half : 2 * half]))

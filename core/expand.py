@@ -11,8 +11,9 @@ a parameter's element is stored by one iteration only.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from itertools import count
 
 from . import value as val
 from .errors import KernelError
@@ -25,15 +26,14 @@ from .value import Access, Extra, Place, Value, toposort
 
 def expand(kernel: Kernel) -> Kernel:
     """The kernel with no UNROLL and no VECTOR loop left."""
-    return kernel.with_body(_expand(kernel.body))
+    return kernel.with_body(_expand(kernel.body, count(1)))
 
 
-def _expand(body: Body) -> Body:
+def _expand(body: Body, fresh: Iterator[int]) -> Body:
     out: list[Stmt] = []
-    taken: set[str] = set()
     for s in body:
         if isinstance(s, Loop):
-            inner = _expand(s.body)
+            inner = _expand(s.body, fresh)
             if s.bind is Bind.UNROLL:
                 inner = jam(inner, s.var, s.extent)
             elif s.bind is Bind.VECTOR:
@@ -43,12 +43,12 @@ def _expand(body: Body) -> Body:
             else:
                 out.append(replace(s, body=inner))
                 continue
-            clash = {n: f"{n}_{len(out)}" for n in _declared(inner) if n in taken}
-            new = rename(inner, clash) if clash else inner
+            if len(body) > 1 and _declared(inner):  # what was a scope of its own now shares one with its siblings
+                mark = next(fresh)
+                inner = rename(inner, {n: f"{n}_at{mark}" for n in _declared(inner)})
+            out += inner
         else:
-            new = (s,)
-        taken |= _declared(new)
-        out += new
+            out.append(s)
     return tuple(out)
 
 

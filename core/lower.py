@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from . import value as val
-from .dtype import bool_, int32, int64
+from .dtype import bool_, int32, int64, wide
 from .graph import (
     AxesArg,
     ConstArg,
@@ -141,10 +141,10 @@ class _Lowering:
     # ------------------------------------------------------------------ who is wanted where
 
     def want(self, node: Node, position: Position, mask: Mask) -> Demand:
-        key = (position, mask)
+        key = (position, mask if node.size else NEVER)
         found = self.demands[node].get(key)
         if found is None:
-            found = self.demands[node][key] = Demand(node, position, mask)
+            found = self.demands[node][key] = Demand(node, *key)
         return found
 
     def needs(self, position: Position, mask: Mask) -> frozenset[str]:
@@ -177,7 +177,7 @@ class _Lowering:
             return ()
         x = srcs[0]
         if op is GraphOp.REDUCE:
-            return (self.reduce(d, x),)
+            return (self.reduce(d, x),) if x.size else ()
         if op is GraphOp.GATHER:
             return self.gather(d, x, srcs[1])
         position, more = move_position(node, p)
@@ -277,7 +277,10 @@ class _Lowering:
         if op is GraphOp.IOTA:
             return index_value(d.position[0], node.dtype)
         if op is GraphOp.REDUCE:
-            return val.ref(self.nests[d].name, node.dtype)
+            if d not in self.nests:  # nothing to fold
+                assert isinstance(arg, ReduceArg)
+                return val.number(identity(arg.op, node.dtype), node.dtype)
+            return val.cast(val.ref(self.nests[d].name, wide(node.dtype)), node.dtype)
         if op is GraphOp.PAD:
             _, more = move_position(node, d.position)
             return masked(srcs[0], more)
@@ -298,9 +301,10 @@ class _Lowering:
                 assert c.demand is not None and c.source is not None
                 arg = c.demand.node.arg
                 assert isinstance(arg, ReduceArg)
-                update = Update(c.name, arg.op, values[c.source])
+                dtype = wide(c.demand.node.dtype)
+                update = Update(c.name, arg.op, val.cast(values[c.source], dtype))
                 loops = self.emit(c, 0, values, (update,))
-                here.append((c.made, (Acc(c.name, arg.op, c.demand.node.dtype), *loops)))
+                here.append((c.made, (Acc(c.name, arg.op, dtype), *loops)))
         for g in nest.lets:
             if nest.level_of(g.needs) == level:
                 here.append((g.made, (Let(g.name, values[g.source]),)))
