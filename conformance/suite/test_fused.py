@@ -19,7 +19,7 @@ from ..programs import Programs
 from ..script import script
 
 STEPS = 14
-PROGRAMS = 5
+PROGRAMS = 3
 KINDS: dict[str, tuple[DType, ...]] = {
     "float32": (dtypes.float32,),
     "float32-bool": (dtypes.float32, dtypes.bool_),
@@ -141,8 +141,10 @@ def layernorm(x: Node) -> Node:
 
 def chain(x: Node) -> Node:
     """Sixty elementwise steps."""
-    for i in range(20):
-        x = graph.elementwise(Op.SIN, add(mul(x, number(0.5, x)), number(i / 8, x)))
+    for i in range(30):
+        x = add(mul(x, number(0.5, x)), number(i / 8, x))
+        if i % 10 == 9:
+            x = graph.elementwise(Op.SIN, x)
     return x
 
 
@@ -185,7 +187,7 @@ NAMED: dict[str, Callable[[Node], Node]] = {
 }
 
 
-@pytest.mark.parametrize("shape", [(5, 7), (16, 64), (33, 129)], ids=str)
+@pytest.mark.parametrize("shape", [(5, 7), (33, 129)], ids=str)
 @pytest.mark.parametrize("program", NAMED.values(), ids=NAMED.keys())
 def test_named(case: Case, program: Callable[[Node], Node], shape: tuple[int, int]) -> None:
     """The programs that models are made of."""
