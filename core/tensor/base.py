@@ -18,14 +18,11 @@ from ..device import Buffer
 from ..dtype import (
     DType,
     DTypeLike,
-    Kind,
     Scalar,
     as_dtype,
     bool_,
     default_float,
     default_int,
-    int64,
-    promote_all,
 )
 from ..errors import ArgumentError, DTypeError, GradientError, ShapeError
 from ..gradient import gradient, parameters, walk
@@ -279,7 +276,9 @@ class TensorBase:
         nodes = [t.node for t in targets]
         grads = self._gradients(nodes, gradient)
         if None in grads:  # a target may have been realized, and so replaced by a leaf, after it was used
-            by_storage = {n.storage: n for n in walk(self.node) if n.storage is not None}
+            by_storage: dict[Buffer | None, Node] = {
+                n.storage: n for n in walk(self.node) if n.storage is not None
+            }
             nodes = [
                 n if g is not None else by_storage.get(n.storage, n)
                 for n, g in zip(nodes, grads, strict=True)
@@ -457,25 +456,28 @@ _PYTHON: dict[str, Any] = {"bfloat16": np.float32}
 
 
 def realize_all(tensors: Sequence[TensorBase]) -> None:
-    """Computes several tensors together, and what is pending of the random state on their devices."""
+    """Computes several tensors together, and what was deferred on their devices."""
     by_device: dict[str, list[tuple[TensorBase, Node]]] = {}
     for t in tensors:
         if t.node.op is not GraphOp.BUFFER:
             value = t._value()
             by_device.setdefault(value.device or t.device, []).append((t, value))
     for device, todo in by_device.items():
-        for state in pending.get(device, ()):
-            if state.node.storage is None:
+        for ref in _deferred.pop(device, {}).values():
+            state = ref()
+            if state is not None and state.node.storage is None and all(state is not t for t, _ in todo):
                 todo.append((state, state._value()))
         engine.realize([value for _, value in todo], device)
         for t, value in todo:
             t._settle(value)
 
 
-pending: dict[str, list[TensorBase]] = {}
-"""By device, tensors that advance with the work around them (the random state): realized with everything
-else.
-"""
+_deferred: dict[str, dict[int, weakref.ref[TensorBase]]] = {}
+
+
+def defer(tensor: TensorBase) -> None:
+    """Has ``tensor`` (a running statistic, the random state) computed with whatever is next on its device."""
+    _deferred.setdefault(tensor.device, {})[id(tensor)] = weakref.ref(tensor)
 
 
 def _leaf(data: Any, dtype: DType | None, device: str) -> Node:
@@ -554,4 +556,4 @@ def _without_tensors(data: Any) -> Any:
     return [_without_tensors(d) for d in data] if isinstance(data, (list, tuple)) else data
 
 
-__all__ = ["Array", "Kind", "TensorBase", "int64", "pending", "promote_all", "realize_all"]
+__all__ = ["Array", "TensorBase", "defer", "realize_all"]

@@ -214,7 +214,7 @@ class Elementwise(Movement):
         for bound, low in ((min, True), (max, False)):
             if bound is not None:
                 a, b, t = out._pair(bound)
-                # the bound first: in maximum's order it would be maximum's node, with another gradient at ties
+                # the bound first: in maximum's order it is maximum's node, with another gradient at ties
                 node = graph.elementwise(Op.MAX, b, a) if low else guarded.minimum(b, a)
                 out = out._with(guarded.clipped(node, a, b, low), t)
         return out

@@ -104,7 +104,8 @@ class Linear(Sorting):
             formula, operands = operands[0], (self, *operands[1:])
         if len(operands) == 1 and isinstance(operands[0], (list, tuple)):
             operands = tuple(operands[0])
-        return _einsum(formula.replace(" ", ""), list(operands))
+        out: Self = _einsum(formula.replace(" ", ""), list(operands))
+        return out
 
 
 def _einsum(formula: str, operands: list[Any]) -> Any:

@@ -100,7 +100,7 @@ class Pool(Spatial):
         """
         k, s, d, spans = self._pooled(kernel_size, stride, padding, dilation, ceil_mode)
         lowest = self.dtype.min
-        padded = self.pad([None] * (self.ndim - 2) + spans, value=lowest)
+        padded = self.pad([*[None] * (self.ndim - 2), *spans], value=lowest)
         seen = windows(padded.node, k, s, d)
         best = _folded(Op.MAX, seen)
         if not return_indices:

@@ -18,7 +18,7 @@ from ..errors import ArgumentError, DTypeError, ShapeError
 from ..graph import GraphOp, Shape
 from ..ops import Op
 from ..registry import default_device
-from .base import TensorBase, pending, realize_all
+from .base import TensorBase, defer, realize_all
 from .create import shape_of
 from .scan import Scan
 
@@ -27,6 +27,7 @@ _PARITY = 0x1BD11BDA
 _WORDS = 4  # the seed's two, the counter's low and high
 
 _seed = 0
+_states: dict[str, TensorBase] = {}
 
 
 def _rotated(x: Expr, by: int) -> Expr:
@@ -56,10 +57,9 @@ class Random(Scan):
         """Starts the random numbers anew, on every device. Without it the seed is 0."""
         global _seed
         _seed = int(seed) & (2**64 - 1)
-        for device, states in pending.items():
-            for state in states:
-                state.assign(cls(_fresh(), dtype=uint32, device=device))
-                realize_all((state,))
+        for device, state in _states.items():
+            state.assign(cls(_fresh(), dtype=uint32, device=device))
+            realize_all((state,))
 
     @classmethod
     def _words(cls, shape: Shape, device: str) -> tuple[Expr, Expr]:
@@ -67,10 +67,9 @@ class Random(Scan):
         n = max(1, math.prod(shape))
         if n >= 2**32:
             raise ShapeError(f"a draw of {n} random numbers: at most 2^32 - 1 at once")
-        states = pending.setdefault(device, [])
-        if not states:
-            states.append(cls(_fresh(), dtype=uint32, device=device))
-        state: TensorBase = states[0]
+        state = _states.get(device)
+        if state is None:
+            state = _states[device] = cls(_fresh(), dtype=uint32, device=device)
         now = state.node.srcs[1] if state.node.op is GraphOp.ASSIGN else state.node
 
         def word(i: int) -> Expr:
@@ -88,6 +87,7 @@ class Random(Scan):
         after = where(i.eq(2), Expr(graph.expand(moved.node, (_WORDS,))), where(i.eq(3), carried, Expr(now)))
         base = state.node.srcs[0] if state.node.op is GraphOp.ASSIGN else state.node
         state.node = graph.assign(base, after.node)
+        defer(state)
         return words
 
     @classmethod
