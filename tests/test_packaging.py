@@ -14,7 +14,10 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.xdist_group("packaging")  # one worker builds once for all of these
+pytestmark = [
+    pytest.mark.xdist_group("packaging"),  # one worker builds once for all of these
+    pytest.mark.timeout(1800),  # a download and two certifications, on whatever machine this is
+]
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE_FOLDERS = ("core", "devices", "nn", "conformance", "cli", "templates", "cookiecutter")
