@@ -19,7 +19,7 @@ from .device import Buffer, Device, Launch, Reach
 from .fuse import Group, fuse
 from .graph import GraphOp, Node, toposort
 from .loops import Kernel
-from .pipeline import Stages, build
+from .pipeline import Piece, Stages, build
 from .registry import open_device
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -152,9 +152,14 @@ def kernels(nodes: Sequence[Node], device: str) -> list[KernelInfo]:
 
 def read(node: Node) -> Array:
     """The array of a node that has storage: a copy on the host."""
-    assert node.storage is not None
     if recorder is not None:
         recorder.reading(node)
+    return fetch(node)
+
+
+def fetch(node: Node) -> Array:
+    """``read``, for the engine itself: no value leaves it."""
+    assert node.storage is not None
     out = np.empty(node.size, node.dtype.numpy)
     if node.size:
         node.storage.read(memoryview(out.view(np.uint8)))
@@ -205,7 +210,7 @@ def make_plan(todo: list[Node], leaves: list[Node], device: Device) -> Plan:
     """Fuses and lowers; nothing is compiled yet."""
     with trace.span("schedule", nodes=len(todo)):
         roots, groups = fuse(todo, device.spec)
-        slot = {n: i for i, n in enumerate(leaves)}
+        slot: dict[Hashable, int] = {n: i for i, n in enumerate(leaves)}
         steps: list[Step] = []
         dispatched = False
         for g in groups:
@@ -213,18 +218,21 @@ def make_plan(todo: list[Node], leaves: list[Node], device: Device) -> Plan:
                 device if g.roots[0].device in (None, device.name) else open_device(str(g.roots[0].device))
             )
             copies = g.roots[0].op is GraphOp.COPY
-            stages = None if copies else build(g, where)
             by_hand = where.spec.reach is Reach.DISPATCH and not copies
             dispatched |= by_hand
-            for r in g.roots:
-                slot.setdefault(r, len(slot))
-            steps.append(
-                Step(
-                    g if by_hand else None, stages, tuple(slot[r] for r in g.roots), tuple(r.nbytes for r in g.roots),
-                    tuple(slot[r] for r in g.reads), where,
-                )
-            )  # fmt: skip
-            trace.planned(g, stages, where)
+            sizes = tuple(r.nbytes for r in g.roots)
+            pieces = [Piece(None, g.roots, g.reads, sizes)] if copies else build(g, where)
+            for piece in pieces:
+                for key in piece.writes:
+                    slot[_slot_key(key, g)] = len(slot)
+                steps.append(
+                    Step(
+                        g if by_hand else None, piece.stages,
+                        tuple(slot[_slot_key(k, g)] for k in piece.writes), piece.nbytes,
+                        tuple(slot[_slot_key(k, g)] for k in piece.reads), where,
+                    )
+                )  # fmt: skip
+                trace.planned(g, piece.stages, where)
         results = tuple(slot[r] if r.size else -1 for r in roots)
     last: dict[int, int] = {}
     for i, step in enumerate(steps):
@@ -234,6 +242,10 @@ def make_plan(todo: list[Node], leaves: list[Node], device: Device) -> Plan:
         if s >= len(leaves) and s not in results:
             steps[i].last = (*steps[i].last, s)
     return Plan(steps, len(leaves), results, dispatched)
+
+
+def _slot_key(key: Node | str, group: Group) -> Hashable:
+    return key if isinstance(key, Node) else (key, group.roots[0])
 
 
 def _compile(plan: Plan) -> None:
@@ -298,8 +310,8 @@ def copy(source: Buffer, target: Buffer) -> None:
 
 def _dispatch(step: Step, buffers: Sequence[Buffer]) -> None:
     assert step.group is not None
-    unused = {n: read(n) for n in met_unread(step.group)}
-    compute(step.device, step.group, unused, buffers)
+    unread = {n: fetch(n) for n in met_unread(step.group)}
+    compute(step.device, step.group, unread, buffers)
 
 
 def met_unread(group: Group) -> list[Node]:
@@ -309,7 +321,7 @@ def met_unread(group: Group) -> list[Node]:
 
 
 def compute(device: Device, group: Group, known: Mapping[Node, Array], buffers: Sequence[Buffer]) -> None:
-    """Has a device compute a dispatched group into the first buffer, from the others and what is ``known``."""
+    """Has a device compute a dispatched group into the first buffer from the others and the ``known``."""
     inputs = dict(known)
     for node, buffer in zip(group.reads, buffers[1:], strict=True):
         host = np.empty(node.size, node.dtype.numpy)

@@ -137,16 +137,16 @@ class _Fusion:
         return long and not alone
 
     def epilogue(self, node: Node) -> Node:
-        """The last of the elementwise nodes that only ``node`` and its own followers lead to."""
+        """The last of the elementwise nodes, or of those that keep a part, that only ``node`` and its followers lead to."""
         last = node
         while node not in self.cut:
             users = self.users[node]
             if len(users) != 1:
                 break
             user = users[0]
-            if isinstance(user.op, Op):
+            if isinstance(user.op, Op) or user.op is GraphOp.SHRINK:
                 last = user
-            elif user.op not in (GraphOp.RESHAPE, GraphOp.PERMUTE, GraphOp.PARAMETER):
+            elif user.op not in (GraphOp.RESHAPE, GraphOp.PERMUTE, GraphOp.FLIP, GraphOp.PARAMETER):
                 break
             node = user
         return last

@@ -1,6 +1,6 @@
 """From a fuser's group to source text: every stage of one kernel, in order.
 
-lower → keep → legalize → schedule → expand → hoist → render. Each stage's tree is checked; ``Stages`` keeps them, so
+lower → keep → legalize → pack → schedule → expand → hoist → render. Each stage's tree is checked; ``Stages`` keeps them, so
 that they can be shown.
 """
 
@@ -20,6 +20,7 @@ from .keep import keep_rows
 from .legal_tree import legalize_kernel
 from .loops import Kernel, Loop, verify
 from .lower import lower
+from .pack import pack
 from .scatter import lower_scatter
 from .schedule import schedule
 from .work import flops_of
@@ -50,25 +51,56 @@ class Stages:
     made_at: str | None
 
 
-def build(group: Group, device: Device) -> Stages:
-    """Every stage of the kernel that computes ``group`` on ``device``."""
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One kernel of a group, and what it works on: nodes, or the group's own temporary memory by name.
+
+    A copy between devices has no stages.
+    """
+
+    stages: Stages | None
+    writes: tuple[Node | str, ...]
+    reads: tuple[Node | str, ...]
+    nbytes: tuple[int, ...]
+
+
+def build(group: Group, device: Device) -> list[Piece]:
+    """The kernels that compute ``group`` on ``device``, in order: copies that it wants of its operands, and itself."""
     fresh = fresh_kernel(group)
     spec = device.spec
-    about = (group.roots[0].shape, _made_at(group.roots[0]))
+    sizes = tuple(r.nbytes for r in group.roots)
     if device.dialect is None:
-        name = _name(group, fresh, str(fresh))
-        return Stages(name, fresh, fresh, fresh, "", 1, *about)
-    legal = legalize_kernel(keep_rows(fresh, spec), spec)
+        stages = Stages(
+            _name(group, fresh, str(fresh)), fresh, fresh, fresh, "", 1, group.roots[0].shape, _made_at(group.roots[0])
+        )
+        return [Piece(stages, group.roots, group.reads, sizes)]
+    packed = pack(legalize_kernel(keep_rows(fresh, spec), spec), spec)
+    named: dict[str, Node | str] = {f"in{i}": n for i, n in enumerate(group.reads)}
+    pieces: list[Piece] = []
+    for name, copy in packed.copies:
+        named[name] = name
+        reads = tuple(named[p.name] for p in copy.params if not p.written)
+        pieces.append(Piece(_stages(group, copy, copy, device, "pack"), (name,), reads, (copy.params[0].nbytes,)))
+    reads = tuple(named[p.name] for p in packed.kernel.params if not p.written)
+    pieces.append(Piece(_stages(group, fresh, packed.kernel, device), group.roots, reads, sizes))
+    return pieces
+
+
+def _stages(group: Group, fresh: Kernel, legal: Kernel, device: Device, what: str = "") -> Stages:
+    assert device.dialect is not None
+    spec = device.spec
     scheduled = schedule(legal, spec)
     verify(scheduled)
     final = hoist(expand(scheduled))
     verify(final)
     placeholder = "KERNEL"
     text = device.dialect.render([NamedKernel(placeholder, final)], spec)
-    name = _name(group, fresh, text)
+    name = _name(group, fresh, text, what)
     grid = final.grid
-    source = text.replace(placeholder, name)
-    return Stages(name, fresh, scheduled, final, source, grid.extent if grid else 1, *about)
+    return Stages(
+        name, fresh, scheduled, final, text.replace(placeholder, name), grid.extent if grid else 1,
+        group.roots[0].shape, _made_at(group.roots[0]),
+    )  # fmt: skip
 
 
 def fresh_kernel(group: Group) -> Kernel:
@@ -88,7 +120,7 @@ def fresh_kernel(group: Group) -> Kernel:
     return kernel
 
 
-def _name(group: Group, kernel: Kernel, text: str) -> str:
+def _name(group: Group, kernel: Kernel, text: str, what: str = "") -> str:
     """``sum_4096x4096_1f3a…``: the outermost reduction or the last operation, the loops, the text's hash."""
     sizes: list[int] = []
     body = kernel.body
@@ -98,7 +130,7 @@ def _name(group: Group, kernel: Kernel, text: str) -> str:
             break
         sizes.append(loop.extent)
         body = loop.body
-    what = _kind(group.roots[0])
+    what = what or _kind(group.roots[0])
     digest = hashlib.sha256(text.encode()).hexdigest()[:10]
     return f"{what}_{'x'.join(map(str, sizes)) or 'scalar'}_{digest}"
 

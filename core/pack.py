@@ -1,0 +1,165 @@
+"""Operands laid out anew, where no loop of a contraction walks its memory well.
+
+A product summed over some loops runs at speed when one output loop moves its loads by one element or not at
+all. Where there is no such loop, and each element is used many times, the operands in the way are copied
+first, by a kernel of their own, into the order in which the contraction will read them; padding becomes part
+of the copy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import prod
+
+from . import value as val
+from .device import Spec
+from .index import flatten, variable
+from .loops import Acc, Body, Kernel, Let, Loop, Memory, Stmt, Store, Update, values
+from .ops import Op
+from .value import Access, Value, toposort
+
+WORK = 1 << 19
+"""Operations below which a contraction runs as it is."""
+REUSE = 16
+"""How often each element of an operand must be used to be worth a copy."""
+GROWTH = 2
+"""How much larger than its operand a copy may be (overlapping windows make it grow)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A contraction and the copies that it reads: memory ``name`` is what ``kernel`` writes to ``out0``."""
+
+    kernel: Kernel
+    copies: tuple[tuple[str, Kernel], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """A contraction: its output loops, and its reduction's, with what is updated inside."""
+
+    outputs: tuple[Loop, ...]
+    reduced: tuple[Loop, ...]
+
+    @property
+    def extents(self) -> dict[str, int]:
+        return {loop.var: loop.extent for loop in (*self.outputs, *self.reduced)}
+
+
+def pack(kernel: Kernel, spec: Spec) -> Packed:
+    """The kernel reading packed operands, and the kernels that pack them; the kernel itself where it is well as it is."""
+    shape = _contraction(kernel)
+    if shape is None or kernel.flops < WORK or not spec.vector_bytes:
+        return Packed(kernel, ())
+    loads = [v for v in toposort(values((shape.reduced[-1],))) if v.op is Op.LOAD]
+    if len(loads) < 2:
+        return Packed(kernel, ())
+    lanes = spec.lanes(max((v.dtype for v in loads), key=lambda d: d.itemsize))
+    inner = shape.reduced[-1]
+    if inner.extent >= 2 * lanes and all(_step(v, inner.var) in (0, 1) for v in loads):
+        return Packed(kernel, ())
+    best: tuple[float, int, str, list[Value]] | None = None
+    for loop in shape.outputs:
+        if loop.extent < 4:
+            continue
+        wrong = [v for v in loads if _step(v, loop.var) not in (0, 1)]
+        if not wrong and loop.extent >= lanes:
+            return Packed(kernel, ())
+        size = 0
+        for v in wrong:
+            packed = _packed_size(v, shape, kernel)
+            if packed is None:
+                break
+            size += packed
+        else:
+            fill = min(1.0, loop.extent / lanes)
+            if best is None or (-fill, size) < best[:2]:
+                best = (-fill, size, loop.var, wrong)
+    if best is None or not best[3]:
+        return Packed(kernel, ())
+    return _rewrite(kernel, shape, best[2], best[3])
+
+
+def _contraction(kernel: Kernel) -> _Shape | None:
+    if len(kernel.body) != 1 or not isinstance(kernel.body[0], Loop):
+        return None
+    outputs = _perfect(kernel.body[0])
+    inner = outputs[-1].body
+    accs = [s for s in inner if isinstance(s, Acc)]
+    loops = [s for s in inner if isinstance(s, Loop)]
+    if len(accs) != 1 or len(loops) != 1:
+        return None
+    reduced = _perfect(loops[0])
+    if any(not isinstance(s, Let | Update) for s in reduced[-1].body):
+        return None
+    return _Shape(tuple(outputs), tuple(reduced))
+
+
+def _perfect(loop: Loop) -> list[Loop]:
+    out = [loop]
+    while len(out[-1].body) == 1 and isinstance(out[-1].body[0], Loop):
+        out.append(out[-1].body[0])
+    return out
+
+
+def _step(v: Value, var: str) -> int | None:
+    access = v.arg
+    assert isinstance(access, Access)
+    return None if any(var in m.names() for m in access.guard) else access.index.coefficient(var)
+
+
+def _packed_size(v: Value, shape: _Shape, kernel: Kernel) -> int | None:
+    """Elements of the copy; None where it would be too large, too seldom used, or isn't known before the kernel runs."""
+    access = v.arg
+    assert isinstance(access, Access)
+    names = frozenset().union(*(i.names() for i in access.indices()))
+    extents = shape.extents
+    if not names <= extents.keys():
+        return None
+    size = prod(extents[n] for n in names)
+    memory = next((m for m in kernel.params if m.name == access.memory), None)
+    if memory is None or memory.written:
+        return None
+    runs = prod(extents.values())
+    return size if size <= GROWTH * memory.size and runs >= REUSE * size else None
+
+
+def _rewrite(kernel: Kernel, shape: _Shape, lane: str, wrong: list[Value]) -> Packed:
+    extents = shape.extents
+    order = [v for v in extents if v != lane] + [lane]
+    memo: dict[Value, Value] = {}
+    copies: list[tuple[str, Kernel]] = []
+    memories: list[Memory] = []
+    for v in wrong:
+        access = v.arg
+        assert isinstance(access, Access)
+        names = frozenset().union(*(i.names() for i in access.indices()))
+        axes = [n for n in order if n in names]
+        sizes = tuple(extents[n] for n in axes)
+        at = flatten((variable(n, extents[n]) for n in axes), sizes)
+        name = f"pack{len(copies)}"
+        source = next(m for m in kernel.params if m.name == access.memory)
+        target = Memory("out0", v.dtype, prod(sizes), written=True)
+        nest: Body = (Store("out0", at, v),)
+        for n in reversed(axes):
+            nest = (Loop(n, extents[n], nest),)
+        copies.append((name, Kernel((target, source), nest)))
+        memories.append(Memory(name, v.dtype, prod(sizes)))
+        memo[v] = val.make(Op.LOAD, v.dtype, (), Access(name, at, ()))
+
+    def through(body: Body) -> Body:
+        out: list[Stmt] = []
+        for s in body:
+            if isinstance(s, Loop):
+                out.append(replace(s, body=through(s.body)))
+            elif isinstance(s, Let | Store | Update):
+                out.append(replace(s, value=val.rewrite([s.value], lambda v, _: None, memo)[0]))
+            else:
+                out.append(s)
+        return tuple(out)
+
+    body = through(kernel.body)
+    used = {v.arg.memory for v in toposort(values(body)) if isinstance(v.arg, Access)}
+    kept = tuple(p for p in kernel.params if p.written or p.name in used)
+    new = replace(kernel, params=(*kept, *memories), body=body)
+    return Packed(new, tuple(copies))
