@@ -111,21 +111,35 @@ class _Fusion:
                 found = self.surveys[root] = survey([root], self.reads)
             for node in {n.demand.node for n in found.reductions if n.demand}:
                 inlined[node] = inlined.get(node, 0) + 1
-            runs: dict[Node, int] = {}
-            for nest in found.reductions:
-                assert nest.demand is not None
-                node = nest.demand.node
-                runs[node] = runs.get(node, 0) + nest.times
-                if self.starves(nest, root):
-                    new[self.epilogue(node)] = None
-            for node, times in runs.items():
-                if times > SLACK * node.size:
-                    new[self.epilogue(node)] = None
-            new.update((n, None) for n in self.recomputed(root, found))
+            again = self.run_again(root, found)
+            new.update((self.epilogue(n), None) for n in again)
+            if not again:
+                new.update((n, None) for n in self.recomputed(root, found))
         for node, kernels in inlined.items():
             if kernels > 1:
                 new[self.epilogue(node)] = None
         return [n for n in new if n not in self.cut]
+
+    def run_again(self, root: Node, found: Lowered) -> list[Node]:
+        """Reductions that the kernel of ``root`` would run too often, or with too few threads.
+
+        Of those inside another, only the outer: once that is cut, the inner ones may be well where they are.
+        """
+        runs: dict[Node, int] = {}
+        for nest in found.reductions:
+            assert nest.demand is not None
+            runs[nest.demand.node] = runs.get(nest.demand.node, 0) + nest.times
+        over = {n for n, times in runs.items() if times > SLACK * n.size}
+        out: dict[Node, None] = {}
+        for nest in found.reductions:
+            assert nest.demand is not None
+            node = nest.demand.node
+            around = nest.parent
+            while around is not None and not (around.demand and around.demand.node in over and around.demand.node is not node):
+                around = around.parent
+            if around is None and (node in over or self.starves(nest, root)):
+                out[node] = None
+        return list(out)
 
     def starves(self, nest: Nest, root: Node) -> bool:
         """True of a long reduction whose shared loops are too few for the threads, unless it is all there is."""

@@ -20,7 +20,7 @@ from .value import Access, Value, toposort
 
 WORK = 1 << 19
 """Operations below which a contraction runs as it is."""
-REUSE = 16
+REUSE = 8
 """How often each element of an operand must be used to be worth a copy."""
 GROWTH = 2
 """How much larger than its operand a copy may be (overlapping windows make it grow)."""
@@ -63,7 +63,7 @@ def pack(kernel: Kernel, spec: Spec) -> Packed:
         if loop.extent < 4:
             continue
         wrong = [v for v in loads if _step(v, loop.var) not in (0, 1)]
-        if not wrong and loop.extent >= lanes:
+        if not wrong and 2 * loop.extent >= lanes:
             return Packed(kernel, ())
         size = 0
         for v in wrong:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import prod
 
 from ..device import Spec
 from ..loops import Acc, Bind, Body, Kernel, Let, Loop, Memory, Scratch, Stmt, Store, Update, statements, values
@@ -20,6 +21,10 @@ from .transforms import chunks, fuse_loops, split_accumulator, split_chunks
 
 PARALLEL = 1 << 16
 """Operations and bytes of a kernel below which waking threads costs more than they save."""
+
+
+TINY = 16
+"""Iterations of a nest that are written out rather than looped over."""
 
 
 def schedule(kernel: Kernel, spec: Spec) -> Kernel:
@@ -126,6 +131,9 @@ class _Work:
         heavy = sum(1 for v in toposort(values(inner)) if v.srcs) > 24
         pieces = chunks(vector.extent, lanes, 1 if heavy else 4)
         if len(pieces) == 1 and pieces[0].lanes == 1:
+            if not outermost and prod(n.extent for n in nest) <= TINY:
+                self.note(f"unroll {', '.join(n.var for n in nest)}")
+                return (unrolled(nest, inner),)
             return (self.grid(nest[0]) if outermost else nest[0],)
         self.note(f"vectorize {vector.var} as {', '.join(map(str, pieces))}")
         cut = split_chunks(replace(vector, body=inner), pieces)
@@ -144,6 +152,9 @@ class _Work:
         inner = nest[-1].body
         if any(isinstance(s, Loop) for s in statements(inner)):
             return (acc, replace(loop, body=self.body(loop.body)))
+        if prod(n.extent for n in nest) <= TINY:
+            self.note(f"unroll {', '.join(n.var for n in nest)}")
+            return (acc, unrolled(nest, inner))
         if any(not isinstance(s, Let | Store | Update) for s in inner):
             return (acc, loop)
         lanes = self.lanes(inner)
@@ -284,6 +295,11 @@ class _Work:
                     step = s.index.coefficient(var)
                     unit, other = (unit + 2, other) if step == 1 else (unit, other + 2)
         return _Strides(shared, unit, other)
+
+
+def unrolled(nest: Sequence[Loop], inner: Body) -> Loop:
+    """The nest with every loop unrolled."""
+    return _wrap([replace(n, bind=Bind.UNROLL) for n in nest], inner)
 
 
 def _loads(body: Body) -> list[Access]:
