@@ -107,7 +107,7 @@ def samples(dtype: DType, seed: int = 0) -> Array:
     )  # fmt: skip
 
 
-WORST = {Op.EXP2: 1.2, Op.LOG2: 1.1, Op.SIN: 1.6, Op.SQRT: 0.5, Op.RECIP: 0.5}
+WORST = {Op.EXP2: 1.2, Op.LOG2: 1.15, Op.SIN: 1.6, Op.SQRT: 0.5, Op.RECIP: 0.5}
 """What the built forms keep to, with and without FMA: closer than the contract asks."""
 
 EXACT = {
