@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Self
 
 from ..dtype import DTypeLike, bool_
-from .loss import Loss
+from .decompose import Decompose
 
 
-class Tensor(Loss):
+class Tensor(Decompose):
     """An n-dimensional array, computed when it is looked at.
 
     See ``TensorBase.__init__`` for how to make one.
