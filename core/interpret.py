@@ -289,7 +289,7 @@ class _Effects:
     def __init__(self, loop: Loop, memories: Mapping[str, _Held]) -> None:
         own: set[str] = set()
         self.folded: set[str] = set()
-        stores: dict[str, int] = {}
+        stores: dict[str, list[Store]] = {}
         names: set[str] = set()
         loads: set[str] = set()
         roots: list[Value] = []
@@ -301,7 +301,7 @@ class _Effects:
             elif isinstance(s, Update):
                 self.folded.add(s.name)
             elif isinstance(s, Store):
-                stores[s.memory] = stores.get(s.memory, 0) + 1
+                stores.setdefault(s.memory, []).append(s)
                 for i in (s.index, *s.guard):
                     names |= i.names()
             if isinstance(s, Let | Update | Store):
@@ -314,11 +314,16 @@ class _Effects:
             for i in val.indices(v):
                 names |= i.names()
         self.folded -= own
-        outside = {m: n for m, n in stores.items() if m not in own}
-        self.contested = [m for m, n in outside.items() if n > 1]
-        self.carried = not self.folded.isdisjoint(names) or any(
-            _same(memories.get(a), memories.get(b)) for a in outside for b in loads
+        outside = {m: of for m, of in stores.items() if m not in own}
+        self.contested = [m for m, of in outside.items() if len(of) > 1]
+        # at computed positions several statements may meet: whatever is stored last stays
+        computed = any(
+            not own.isdisjoint(n.partition("[")[0] for n in s.index.names())
+            for m in self.contested
+            for s in outside[m]
         )
+        again = any(_same(memories.get(a), memories.get(b)) for a in outside for b in loads)
+        self.carried = computed or again or not self.folded.isdisjoint(names)
 
 
 def _same(a: _Held | None, b: _Held | None) -> bool:

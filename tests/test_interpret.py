@@ -1,0 +1,29 @@
+"""The interpreter against the graph's meaning, and every stage of a kernel against both."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+import support as t
+
+WIDTHS = pytest.mark.parametrize("vector_bytes", [0, 16, 64])
+
+
+@WIDTHS
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(roots=t.programs())
+def test_every_stage_of_a_program_means_the_same(vector_bytes, roots):
+    expected = t.meaning(*roots)
+    for stage, results in t.by_stage(roots, t.spec(vector_bytes)).items():
+        for root, got, want in zip(roots, results, expected, strict=True):
+            assert np.array_equal(got, want), f"{stage} of {root}"
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@given(roots=t.programs(most=10))
+def test_the_cpu_computes_what_a_program_means(roots):
+    expected = t.meaning(*roots)
+    for root, got, want in zip(roots, t.realized(*roots), expected, strict=True):
+        assert np.array_equal(got, want), root
