@@ -14,28 +14,26 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from .. import engine, graph
-from ..device import Buffer
 from ..dtype import (
     DType,
     DTypeLike,
-    Scalar,
     as_dtype,
-    bool_,
-    default_float,
-    default_int,
 )
 from ..errors import ArgumentError, DTypeError, GradientError, ShapeError
-from ..gradient import gradient, parameters, walk
 from ..graph import GraphOp, Node, Shape
-from ..ops import Op
 from ..registry import default_device, open_device
-
-Array = np.ndarray[Any, np.dtype[Any]]
+from .host import Array, leaf, plain
 
 _leaves: weakref.WeakKeyDictionary[Node, weakref.ref[TensorBase]] = weakref.WeakKeyDictionary()
 """Whose value a PARAMETER is: where backward() leaves its gradient."""
 _boundaries: weakref.WeakValueDictionary[Node, Node] = weakref.WeakValueDictionary()
 """A node, and the PARAMETER that detach() put over it: one each, so that equal expressions stay equal."""
+
+
+def leaf_of(node: Node) -> TensorBase | None:
+    """The tensor whose value a PARAMETER is, while it lives."""
+    ref = _leaves.get(node)
+    return None if ref is None else ref()
 
 
 class TensorBase:
@@ -75,13 +73,13 @@ class TensorBase:
         if isinstance(data, TensorBase):
             node = data.detach().node
             self.device = data.device
-            if device is not None and device != data.device:
-                node = graph.copy(node, device)
-                self.device = device
+            if device is not None:
+                self.device = open_device(device).name
+                node = _moved(node, self.device)
             self.node = node if wanted is None else graph.cast(node, wanted)
         else:
-            self.device = default_device() if device is None else device
-            self.node = _leaf(data, wanted, self.device)
+            self.device = default_device() if device is None else open_device(device).name
+            self.node = leaf(_without_tensors(data) if _holds_tensors(data) else data, wanted, self.device)
         self._requires_grad = False
         if requires_grad:
             self.requires_grad = True
@@ -206,8 +204,7 @@ class TensorBase:
         return not self._requires_grad or self._own_leaf()
 
     def _own_leaf(self) -> bool:
-        ref = _leaves.get(self.node) if self.node.op is GraphOp.PARAMETER else None
-        return ref is not None and ref() is self
+        return self.node.op is GraphOp.PARAMETER and leaf_of(self.node) is self
 
     def _become_leaf(self, value: Node) -> None:
         self.node, self._requires_grad = graph.parameter(value), True
@@ -241,65 +238,6 @@ class TensorBase:
     @data.setter
     def data(self, value: Self) -> None:
         self.assign(value.detach())
-
-    def backward(self, gradient: Self | None = None) -> None:
-        """Adds the gradient of this tensor by each leaf with ``requires_grad`` that it depends on to its
-        ``grad``.
-
-        Args:
-            gradient: to this tensor, of its shape; may be left out when it has one element.
-
-        Raises:
-            GradientError: when nothing that it depends on requires a gradient, or it can't be differentiated.
-        """
-        if not self._requires_grad:
-            raise GradientError("backward() of a tensor that depends on none with requires_grad=True")
-        reached = []
-        for node in parameters(self.node):
-            ref = _leaves.get(node)
-            leaf = None if ref is None else ref()
-            if leaf is not None and leaf._requires_grad:
-                reached.append((node, leaf))
-        grads = self._gradients([node for node, _ in reached], gradient)
-        for (_, leaf), g in zip(reached, grads, strict=True):
-            assert g is not None
-            if leaf.grad is not None:
-                g = graph.elementwise(Op.ADD, leaf.grad.node, g)
-            leaf.grad = leaf._of(g, leaf.device)
-
-    def gradient(self, *targets: Self, gradient: Self | None = None) -> list[Self]:
-        """The gradient of this tensor by each of ``targets``, lazily; they need not require one.
-
-        Raises:
-            GradientError: when this tensor doesn't depend on a target.
-        """
-        nodes = [t.node for t in targets]
-        grads = self._gradients(nodes, gradient)
-        if None in grads:  # a target may have been realized, and so replaced by a leaf, after it was used
-            by_storage: dict[Buffer | None, Node] = {
-                n.storage: n for n in walk(self.node) if n.storage is not None
-            }
-            nodes = [
-                n if g is not None else by_storage.get(n.storage, n)
-                for n, g in zip(nodes, grads, strict=True)
-            ]
-            grads = self._gradients(nodes, gradient)
-        out = []
-        for i, (t, g) in enumerate(zip(targets, grads, strict=True)):
-            if g is None:
-                raise GradientError(
-                    f"gradient() by target {i}, of shape {t.shape}: the tensor doesn't depend on it"
-                )
-            out.append(self._of(g, t.device))
-        return out
-
-    def _gradients(self, nodes: Sequence[Node], seed: TensorBase | None) -> list[Node | None]:
-        if seed is not None and (seed.shape != self.shape or seed.dtype is not self.dtype):
-            raise ShapeError(
-                f"a gradient of {seed.dtype} {seed.shape} to a tensor of {self.dtype} {self.shape}: "
-                "they must be equal"
-            )
-        return gradient(self.node, nodes, None if seed is None else seed.detach().node)
 
     # ---------------------------------------------------------------------------------------- running
 
@@ -345,20 +283,18 @@ class TensorBase:
         """
         if self.node.size != 1:
             raise ShapeError(f"item() of shape {self.node.shape}: there must be one element")
-        return self.numpy().reshape(()).astype(_PYTHON.get(self.dtype.name, self.dtype.numpy)).item()
+        return plain(self.numpy(), self.dtype).reshape(()).item()
 
     def tolist(self) -> Any:
         """The values as nested lists of Python numbers."""
-        return self.numpy().astype(_PYTHON.get(self.dtype.name, self.dtype.numpy)).tolist()
+        return plain(self.numpy(), self.dtype).tolist()
 
     def kernels(self) -> Any:
         """The kernels that realizing this tensor would run, without running them."""
         return engine.kernels([self._value()], self.device)
 
     def __repr__(self) -> str:
-        text = np.array2string(
-            self.numpy().astype(_PYTHON.get(self.dtype.name, self.dtype.numpy)), separator=", "
-        )
+        text = np.array2string(plain(self.numpy(), self.dtype), separator=", ")
         grad = ", requires_grad=True" if self._requires_grad else ""
         head = "Tensor("
         return f"{head}{text.replace(chr(10), chr(10) + ' ' * len(head))}, {self.dtype}, {self.device}{grad})"
@@ -410,14 +346,12 @@ class TensorBase:
 
     def to(self, device: str) -> Self:
         """The values on another device."""
-        if device == self.device:
-            return self
-        node = self.node if self.node.device is None else graph.copy(self.node, device)
-        return self._of(node, device, self._requires_grad)
+        name = open_device(device).name
+        return self if name == self.device else self._of(_moved(self.node, name), name, self._requires_grad)
 
     def cpu(self) -> Self:
         """The values on the device called CPU."""
-        return self.to("CPU")
+        return self.to("cpu")
 
     def contiguous(self) -> Self:
         """The values put into memory of their own, in row-major order."""
@@ -452,9 +386,6 @@ class TensorBase:
         return self
 
 
-_PYTHON: dict[str, Any] = {"bfloat16": np.float32}
-
-
 def realize_all(tensors: Sequence[TensorBase]) -> None:
     """Computes several tensors together, and what was deferred on their devices."""
     by_device: dict[str, list[tuple[TensorBase, Node]]] = {}
@@ -472,76 +403,17 @@ def realize_all(tensors: Sequence[TensorBase]) -> None:
             t._settle(value)
 
 
+def _moved(node: Node, device: str) -> Node:
+    """``node`` on another device; what belongs to none stays."""
+    return node if node.device in (None, device) else graph.copy(node, device)
+
+
 _deferred: dict[str, dict[int, weakref.ref[TensorBase]]] = {}
 
 
 def defer(tensor: TensorBase) -> None:
     """Has ``tensor`` (a running statistic, the random state) computed with whatever is next on its device."""
     _deferred.setdefault(tensor.device, {})[id(tensor)] = weakref.ref(tensor)
-
-
-def _leaf(data: Any, dtype: DType | None, device: str) -> Node:
-    """A node that holds ``data``."""
-    if isinstance(data, (bool, int, float)):
-        return graph.const(_checked(data, dtype or _kind_of(data)), dtype or _kind_of(data))
-    if isinstance(data, (list, tuple)):
-        data = _from_list(data, dtype)
-    if not isinstance(data, (np.ndarray, np.generic)):
-        raise DTypeError(
-            f"a tensor of {type(data).__name__}: give a number, a list, a NumPy array or a tensor"
-        )
-    array = np.asarray(data)
-    own = as_dtype(array.dtype)
-    dtype = dtype or own
-    if dtype is not own:
-        with np.errstate(all="ignore"):
-            array = array.astype(dtype.numpy)
-    if array.ndim == 0:
-        return graph.const(array.astype(_PYTHON.get(dtype.name, dtype.numpy)).item(), dtype)
-    flat = np.ascontiguousarray(array).reshape(-1)
-    buffer = Buffer(open_device(device), flat.nbytes)
-    buffer.write(memoryview(flat.view(np.uint8)))
-    return graph.buffer(buffer, array.shape, dtype)
-
-
-def _kind_of(value: Scalar) -> DType:
-    return bool_ if isinstance(value, bool) else default_int if isinstance(value, int) else default_float
-
-
-def _checked(value: Scalar, dtype: DType) -> Scalar:
-    """``value``, if ``dtype`` holds it."""
-    if dtype.is_int and isinstance(value, int) and not dtype.min <= value <= dtype.max:
-        raise DTypeError(f"{value} does not fit {dtype}: name a wider dtype, as in Tensor(…, dtype='int64')")
-    return value
-
-
-def _from_list(data: Sequence[Any], dtype: DType | None) -> Array:
-    """A (nested) list as an array: of tensors and arrays too, which must be of one shape."""
-    if _holds_tensors(data):
-        data = _without_tensors(data)
-    try:
-        array = np.array(data)
-    except (ValueError, OverflowError) as e:
-        raise ShapeError(f"a tensor of a ragged list, or of numbers that no dtype holds: {e}") from e
-    if array.dtype == object or array.dtype.kind not in "biufV":
-        raise DTypeError(
-            f"a tensor of a list of {array.dtype}: give numbers (integers within 64 bits) or bools"
-        )
-    if not array.size:
-        return array.astype((dtype or default_float).numpy)
-    if any(isinstance(v, (np.ndarray, np.generic)) for v in data):
-        return array
-    if array.dtype.kind == "f":
-        return array.astype((dtype or default_float).numpy)
-    if array.dtype.kind in "iu":
-        to = dtype or default_int
-        if to.is_int and not (to.min <= array.min() and array.max() <= to.max):
-            raise DTypeError(
-                f"a list from {array.min()} to {array.max()} does not fit {to}: name a wider dtype, "
-                "as in Tensor(…, dtype='int64')"
-            )
-        return array.astype(to.numpy)
-    return array
 
 
 def _holds_tensors(data: Any) -> bool:
@@ -556,4 +428,4 @@ def _without_tensors(data: Any) -> Any:
     return [_without_tensors(d) for d in data] if isinstance(data, (list, tuple)) else data
 
 
-__all__ = ["Array", "TensorBase", "defer", "realize_all"]
+__all__ = ["Array", "TensorBase", "defer", "leaf_of", "realize_all"]

@@ -12,8 +12,8 @@ from ..dtype import DTypeLike, Scalar, as_dtype, bool_, default_float, default_i
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..graph import Node, Shape
 from ..ops import Op
-from ..registry import default_device
-from .base import TensorBase
+from ..registry import default_device, open_device
+from .autograd import Autograd
 
 ShapeLike = int | tuple[int, ...] | list[int]
 
@@ -31,14 +31,14 @@ def shape_of(*shape: Any) -> Shape:
     return out
 
 
-class Create(TensorBase):
+class Create(Autograd):
     """Constructors."""
 
     __slots__ = ()
 
     @classmethod
     def _make(cls, node: Node, device: str | None, requires_grad: bool) -> Self:
-        t = cls._of(node, default_device() if device is None else device)
+        t = cls._of(node, default_device() if device is None else open_device(device).name)
         if requires_grad:
             t.requires_grad = True
         return t

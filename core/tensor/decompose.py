@@ -151,10 +151,9 @@ class Decompose(Loss):
             t = turned.where(t, 0.0)
             c = t.mul(t).add(1.0).rsqrt().contiguous()
             s = c.mul(t).contiguous()
-            u, v = (_turned(x, c, s, half)[..., seats].contiguous() for x in (u, v))
+            u, v = (x._turned(c, s, half)[..., seats].contiguous() for x in (u, v))
         return u, v
 
-
-def _turned(x: Decompose, c: Decompose, s: Decompose, half: int) -> Decompose:
-    p, q = x.narrow(-1, 0, half), x.narrow(-1, half, half)
-    return p.mul(c).sub(q.mul(s)).cat(p.mul(s).add(q.mul(c)), dim=-1)
+    def _turned(self, c: Self, s: Self, half: int) -> Self:
+        p, q = self.narrow(-1, 0, half), self.narrow(-1, half, half)
+        return p.mul(c).sub(q.mul(s)).cat(p.mul(s).add(q.mul(c)), dim=-1)

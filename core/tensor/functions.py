@@ -14,10 +14,10 @@ from ..elementary import basic, trigonometric
 from ..elementary import exponential as e
 from ..graph import Node
 from ..ops import Op
-from .elementwise import Elementwise
+from .operators import Operators
 
 
-class Functions(Elementwise):
+class Functions(Operators):
     """exp to atan2, and rounding."""
 
     __slots__ = ()

@@ -17,7 +17,7 @@ from ..elementary.basic import Expr, full, where
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..graph import GraphOp, Shape
 from ..ops import Op
-from ..registry import default_device
+from ..registry import default_device, open_device
 from .base import TensorBase, defer, realize_all
 from .create import shape_of
 from .scan import Scan
@@ -115,9 +115,9 @@ class Random(Scan):
         requires_grad: bool = False,
     ) -> Self:
         """Uniform in [0, 1)."""
-        to, where_ = _float_of(dtype), device or default_device()
+        to, place = _float_of(dtype), _place(device)
         shape = shape_of(*size)
-        return cls._drawn(cls._unit(cls._words(shape, where_), to), shape, to, where_, requires_grad)
+        return cls._drawn(cls._unit(cls._words(shape, place), to), shape, to, place, requires_grad)
 
     @classmethod
     def randn(
@@ -128,16 +128,16 @@ class Random(Scan):
         requires_grad: bool = False,
     ) -> Self:
         """Normal with mean 0 and variance 1 (Box and Muller 1958)."""
-        to, where_ = _float_of(dtype), device or default_device()
+        to, place = _float_of(dtype), _place(device)
         shape = shape_of(*size)
-        a, b = cls._words(shape, where_)
+        a, b = cls._words(shape, place)
         wide = to if to.bits >= 32 else float32
         scale = 2.0**-32 if wide is float64 else 2.0**-24
         drop = 0 if wide is float64 else 8
         u = ((a >> drop).cast(wide) + 1.0) * scale if drop else (a.cast(wide) + 1.0) * scale  # in (0, 1]
         v = (b >> drop).cast(wide) * (scale * 2 * math.pi)
         radius = (u.log2() * (-2 * math.log(2))).max(0.0).sqrt()
-        return cls._drawn(radius * v.sin(), shape, to, where_, requires_grad)
+        return cls._drawn(radius * v.sin(), shape, to, place, requires_grad)
 
     @classmethod
     def randint(
@@ -160,14 +160,14 @@ class Random(Scan):
             raise ArgumentError(f"randint from {low} to {high}: there is no integer between")
         if not (to.is_int and to.min <= low and high - 1 <= to.max):
             raise DTypeError(f"randint from {low} to {high} does not fit {to}")
-        shape, where_ = shape_of(size), device or default_device()
-        a, b = cls._words(shape, where_)
+        shape, place = shape_of(size), _place(device)
+        a, b = cls._words(shape, place)
         wide = a.cast(uint64) << 32 | b.cast(uint64)
         span = high - low
         if span < 2**64:
             wide = Expr(graph.elementwise(Op.MOD, wide.node, full(span, wide.node)))
         out = wide.cast(to) if to is not uint64 else wide
-        return cls._drawn(out + to.cast_scalar(low), shape, to, where_, False)
+        return cls._drawn(out + to.cast_scalar(low), shape, to, place, False)
 
     @classmethod
     def uniform(
@@ -232,6 +232,10 @@ class Random(Scan):
     def randint_like(self, low: int, high: int | None = None, **named: Any) -> Self:
         """``randint`` of this shape, dtype and device."""
         return self.randint(low, high, self.shape, **{"dtype": self.dtype, "device": self.device, **named})
+
+
+def _place(device: str | None) -> str:
+    return default_device() if device is None else open_device(device).name
 
 
 def _fresh() -> list[int]:
