@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from math import prod
 
 from .device import Spec
-from .graph import MOVEMENT, GraphOp, Node, toposort
+from .graph import MOVEMENT, GraphOp, Node, ReduceArg, toposort
 from .lower import Lowered, Nest, survey
 from .ops import Op
 from .split import split_large_reductions
@@ -33,6 +33,8 @@ SLACK = 2
 """A reduction may be run this many times as often as it has results (windows overlap at their borders)."""
 SMALL = 1 << 16
 """Elements below which a reduction need not be spread over threads."""
+CONTRACTION = 1 << 17
+"""Steps from which a contraction is worth a kernel of its own."""
 WORTH = 1 << 14
 """Operations that a cut must save before it is worth a kernel of its own."""
 
@@ -108,7 +110,7 @@ class _Fusion:
                 continue
             found = self.surveys.get(root)
             if found is None:
-                found = self.surveys[root] = survey([root], self.reads)
+                found = self.surveys[root] = survey([root], self.reads, SLACK)
             for node in {n.demand.node for n in found.reductions if n.demand}:
                 inlined[node] = inlined.get(node, 0) + 1
             again = self.run_again(root, found)
@@ -118,7 +120,15 @@ class _Fusion:
         for node, kernels in inlined.items():
             if kernels > 1:
                 new[self.epilogue(node)] = None
-        return [n for n in new if n not in self.cut]
+        return self.topmost([n for n in new if n not in self.cut])
+
+    def topmost(self, nodes: list[Node]) -> list[Node]:
+        """Of ``nodes``, those that no other of them is computed from: once these are cut, the rest may be well."""
+        wanted, below = set(nodes), set()
+        for n in reversed(self.order):
+            if any(u in wanted or u in below for u in self.users[n]):
+                below.add(n)
+        return [n for n in nodes if n not in below]
 
     def run_again(self, root: Node, found: Lowered) -> list[Node]:
         """Reductions that the kernel of ``root`` would run too often, or with too few threads.
@@ -130,7 +140,7 @@ class _Fusion:
             assert nest.demand is not None
             runs[nest.demand.node] = runs.get(nest.demand.node, 0) + nest.times
         over = {n for n, times in runs.items() if times > SLACK * n.size}
-        out: dict[Node, None] = {}
+        out: dict[Node, None] = dict.fromkeys(found.stopped)
         for nest in found.reductions:
             assert nest.demand is not None
             node = nest.demand.node
@@ -139,6 +149,9 @@ class _Fusion:
                 around = around.parent
             if around is None and (node in over or self.starves(nest, root)):
                 out[node] = None
+            crowded = self.crowded(nest)
+            if crowded is not None:
+                out[crowded] = None
         return list(out)
 
     def starves(self, nest: Nest, root: Node) -> bool:
@@ -149,6 +162,35 @@ class _Fusion:
         long = nest.times * prod(nest.extents.values()) >= SMALL
         alone = nest.level == len(top.extents) and len([c for c in top.children if c is not nest]) == 0
         return long and not alone
+
+    def crowded(self, nest: Nest) -> Node | None:
+        """The reduction to cut of a contraction (much arithmetic on each element) that has not the kernel to itself.
+
+        Tiles want its own loops outermost and its updates innermost; sums of its sums become one with it.
+        """
+        assert nest.demand is not None
+        node, top = nest.demand.node, nest
+        total = nest.times * prod(nest.extents.values())
+        if total < CONTRACTION:
+            return None
+        touched = sum(n.size for n in toposort([node], self.reads) if self.reads(n)) + node.size
+        if total < 8 * touched:
+            return None
+        while top.parent is not None and top.parent.demand is not None and self.continues(top.parent, top):
+            top = top.parent
+        alone = top.parent is not None and top.parent.parent is None and top.level == len(top.parent.extents)
+        assert top.demand is not None
+        return None if alone else top.demand.node
+
+    def continues(self, outer: Nest, inner: Nest) -> bool:
+        """True when ``outer`` folds nothing but what ``inner`` folds."""
+        assert outer.demand is not None and inner.demand is not None
+        node = outer.demand.node.srcs[0]
+        while node.op in MOVEMENT and not self.reads(node):
+            node = node.srcs[0]
+        a, b = outer.demand.node.arg, inner.demand.node.arg
+        assert isinstance(a, ReduceArg) and isinstance(b, ReduceArg)
+        return node is inner.demand.node and a.op is b.op
 
     def epilogue(self, node: Node) -> Node:
         """The last of the elementwise nodes, or of those that keep a part, that only ``node`` and its followers lead to."""

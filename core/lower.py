@@ -112,6 +112,7 @@ class Lowered:
         evaluations: how often each other node is evaluated, all its positions together.
         positions: at how many different positions each node is evaluated.
         inside: the nodes that are evaluated inside a reduction's loops.
+        stopped: reductions that a survey did not go below, since they would be run too often.
     """
 
     kernel: Kernel | None
@@ -120,10 +121,13 @@ class Lowered:
     evaluations: dict[Node, int]
     positions: dict[Node, int]
     inside: set[Node]
+    stopped: list[Node]
 
 
 class _Lowering:
-    def __init__(self, roots: Sequence[Node], reads: Callable[[Node], bool]) -> None:
+    def __init__(self, roots: Sequence[Node], reads: Callable[[Node], bool], slack: int = 0) -> None:
+        self.slack = slack
+        self.stopped: list[Node] = []
         self.roots = roots
         self.reads = reads
         shape = loop_shape(roots[0], reads)
@@ -163,8 +167,18 @@ class _Lowering:
         for node in reversed(self.order):
             if self.reads(node) and node not in self.roots:
                 continue
+            if self.slack and node.op is GraphOp.REDUCE and self.too_often(node):
+                self.stopped.append(node)
+                continue
             for d in list(self.demands[node].values()):
                 self.edges[d] = () if d.mask == NEVER else self.operands(d)
+
+    def too_often(self, node: Node) -> bool:
+        """True when a reduction has at least ``slack`` times as many runs as results, wherever its loops will stand."""
+        times = 0
+        for position, mask in self.demands[node]:
+            times += math.prod(self.owner[v].extents[v] for v in self.needs(position, mask))
+        return times > self.slack * node.size
 
     def operands(self, d: Demand) -> tuple[Demand, ...]:
         node, p, mask = d.node, d.position, d.mask
@@ -263,7 +277,9 @@ class _Lowering:
         if d.mask == NEVER and op is not Op.CONST:
             return val.number(0, node.dtype)
         if self.reads(node) and node not in self.roots:
-            access = Access(self.names[node], flatten(d.position, node.shape), d.mask)
+            inside = all(0 <= i.lo and i.hi < n for i, n in zip(d.position, node.shape, strict=True))
+            # what lies inside its memory anyhow needs no guard: what is masked is chosen by a WHERE above
+            access = Access(self.names[node], flatten(d.position, node.shape), () if inside else d.mask)
             return val.make(Op.LOAD, node.dtype, (), access)
         if isinstance(op, Op):
             if op is Op.CONST:
@@ -338,7 +354,8 @@ class _Lowering:
             outs = [Memory(f"out{i}", r.dtype, r.size, written=True) for i, r in enumerate(self.roots)]
             ins = [Memory(f"in{i}", n.dtype, n.size) for i, n in enumerate(leaves)]
             kernel = Kernel((*outs, *ins), body)
-        return Lowered(kernel, leaves, list(self.nests.values()), evaluations, positions, inside)
+        nests = list(self.nests.values())
+        return Lowered(kernel, leaves, nests, evaluations, positions, inside, self.stopped)
 
 
 def lower(roots: Sequence[Node], reads: Callable[[Node], bool]) -> Lowered:
@@ -351,9 +368,13 @@ def lower(roots: Sequence[Node], reads: Callable[[Node], bool]) -> Lowered:
     return _Lowering(roots, reads).run(True)
 
 
-def survey(roots: Sequence[Node], reads: Callable[[Node], bool]) -> Lowered:
-    """As ``lower``, without building the tree: what the kernel would evaluate, and how often."""
-    return _Lowering(roots, reads).run(False)
+def survey(roots: Sequence[Node], reads: Callable[[Node], bool], slack: int) -> Lowered:
+    """As ``lower``, without building the tree: what the kernel would evaluate, and how often.
+
+    It stops at reductions that would be run more than ``slack`` times as often as they have results: without
+    that, a deep graph that is not cut yet would be evaluated at ever more positions, layer by layer.
+    """
+    return _Lowering(roots, reads, slack).run(False)
 
 
 # ----------------------------------------------------------------------------------------------- positions

@@ -14,9 +14,10 @@ from math import prod
 from . import value as val
 from .device import Spec
 from .index import flatten, variable
-from .loops import Acc, Body, Kernel, Let, Loop, Memory, Stmt, Store, Update, values
+from .loops import Body, Kernel, Let, Loop, Memory, Stmt, Store, Update, values
 from .ops import Op
 from .value import Access, Value, toposort
+from .work import iterations
 
 WORK = 1 << 19
 """Operations below which a contraction runs as it is."""
@@ -85,11 +86,10 @@ def _contraction(kernel: Kernel) -> _Shape | None:
         return None
     outputs = _perfect(kernel.body[0])
     inner = outputs[-1].body
-    accs = [s for s in inner if isinstance(s, Acc)]
     loops = [s for s in inner if isinstance(s, Loop)]
-    if len(accs) != 1 or len(loops) != 1:
+    if not loops:
         return None
-    reduced = _perfect(loops[0])
+    reduced = _perfect(max(loops, key=iterations))
     if any(not isinstance(s, Let | Update) for s in reduced[-1].body):
         return None
     return _Shape(tuple(outputs), tuple(reduced))

@@ -7,6 +7,7 @@ the width of what was compared (their *mask width*), converted where widths meet
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -132,7 +133,8 @@ class _KernelPrinter:
         if isinstance(s, Acc):
             return [f"{tab}{self.accumulator(s)}"]
         if isinstance(s, Update):
-            return [f"{tab}{s.name} = {self.update(s)};"]
+            when, s = self.only_when(s)
+            return [f"{tab}{when}{s.name} = {self.update(s)};"]
         if isinstance(s, Scratch):
             m = s.memory
             self.memories[m.name] = m
@@ -155,6 +157,20 @@ class _KernelPrinter:
                 start, dtype = str(-int(bool(identity(s.op, dtype)))), dt.int8
             start = f"{self.p.helper('set', dtype, s.lanes)}({start})"
         return f"{self.p.type(dtype, s.lanes)} {s.name} = {start};"
+
+    def only_when(self, s: Update) -> tuple[str, Update]:
+        """A sum of what is 0 where a condition fails, the same in all lanes, is a sum under that condition."""
+        v = s.value
+        if s.op is not Op.ADD or v.op is not Op.WHERE or not v.dtype.is_float:
+            return "", s
+        condition, chosen, other = v.srcs
+        zero = other.srcs[0] if other.op is Extra.SPLAT else other
+        if not (isinstance(zero.arg, Number) and zero.arg.value == 0):
+            return "", s
+        if v.lanes > 1 and condition.op is not Extra.SPLAT:
+            return "", s
+        one = condition.srcs[0] if v.lanes > 1 else condition
+        return f"if ({self.value(one)}) ", replace(s, value=chosen)
 
     def update(self, s: Update) -> str:
         v = s.value

@@ -25,6 +25,12 @@ def _flops(body: Body, times: int) -> int:
     return total
 
 
+def iterations(loop: Loop) -> int:
+    """How often the innermost statements of a loop are run, all its loops together."""
+    inner = [iterations(s) for s in loop.body if isinstance(s, Loop)]
+    return loop.extent * max(1, sum(inner))
+
+
 def weight(kernel: Kernel) -> int:
     """How much one run costs, about: its operations and a quarter of its bytes, whichever weigh more."""
     return max(kernel.flops, kernel.nbytes // 4)

@@ -16,7 +16,7 @@ from ..device import Spec
 from ..loops import Acc, Bind, Body, Kernel, Let, Loop, Memory, Scratch, Stmt, Store, Update, statements, values
 from ..ops import Op
 from ..value import Access, toposort
-from ..work import weight
+from ..work import iterations, weight
 from .transforms import chunks, fuse_loops, split_accumulator, split_chunks
 
 PARALLEL = 1 << 16
@@ -176,7 +176,7 @@ class _Work:
     def vector_loop(self, nest: Sequence[Loop], inner: Body, lanes: int) -> Loop | None:
         """The output loop whose lanes serve the reductions inside better than their own loops would."""
         costs: list[tuple[float, int]] = []
-        heavy = [s for s in inner if isinstance(s, Loop)]
+        heavy = _heavy(inner)
         if any(isinstance(s, Scratch) for s in statements(inner)):
             return None
         reduction = tuple(heavy)
@@ -200,7 +200,7 @@ class _Work:
         """A register tile: ``vector`` as lanes, another output loop unrolled around the reductions inside."""
         inner = nest[-1].body
         rest = [n for n in nest if n is not vector]
-        reduction = tuple(s for s in inner if isinstance(s, Loop))
+        reduction = tuple(_heavy(inner))
         accs = sum(isinstance(s, Acc) for s in statements(inner))
         budget = max(1, (self.spec.vector_registers * 3 // 4) // max(accs, 1))
         rows = self.tile_loop(rest, reduction, vector.var)
@@ -295,6 +295,13 @@ class _Work:
                     step = s.index.coefficient(var)
                     unit, other = (unit + 2, other) if step == 1 else (unit, other + 2)
         return _Strides(shared, unit, other)
+
+
+def _heavy(inner: Body) -> list[Loop]:
+    """The loops that most of the work is in."""
+    loops = [s for s in inner if isinstance(s, Loop)]
+    most = max(map(iterations, loops), default=0)
+    return [s for s in loops if 4 * iterations(s) >= most]
 
 
 def unrolled(nest: Sequence[Loop], inner: Body) -> Loop:
