@@ -202,6 +202,7 @@ class _KernelPrinter:
             if memory.stream and self.streams and s.index.const % v.lanes == 0 and all(
                 k % v.lanes == 0 for _, k in s.index.terms
             ) and dtype.itemsize * v.lanes == self.p.spec.vector_bytes:
+                self.p.helper("stream", dtype, v.lanes)
                 return [when + self.table.stream.format(s.memory, at, text, V=vector, bytes=dtype.itemsize * v.lanes)]
             return [f"{when}*({vector}_u *)({s.memory} + {at}) = {text};"]
         name = f"s{len(self.done)}"

@@ -29,6 +29,22 @@ C = CLike(
 typedef signed char int8_t; typedef short int16_t; typedef int int32_t; typedef long long int64_t;
 typedef unsigned char uint8_t; typedef unsigned short uint16_t; typedef unsigned int uint32_t;
 typedef unsigned long long uint64_t;
+#if defined(__clang__)
+#define STREAM(V, p, v) __builtin_nontemporal_store(v, (V *)(p))
+#elif defined(__AVX512F__)
+typedef long long i64x8_s __attribute__((vector_size(64)));
+#define STREAM(V, p, v) __builtin_ia32_movntdq512((i64x8_s *)(p), (i64x8_s)(v))
+#elif defined(__AVX__)
+typedef long long i64x4_s __attribute__((vector_size(32)));
+#define STREAM(V, p, v) __builtin_ia32_movntdq256((i64x4_s *)(p), (i64x4_s)(v))
+#else
+#define STREAM(V, p, v) (*(V *)(p) = (v))
+#endif
+#if defined(__x86_64__) && (defined(__AVX__) || defined(__clang__))
+#define STREAM_END() __builtin_ia32_sfence()
+#else
+#define STREAM_END() __atomic_thread_fence(__ATOMIC_RELEASE)
+#endif
 static inline long floordiv(long a, long b) { long q = a / b; return q - (a % b < 0); }
 static inline long floormod(long a, long b) { long r = a % b; return r < 0 ? r + b : r; }
 """,
@@ -63,10 +79,13 @@ static inline long floormod(long a, long b) { long r = a % b; return r < 0 ? r +
     },
     functions={
         "set": _function("{V} {V}_set({T} x) {{ return ({V}){{{all}}}; }}"),
-        "where": _function("{V} {V}_where({I} m, {V} a, {V} b) {{ return ({V})((m & ({I})a) | (~m & ({I})b)); }}"),
+        "where": _function(
+            "{V} {V}_where({I} m, {V} a, {V} b) {{ {V} r; for (int l = 0; l < {n}; l++) r[l] = m[l] ? a[l] : b[l]; return r; }}"
+        ),
         "max": _function(
             "{V} {V}_max({V} a, {V} b) {{ {I} m = (a > b) | (a != a); return ({V})((m & ({I})a) | (~m & ({I})b)); }}"
         ),
+        "stream": _function("void {V}_stream({T} *p, {V} v) {{ STREAM({V}, p, v); }}"),
         "sqrt": _function("{V} {V}_sqrt({V} a) {{ {V} r; for (int l = 0; l < {n}; l++) r[l] = {sqrt}; return r; }}"),
         "fma": _function(
             "{V} {V}_fma({V} a, {V} b, {V} c) {{ {V} r; for (int l = 0; l < {n}; l++) r[l] = {fma}; return r; }}"
@@ -94,5 +113,7 @@ static inline long floormod(long a, long b) { long r = a % b; return r < 0 ? r +
     },
     infinity={dt.float32: "__builtin_inff()", dt.float64: "__builtin_inf()"},
     nan={dt.float32: '__builtin_nanf("")', dt.float64: '__builtin_nan("")'},
+    stream="{V}_stream({0} + {1}, {2});",
+    after_stream="STREAM_END();",
     local="{T} {name}[{size}] __attribute__((aligned(64)));",
 )  # fmt: skip
