@@ -4,8 +4,8 @@ The digits come with scikit-learn: 1,797 of them, 8 × 8 pixels each. A fifth is
 to measure.
 
     python examples/digits.py
-    PORTWRIGHT_DEVICE=NUMPY python examples/digits.py    on the reference, without a compiler
-    DEBUG=2 python examples/digits.py                    with a line for each kernel
+    PORTWRIGHT_DEVICE=NUMPY python examples/digits.py    on the reference: the same numbers, minutes later
+    DEBUG=2 python examples/digits.py                    with a line for each kernel that runs
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def main() -> int:
     order = rng.permutation(len(images))
     held_out, kept = np.split(order, [len(order) // 5])
     print(f"{len(kept)} digits to learn from, {len(held_out)} held out; on {Device.default}.")
-    print("The first steps write and compile the kernels, the rest run them.", flush=True)
+    print("The first step makes the kernels, the others run them.", flush=True)
 
     Tensor.manual_seed(SEED)
     network = Network()

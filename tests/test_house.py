@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import graphlib
 import re
-import runpy
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -194,17 +193,3 @@ def test_every_folder_of_modules_is_a_package_that_ships() -> None:
     found = {p.parent.relative_to(ROOT).as_posix() for d in ours for p in (ROOT / d).rglob("*.py")}
     assert {p.replace("/", ".") for p in found} == set(PACKAGES) - {""}
     assert all((ROOT / p / "__init__.py").exists() for p in found)
-
-
-def test_the_contract_page_is_fresh() -> None:
-    page = runpy.run_path(str(ROOT / "docs" / "contract.py"))["page"]()
-    assert (ROOT / "docs" / "contract.md").read_text(encoding="utf-8") == page, "run `make docs`"
-
-
-@pytest.mark.parametrize(
-    "page", sorted(p.relative_to(ROOT) for p in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"))), ids=str
-)
-def test_links_between_pages_lead_somewhere(page: Path) -> None:
-    text = (ROOT / page).read_text(encoding="utf-8")
-    targets = re.findall(r"\]\(([^)#]+)[^)]*\)", text)
-    assert not [t for t in targets if "://" not in t and not (ROOT / page.parent / t).exists()]
