@@ -12,11 +12,11 @@ so that an expression may be as deep as memory holds.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from . import value as val
-from .dtype import bool_, int32, int64, wide
+from .dtype import DType, bool_, int32, int64, wide
 from .graph import (
     AxesArg,
     ConstArg,
@@ -260,17 +260,31 @@ class _Lowering:
     def build(self) -> dict[Demand, Value]:
         """From the leaves up: the value of every demand."""
         values: dict[Demand, Value] = {}
-        made = 0
-        for node in self.order:
-            for d in self.demands[node].values():
-                srcs = self.edges.get(d, ())
-                values[d] = self.value(d, [values[s] for s in srcs])
-                made += 1
-                if d in self.nests:
-                    self.nests[d].made = made
-                if d in self.gathers:
-                    self.gathers[d].made = made
+        for d in self.in_order():
+            values[d] = self.value(d, [values[s] for s in self.edges.get(d, ())])
+            if d in self.nests:
+                self.nests[d].made = len(values)
+            if d in self.gathers:
+                self.gathers[d].made = len(values)
         return values
+
+    def in_order(self) -> Iterator[Demand]:
+        """Every demand after those of its operands, and after the positions that it is computed at."""
+        source = {g.name: d for d, g in self.gathers.items()}
+        done: set[Demand] = set()
+        stack = [(d, False) for d in reversed(self.stores)]
+        while stack:
+            d, ready = stack.pop()
+            if ready:
+                yield d
+            elif d not in done:
+                done.add(d)
+                stack.append((d, True))
+                before = self.edges.get(d, ())
+                if source:
+                    names = frozenset().union(*(i.names() for i in (*d.position, *d.mask)))
+                    before = (*(source[n] for n in sorted(names) if n in source), *before)
+                stack.extend((s, False) for s in reversed(before) if s not in done)
 
     def value(self, d: Demand, srcs: list[Value]) -> Value:
         node, op, arg = d.node, d.node.op, d.node.arg
@@ -463,7 +477,7 @@ def move_position(node: Node, p: Position) -> tuple[Position, Mask]:
 # ------------------------------------------------------------------------------------------------- values
 
 
-def index_value(index: Index, dtype: val.DType) -> Value:
+def index_value(index: Index, dtype: DType) -> Value:
     """An index expression as a number of ``dtype``."""
     if index.is_const:
         return val.number(index.const, dtype)
