@@ -161,6 +161,7 @@ def test_doctor_without_a_compiler_names_the_remedy(
     assert found["C compiler"]["mend"]
 
 
+@pytest.mark.filterwarnings("ignore:the cache folder")
 def test_doctor_names_a_cache_folder_that_cannot_be_written(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
