@@ -231,13 +231,13 @@ class Buffer:
     """
 
     __slots__ = ("__weakref__", "device", "handle", "keep", "nbytes", "serial")
-    _serials: ClassVar[Iterator[int]] = count()
+    serials: ClassVar[Iterator[int]] = count()
 
     def __init__(self, device: Device, nbytes: int, handle: Any = None, keep: object = None) -> None:
         self.device = device
         self.nbytes = nbytes
         self.keep = keep
-        self.serial = next(self._serials)
+        self.serial = next(self.serials)
         self.handle = device.alloc(max(nbytes, 1)) if handle is None else handle
 
     def __del__(self) -> None:

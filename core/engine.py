@@ -103,8 +103,11 @@ PLANS_KEPT = 4096
 class Recorder(Protocol):
     """Sees what is run while ``jit`` captures, from every thread."""
 
-    def running(self, leaves: Sequence[Node]) -> None:
-        """A plan is about to run on these leaves."""
+    def mine(self) -> bool:
+        """Whether it is the calling thread that is captured."""
+
+    def running(self, todo: Sequence[Node], leaves: Sequence[Node]) -> None:
+        """A plan is about to compute these nodes from these leaves."""
 
     def stepped(self, step: Step, buffers: tuple[Buffer, ...]) -> None:
         """A step is about to run on these buffers, those that it writes first."""
@@ -266,7 +269,7 @@ def _compile(plan: Plan) -> None:
 def run(todo: Sequence[Node], plan: Plan, leaves: Sequence[Node], device: str) -> None:
     """Runs a plan on these leaves and gives each of ``todo`` its storage."""
     if recorder is not None:
-        recorder.running(leaves)
+        recorder.running(todo, leaves)
     held: dict[int, Buffer] = {i: n.storage for i, n in enumerate(leaves) if n.storage is not None}
     for step in plan.steps:
         for slot, nbytes in zip(step.writes, step.nbytes, strict=True):

@@ -416,6 +416,12 @@ def defer(tensor: TensorBase) -> None:
     _deferred.setdefault(tensor.device, {})[id(tensor)] = weakref.ref(tensor)
 
 
+def realize_deferred() -> None:
+    """Computes what was deferred, on every device."""
+    for refs in list(_deferred.values()):
+        realize_all([t for ref in refs.values() if (t := ref()) is not None])
+
+
 def _holds_tensors(data: Any) -> bool:
     if isinstance(data, TensorBase):
         return True

@@ -27,7 +27,8 @@ _PARITY = 0x1BD11BDA
 _WORDS = 4  # the seed's two, the counter's low and high
 
 _seed = 0
-_states: dict[str, TensorBase] = {}
+states: dict[str, TensorBase] = {}
+"""By device: seed and counter."""
 
 
 def _rotated(x: Expr, by: int) -> Expr:
@@ -57,7 +58,7 @@ class Random(Scan):
         """Starts the random numbers anew, on every device. Without it the seed is 0."""
         global _seed
         _seed = int(seed) & (2**64 - 1)
-        for device, state in _states.items():
+        for device, state in states.items():
             state.assign(cls(_fresh(), dtype=uint32, device=device))
             realize_all((state,))
 
@@ -67,9 +68,9 @@ class Random(Scan):
         n = max(1, math.prod(shape))
         if n >= 2**32:
             raise ShapeError(f"a draw of {n} random numbers: at most 2^32 - 1 at once")
-        state = _states.get(device)
+        state = states.get(device)
         if state is None:
-            state = _states[device] = cls(_fresh(), dtype=uint32, device=device)
+            state = states[device] = cls(_fresh(), dtype=uint32, device=device)
         now = state.node.srcs[1] if state.node.op is GraphOp.ASSIGN else state.node
 
         def word(i: int) -> Expr:
