@@ -1,0 +1,152 @@
+"""jit: a function whose launches are captured at its second call and replayed at the later ones."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import threading
+from collections.abc import Callable
+from typing import Any, Generic, ParamSpec, TypeVar
+
+import numpy as np
+
+from . import engine
+from .capture import ONE_AT_A_TIME, Capture, Warm, warm_up
+from .errors import JitError
+from .replay import Replay
+from .structure import HERE, arguments_difference, plain_values, take_arguments
+from .tensor import Tensor
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Jit(Generic[P, R]):
+    """A function that is captured. Made by ``jit``.
+
+    Attributes:
+        function: as it was written.
+    """
+
+    def __init__(self, function: Callable[P, R]) -> None:
+        if not callable(function):
+            raise JitError(f"jit of {function!r}: it takes a function")
+        if inspect.isgeneratorfunction(function) or inspect.iscoroutinefunction(function):
+            raise JitError(f"jit of {function.__name__}: it cannot capture a generator or a coroutine")
+        functools.update_wrapper(self, function)
+        self.function = function
+        self._name = getattr(function, "__qualname__", type(function).__name__).rpartition("<locals>.")[2]
+        code = getattr(function, "__code__", None)
+        self._names = () if code is None else code.co_varnames[: code.co_argcount]
+        self._lock = threading.RLock()
+        self._warm: Warm | None = None
+        self._replay: Replay | None = None
+        self._plain = -1
+        self._attribute = ""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """What the function returns.
+
+        Raises:
+            JitError: when the function can't be captured, or was captured otherwise than it is called.
+        """
+        outer = engine.recorder
+        if outer is not None and outer.mine():  # inside another one: a part of that
+            return self.function(*args, **kwargs)
+        with self._lock:
+            replay = self._replay
+            if replay is None:
+                return self._learn(args, kwargs)
+            if len(args) == self._plain and not kwargs:
+                for a in args:
+                    if type(a) is not Tensor:
+                        break
+                else:
+                    return replay(args)  # type: ignore[arg-type, no-any-return]
+            taken = take_arguments(self._names, args, kwargs)
+            differs = arguments_difference(replay.recipe.arguments, taken.rest)
+            if differs is not None:
+                raise replay.refuse(differs)
+            return replay(taken.tensors)  # type: ignore[no-any-return]
+
+    @property
+    def is_captured(self) -> bool:
+        """Whether the next call is a replay."""
+        return self._replay is not None
+
+    def reset(self) -> None:
+        """Forgets what was captured: the next call runs the function, and the one after captures it anew."""
+        with self._lock:
+            self._warm = self._replay = None
+
+    def _learn(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
+        taken = take_arguments(self._names, args, kwargs)
+        for label, rest in taken.rest.items():
+            if any(isinstance(v, np.ndarray) for v in plain_values(rest)):
+                raise JitError(f"{self._name}: {label} holds a NumPy array. Pass a Tensor: Tensor(array)")
+        with ONE_AT_A_TIME:
+            if self._warm is None or not self._warm.resembles(taken):
+                result, self._warm = warm_up(self.function, args, kwargs, taken)
+            else:
+                result, recipe = Capture(
+                    self._name, self.function, args, kwargs, taken, self._names, self._warm
+                ).run()
+                if recipe is not None:
+                    self._replay = Replay(recipe)
+                    plain = all(r is HERE for r in recipe.arguments.values())
+                    self._plain = len(args) if plain and not kwargs else -1
+        return result  # type: ignore[no-any-return]
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._attribute = name
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        """As a method: each object has a captured function of its own, in its ``__dict__``."""
+        if instance is None:
+            return self
+        held = getattr(instance, "__dict__", None)
+        if held is None:
+            raise JitError(f"{self._name}: a {type(instance).__name__} has no __dict__ to keep it in")
+        # all at once: an attribute that came later would be a change of what the others were captured with
+        for cls in type(instance).__mro__:
+            for name, method in vars(cls).items():
+                if isinstance(method, Jit) and name not in held:
+                    held[name] = method._bind(instance)
+        return held[self._attribute]
+
+    def _bind(self, instance: Any) -> Jit[..., R]:
+        method: Jit[..., R] = Jit(functools.partial(self.function, instance))
+        method._name, method._names = self._name, self._names[1:]
+        return method
+
+
+def jit(function: Callable[P, R]) -> Jit[P, R]:
+    """Captures what a function launches at its second call, and replays it at the later ones.
+
+    The first call runs the function as it is. The second, with arguments of the same shapes, runs it while
+    its launches are recorded. Later calls only run the launches, on the tensors that they are passed; no
+    Python code of the function runs any more. A function may be called with tensors, also nested in tuples,
+    lists and dicts, and return such; those that it returns are computed and carry no gradients' history, so
+    ``backward`` belongs inside. Tensors that it finds by itself (the parameters of a model) are read where
+    they are at each call, and what it changes (by ``assign``, an optimizer's step, an attribute set to
+    another tensor, the random numbers' state) is changed by a replay too.
+
+    Everything else is frozen as captured, and compared at each call: plain arguments, and what the function
+    sees through its closure, defaults and globals, in the objects there and their attributes. When something
+    differs, there is a JitError. Not seen: what installed packages keep, NumPy arrays above 64 KiB that are
+    written in place, and anything from outside Python (time, files, random numbers of other packages).
+
+    Two copies of what is given out are kept, and used in turn; a tensor that is still in use is never
+    written: its memory is left to it. A gradient that is in ``grad`` when the function returns is given out
+    too, unless it was only used by an optimizer: then ``grad`` is None afterwards. Realize or return it to
+    see it.
+
+    Raises:
+        JitError: at the second call when the function can't be captured (it reads a tensor's values, changes
+            Python values, returns other objects, reads a tensor that is found nowhere, makes tensors of other
+            host data each time); later when it is called otherwise than captured.
+    """
+    return Jit(function)
+
+
+__all__ = ["Jit", "jit"]

@@ -1,0 +1,288 @@
+"""A captured function: its checks, its two players, and what each call gives out.
+
+A captured tensor is an input like an argument, except that nobody passes it; one that the function changed is
+a result like those it returns. So nothing is ever written that a tensor still reads: each of two ``Player``s,
+which take turns, has memory of its own for what it gives out (``Lease``), and gets other memory when somebody
+still holds what it gave out last. In a training loop the parameters go back and forth between the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+from sys import getrefcount
+from typing import Any
+
+from . import graph
+from .device import Buffer
+from .errors import JitError
+from .graph import Node
+from .recipe import REMEDY, Given, Recipe
+from .registry import default_device
+from .structure import put_back
+from .tape import Player, assign_memory
+from .tensor import Tensor
+from .tensor.base import TensorBase, realize_all
+from .watch import Gone, same
+
+_node_of = attrgetter("node")
+
+
+class Lease:
+    """Memory that a player writes and lends to tensors.
+
+    Tensors read it through ``node``, whose buffer is a second name of the memory: so whether a tensor still
+    holds it is seen from how many refer to these. A leaf that collects gradients reads it through ``top``.
+    """
+
+    __slots__ = ("_unused", "bound", "leaf", "memory", "node", "shown", "top")
+
+    def __init__(self, given: Given, memory: Buffer, leaf: TensorBase | None) -> None:
+        self.memory, self.leaf = memory, leaf
+        self.shown = Buffer(memory.device, memory.nbytes, memory.handle, keep=memory)
+        self.node = self.top = graph.buffer(self.shown, given.shape, given.dtype)
+        if leaf is not None:
+            before = leaf.node
+            leaf._become_leaf(self.node)
+            self.top, leaf.node = leaf.node, before
+        self.bound = 0
+        """How many players read it at their next turn."""
+        self._unused = 0
+
+    def _references(self) -> int:
+        inner = 0 if self.node is self.top else getrefcount(self.node)
+        return getrefcount(self.top) + getrefcount(self.shown) + inner
+
+    def measure(self) -> None:
+        """Now no tensor holds it: remembers how that looks."""
+        self._unused = self._references()
+
+    def is_free(self) -> bool:
+        """Whether no tensor holds it."""
+        return self._references() == self._unused + self.bound
+
+
+@dataclass(slots=True)
+class _Turn:
+    """A player, the nodes of the sources that it is bound to, and the memory that it lends, by value."""
+
+    player: Player
+    nodes: list[Node | None]
+    leases: dict[int, Lease]
+
+
+class Replay:
+    """Replays a recipe."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
+        self._turns: list[_Turn] = []
+        self._next = 0
+        self._lease_of: dict[Node, Lease] = {}
+        given = [r for r in recipe.results if isinstance(r, Given)]
+        given += [a.given for a in recipe.assigned]
+        given += [e.given for e in recipe.placed if e.given is not None]
+        given += [e.given for e in recipe.graded if e.given is not None]
+        written = recipe.tape.written()
+        self._lent = {g.value: g for g in reversed(given) if g.value in written}
+        leaves = [a for a in recipe.assigned if a.tensor is not None and a.tensor._requires_grad]
+        self._leaves = {a.given.value: a.tensor for a in leaves}
+        self._lent |= {a.given.value: a.given for a in leaves if a.given.value in written}
+        self._source_of = {s.value: i for i, s in enumerate(recipe.sources)}
+        self._place = {(id(p.found), p.index): i for i, held in enumerate(recipe.holders) for p in held}
+        self._placed = {(id(e.place.found), e.place.index): e for e in recipe.placed}
+        self._changes_arguments = any(a.tensor is None for a in recipe.assigned)
+
+    def refuse(self, why: str) -> JitError:
+        """The error that says why it can't be replayed, and what to do."""
+        return JitError(f"{self.recipe.name} was captured otherwise: {why}. {REMEDY}")
+
+    # ------------------------------------------------------------------------------------------ calling
+
+    def __call__(self, tensors: Sequence[TensorBase]) -> Any:
+        """What the function would return for arguments of the captured structure with these tensors.
+
+        Raises:
+            JitError: when it can't be known without running the function.
+        """
+        recipe = self.recipe
+        if Tensor.training is not recipe.training:
+            raise self.refuse(f"Tensor.training was {recipe.training} and is {Tensor.training}")
+        if default_device() != recipe.device:
+            raise self.refuse(f"the default device was {recipe.device} and is {default_device()}")
+        if not recipe.watch.holds():
+            self._reconcile()
+        if recipe.pinned or recipe.graded or self._changes_arguments:
+            self._check_arguments(tensors)
+        own = [tensors[i] for i in recipe.own] if recipe.pinned else tensors
+        sources = [*own, *recipe.captured]
+        if not self._turns:
+            self._open(sources)
+        turn = self._turns[self._next]
+        nodes = list(map(_node_of, sources))
+        if nodes != turn.nodes:
+            for i, (node, bound) in enumerate(zip(nodes, turn.nodes, strict=True)):
+                if node is not bound:
+                    self._bind(turn, i, sources[i])
+        for value, lease in turn.leases.items():
+            if not lease.is_free():
+                self._lend(turn, value)
+        turn.player.play()
+        self._next = 1 - self._next
+        results: list[TensorBase] = [
+            sources[r] if isinstance(r, int) else Tensor._of(self._node(turn, r), r.device)
+            for r in recipe.results
+        ]
+        if recipe.assigned or recipe.placed or recipe.graded:
+            self._take_effect(turn, tensors)
+        return put_back(recipe.rest, iter(results))
+
+    def _node(self, turn: _Turn, given: Given) -> Node:
+        lease = turn.leases.get(given.value)
+        if lease is not None:
+            node = lease.node
+            if node.shape == given.shape and node.dtype is given.dtype:
+                return node
+            return graph.buffer(lease.shown, given.shape, given.dtype)
+        source = self._source_of.get(given.value)
+        bound = None if source is None else turn.nodes[source]
+        storage = self.recipe.tape.values[given.value].constant if bound is None else bound.storage
+        assert storage is not None
+        return graph.buffer(storage, given.shape, given.dtype)
+
+    def _take_effect(self, turn: _Turn, tensors: Sequence[TensorBase]) -> None:
+        recipe = self.recipe
+        # every node first: one tensor's new value may be another's old one
+        assigned = [(a, self._node(turn, a.given)) for a in recipe.assigned]
+        placed = [(e, None if e.given is None else self._node(turn, e.given)) for e in recipe.placed]
+        for a, node in assigned:
+            t = tensors[a.argument] if a.tensor is None else a.tensor
+            lease = turn.leases.get(a.given.value)
+            if not t._requires_grad:
+                t.node = node
+            elif lease is not None and lease.leaf is t:
+                t.node = lease.top
+            else:
+                t._become_leaf(node)
+        for e, new in placed:
+            held = None if new is None or e.given is None else Tensor._of(new, e.given.device)
+            found, index = e.place.found, e.place.index
+            assert found.put is not None
+            found.put(index, held)
+            if held is not None and e.before is not None:
+                found.kept[index] = held
+                source = self._place.get((id(found), index))
+                if source is not None:
+                    recipe.captured[source] = held
+        for g in recipe.graded:
+            t = tensors[g.argument]
+            t.grad = None if g.given is None else Tensor._of(self._node(turn, g.given), g.given.device)
+
+    # ------------------------------------------------------------------------------------------ binding
+
+    def _open(self, sources: Sequence[TensorBase]) -> None:
+        """Makes the players, at the first replay: by then the captured run's own memory may be free."""
+        tape = self.recipe.tape
+        realize_all(sources)
+        memory = assign_memory(tape, self._lent)
+        memory |= {i: v.constant for i, v in enumerate(tape.values) if v.constant is not None}
+        for s, t in zip(self.recipe.sources, sources, strict=True):
+            memory[s.value] = _own_memory(t)
+        for v in tape.read() - memory.keys() - self._lent.keys():  # pragma: no cover - a fault of capture's
+            raise JitError(f"{self.recipe.name}: no memory is known for value {v} of its tape")
+        for _ in range(2):
+            leases = {v: self._lease(v) for v in self._lent}
+            player = Player(tape, memory | {v: lease.memory for v, lease in leases.items()})
+            self._turns.append(_Turn(player, [None] * len(sources), leases))
+
+    def _lease(self, value: int) -> Lease:
+        v = self.recipe.tape.values[value]
+        lease = Lease(self._lent[value], Buffer(v.device, v.nbytes), self._leaves.get(value))
+        self._lease_of[lease.top] = lease
+        lease.measure()
+        return lease
+
+    def _lend(self, turn: _Turn, value: int) -> None:
+        """Has a player write a value into other memory, and leaves the old to those who hold it."""
+        self._lease_of.pop(turn.leases[value].top)
+        lease = turn.leases[value] = self._lease(value)
+        turn.player.rebind(value, lease.memory)
+
+    def _bind(self, turn: _Turn, index: int, t: TensorBase) -> None:
+        """Has a player read a source from where its values are now."""
+        s = self.recipe.sources[index]
+        if t.node.storage is None:
+            realize_all((t,))
+        for what, before, after in (
+            ("shape", s.shape, t.shape),
+            ("dtype", s.dtype, t.dtype),
+            ("device", s.device, t.device),
+            ("requires_grad", s.requires_grad, t._requires_grad),
+        ):
+            if before != after:
+                raise self.refuse(f"the {what} of {s.label} was {before} and is {after}")
+        if t._requires_grad and not t._own_leaf():
+            raise self.refuse(f"{s.label} was a leaf and comes from a computation: detach() it")
+        turn.player.rebind(s.value, _own_memory(t))
+        before_node = turn.nodes[index]
+        if before_node in self._lease_of:
+            self._lease_of[before_node].bound -= 1
+        if t.node in self._lease_of:
+            self._lease_of[t.node].bound += 1
+        turn.nodes[index] = t.node
+
+    # ----------------------------------------------------------------------------------------- checking
+
+    def _check_arguments(self, tensors: Sequence[TensorBase]) -> None:
+        recipe = self.recipe
+        for i, t in recipe.pinned.items():
+            if tensors[i] is not t:
+                raise self.refuse(f"argument {i} was the tensor that the function also finds by itself")
+        if self._changes_arguments:
+            met = {id(t) for t in recipe.captured}
+            for i, t in enumerate(tensors):
+                if id(t) in met and i not in recipe.pinned:
+                    raise self.refuse(f"it changes its arguments, and tensor {i} of them is met twice")
+                met.add(id(t))
+        for g in recipe.graded:
+            if not g.had_one and tensors[g.argument].grad is not None:
+                raise self.refuse(f"tensor {g.argument} of the arguments had no grad and has one")
+
+    def _reconcile(self) -> None:
+        """Some place holds another object than it did: takes it over where that is right, or refuses."""
+        recipe = self.recipe
+        try:
+            changes = list(recipe.watch.changes())
+        except Gone as e:
+            raise self.refuse(str(e)) from None
+        moved: set[int] = set()
+        for c in changes:
+            place = (id(c.found), c.index)
+            effect = self._placed.get(place)
+            if isinstance(c.before, TensorBase) and isinstance(c.after, TensorBase):
+                if place in self._place:
+                    moved.add(self._place[place])
+                elif effect is None and (c.before.shape, c.before.dtype) != (c.after.shape, c.after.dtype):
+                    raise self.refuse(str(c))
+            elif effect is not None and effect.unread and c.after is None:
+                continue
+            elif not same(c.before, c.after):
+                raise self.refuse(str(c))
+            c.found.kept[c.index] = c.after
+        for i in moved:
+            held = {id(p.found.kept[p.index]): p.found.kept[p.index] for p in recipe.holders[i]}
+            if len(held) > 1:
+                raise self.refuse(
+                    f"{recipe.sources[len(recipe.own) + i].label} was one tensor in several places"
+                )
+            recipe.captured[i] = next(iter(held.values()))
+
+
+def _own_memory(t: TensorBase) -> Buffer:
+    """The buffer that owns the memory of a realized tensor: beneath every other name of it."""
+    buffer = t.node.storage
+    assert buffer is not None
+    while isinstance(buffer.keep, Buffer):
+        buffer = buffer.keep
+    return buffer
