@@ -1,4 +1,4 @@
-"""What tests of the engine share: graphs over placed arrays, every stage of their kernels, random programs."""
+"""What tests of the engine share: graphs over placed arrays, every stage of their kernels, programs."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def run_tree(kernel: Kernel, group: Group, values: dict[Node, Array]) -> list[Ar
 
 
 def by_stage(roots: Sequence[Node], spec: Spec) -> dict[str, list[Array]]:
-    """The values of ``roots`` by interpreting each stage of their kernels; later kernels read fresh results."""
+    """The values of ``roots`` by interpreting each stage; later kernels read what fresh trees gave."""
     stand_ins, made = fuse(roots, spec)
     values: dict[Node, Array] = {}
     found: dict[str, dict[Node, Array]] = {}
@@ -219,6 +219,7 @@ LARGEST = 1 << 20
 MOST = 3000
 """Elements of a value, at most."""
 _KINDS = (dt.float32, dt.float32, dt.int32, dt.int64, dt.uint8, dt.float64, dt.bool_)
+_MOVES = ("permute", "expand", "pad", "shrink", "flip", "window", "reshape", "split")
 _EXTENTS = st.sampled_from([0, 1, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 64, 67, 70])
 
 
@@ -342,7 +343,7 @@ class _Draw:
         x = self.one(lambda n: len(n.shape) > 0)
         if x is None:
             return
-        which = self.draw(st.sampled_from("permute expand pad shrink flip window reshape split".split()))
+        which = self.draw(st.sampled_from(list(_MOVES)))
         rank, axis = len(x.shape), self.axis(x)
         n = x.shape[axis]
         new = x

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-
 import support as t
+from hypothesis import HealthCheck, given, settings
 
 WIDTHS = pytest.mark.parametrize("vector_bytes", [0, 16, 64])
 
