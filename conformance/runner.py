@@ -22,6 +22,8 @@ from .plugin import RECORD, case_id
 PLUGIN = "portwright.conformance.plugin"
 DEFAULT_LIMIT = 120.0
 MOST_WORDS = 30
+NOT_NEEDED = ("cacheprovider", "unraisableexception", "threadexception", "warnings", "doctest", "unittest")
+"""Plugins of pytest that leave files, or look for what the suite has none of."""
 
 
 class SuiteError(PortwrightError, RuntimeError):
@@ -160,7 +162,7 @@ def _session(outcome: Outcome, rungs: Sequence[Rung], jobs: int, limit: float, w
         f"--confcutdir={SUITE}",
         "--import-mode=importlib",
         "--noconftest",
-        "-pno:cacheprovider",
+        *(f"-pno:{name}" for name in NOT_NEEDED),
         "-ppytest_timeout",
         f"-p{PLUGIN}",
         f"--device-under-test={outcome.device}",

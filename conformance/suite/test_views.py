@@ -41,7 +41,6 @@ def values(case: Case, dtype: DType, *shape: int) -> Node:
 SHAPES: dict[str, tuple[int, ...]] = {
     "vector": (37,),
     "matrix": (17, 33),
-    "wide": (3, 257),
     "tall": (257, 3),
     "cube": (5, 16, 7),
     "four": (3, 4, 5, 6),
