@@ -13,7 +13,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from . import graph, trace
+from . import node as nodes
+from . import trace
 from .compiler import Program, compile_all
 from .device import Buffer, Device, Launch, Reach
 from .fuse import Group, fuse
@@ -204,7 +205,7 @@ def _structure(order: list[Node], roots: list[Node], device: str) -> Hashable:
             rows.append((n.op, number[n.srcs[0]]))
         else:
             rows.append((n.op, n.dtype, n.shape, n.arg, n.device, tuple([number[s] for s in n.srcs])))
-    if graph.locate is not None:  # a plan tells where its kernels were made
+    if nodes.locate is not None:  # a plan tells where its kernels were made
         rows.append(tuple([n.made_at for n in order]))
     return tuple(rows)
 
