@@ -43,7 +43,9 @@ def _expand(body: Body, fresh: Iterator[int]) -> Body:
             else:
                 out.append(replace(s, body=inner))
                 continue
-            if len(body) > 1 and _declared(inner):  # what was a scope of its own now shares one with its siblings
+            if len(body) > 1 and _declared(
+                inner
+            ):  # what was a scope of its own now shares one with its siblings
                 mark = next(fresh)
                 inner = rename(inner, {n: f"{n}_at{mark}" for n in _declared(inner)})
             out += inner
@@ -174,7 +176,12 @@ class _Lanes:
             at = self.at(lane)
             one = v if v.lanes == 1 else val.make(Extra.LANE, v.dtype, (v,), lane, 1)
             out.append(
-                Store(s.memory, s.index.substitute(at(s.index)), one, both(*((m.substitute(at(m)),) for m in s.guard)))
+                Store(
+                    s.memory,
+                    s.index.substitute(at(s.index)),
+                    one,
+                    both(*((m.substitute(at(m)),) for m in s.guard)),
+                )
             )
         return tuple(out)
 
@@ -238,4 +245,6 @@ class _Lanes:
             at = self.at(lane)
             guard = both(*((m.substitute(at(m)),) for m in access.guard))
             places.append(Place(access.index.substitute(at(access.index)), guard))
-        return val.make(Op.LOAD, v.dtype, (), Access(access.memory, constant(0), (), 0, tuple(places)), self.lanes)
+        return val.make(
+            Op.LOAD, v.dtype, (), Access(access.memory, constant(0), (), 0, tuple(places)), self.lanes
+        )

@@ -87,9 +87,7 @@ class _Fusion:
                 break
             self.cut.update(dict.fromkeys(new))
             self.costs.clear()
-            self.surveys = {
-                k: s for k, s in self.surveys.items() if not any(n in s.positions for n in new)
-            }
+            self.surveys = {k: s for k, s in self.surveys.items() if not any(n in s.positions for n in new)}
         return [
             Group((n,), tuple(self.leaves(n)))
             for n in self.order
@@ -145,7 +143,9 @@ class _Fusion:
             assert nest.demand is not None
             node = nest.demand.node
             around = nest.parent
-            while around is not None and not (around.demand and around.demand.node in over and around.demand.node is not node):
+            while around is not None and not (
+                around.demand and around.demand.node in over and around.demand.node is not node
+            ):
                 around = around.parent
             if around is None and (node in over or self.starves(nest, root)):
                 out[node] = None
@@ -229,9 +229,9 @@ class _Fusion:
 
     def folded(self, node: Node) -> bool:
         """True when everything below is constant: nothing would be read from memory instead."""
-        return all(n.op in (Op.CONST, GraphOp.IOTA) or n.srcs for n in toposort([node], self.reads)) and not any(
-            self.reads(n) for n in toposort([node], self.reads) if n is not node
-        )
+        return all(
+            n.op in (Op.CONST, GraphOp.IOTA) or n.srcs for n in toposort([node], self.reads)
+        ) and not any(self.reads(n) for n in toposort([node], self.reads) if n is not node)
 
     def leads(self, node: Node, other: Node) -> bool:
         return node in toposort([other], self.reads)
@@ -246,7 +246,15 @@ class _Fusion:
                 self.costs[n] = 0
                 continue
             narrow = n.op is Op.CAST and any(x.dtype.is_float and x.dtype.bits == 16 for x in (n, n.srcs[0]))
-            own = 6 if narrow else _COST.get(n.op, 1) if isinstance(n.op, Op) else 2 if n.op is GraphOp.PAD else 0
+            own = (
+                6
+                if narrow
+                else _COST.get(n.op, 1)
+                if isinstance(n.op, Op)
+                else 2
+                if n.op is GraphOp.PAD
+                else 0
+            )
             self.costs[n] = own + sum(self.costs.get(s, 0) for s in n.srcs)
         return self.costs[node]
 

@@ -211,7 +211,9 @@ def _recombine(const: int, total: dict[Atom, int]) -> Index | None:
                 rest = [(a, n) for a, n in total.items() if a is not atom and a != upper]
                 return _sum(const, rest) + x * k
         elif quotient.terms and all(total.get(a) == k * d * c for a, c in quotient.terms):
-            rest = [(a, n) for a, n in total.items() if a is not atom and all(a != b for b, _ in quotient.terms)]
+            rest = [
+                (a, n) for a, n in total.items() if a is not atom and all(a != b for b, _ in quotient.terms)
+            ]
             return _sum(const - k * d * quotient.const, rest) + x * k
         for other, n in total.items():
             if other.is_div and other.by == d and n == k * d and other.inner is not None:

@@ -281,7 +281,9 @@ def verify(kernel: Kernel) -> None:
     _verify(kernel.body, {}, {}, memories)
 
 
-def _verify(body: Body, extents: dict[str, int], names: dict[str, Value | Acc], memories: dict[str, Memory]) -> None:
+def _verify(
+    body: Body, extents: dict[str, int], names: dict[str, Value | Acc], memories: dict[str, Memory]
+) -> None:
     extents, names, memories = dict(extents), dict(names), dict(memories)
     for s in body:
         if isinstance(s, Loop):
@@ -330,7 +332,9 @@ def _verify_access(
                 raise KernelError(f"{memory}[{index}] uses {atom.key}, which is not in scope")
     reach = (lanes - 1) * stride
     if not guard and (index.lo + min(reach, 0) < 0 or index.hi + max(reach, 0) >= where.size):
-        raise KernelError(f"{memory}[{index}] reaches {index.lo} … {index.hi + reach}, outside 0 … {where.size - 1}")
+        raise KernelError(
+            f"{memory}[{index}] reaches {index.lo} … {index.hi + reach}, outside 0 … {where.size - 1}"
+        )
 
 
 def _verify_value(

@@ -245,7 +245,9 @@ class _Lowering:
             for names in wanted:
                 if set(first) <= names:
                     first += [v for v in nest.extents if v in names and v not in first]
-            nest.extents = {v: nest.extents[v] for v in (*first, *(v for v in nest.extents if v not in first))}
+            nest.extents = {
+                v: nest.extents[v] for v in (*first, *(v for v in nest.extents if v not in first))
+            }
             for c in nest.children:
                 c.level = nest.level_of(c.needs)
             todo += nest.children
@@ -459,14 +461,22 @@ def move_position(node: Node, p: Position) -> tuple[Position, Mask]:
         return tuple(out), ()
     if op is GraphOp.FLIP:
         assert isinstance(arg, AxesArg)
-        return tuple(constant(n - 1) - i if a in arg.axes else i for a, (i, n) in enumerate(zip(p, source, strict=True))), ()
+        return tuple(
+            constant(n - 1) - i if a in arg.axes else i
+            for a, (i, n) in enumerate(zip(p, source, strict=True))
+        ), ()
     if op is GraphOp.SHRINK:
         assert isinstance(arg, SpanArg)
         return tuple(i + a for i, (a, _) in zip(p, arg.spans, strict=True)), ()
     if op is GraphOp.PAD:
         assert isinstance(arg, SpanArg)
         moved = tuple(i - a for i, (a, _) in zip(p, arg.spans, strict=True))
-        mask = [m for i, n, (a, b) in zip(moved, source, arg.spans, strict=True) if a or b for m in (i, i * -1 + (n - 1))]
+        mask = [
+            m
+            for i, n, (a, b) in zip(moved, source, arg.spans, strict=True)
+            if a or b
+            for m in (i, i * -1 + (n - 1))
+        ]
         return moved, both(tuple(mask))
     assert op is GraphOp.WINDOW and isinstance(arg, WindowArg)
     inner = list(p[:-1])

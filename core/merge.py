@@ -14,12 +14,16 @@ from .value import Extra, Value, indices, toposort
 
 def flatten_reductions(body: Body) -> Body:
     """Where an accumulator only feeds another of the same operation, its loops feed that one directly."""
-    out: list[Stmt] = [replace(s, body=flatten_reductions(s.body)) if isinstance(s, Loop) else s for s in body]
+    out: list[Stmt] = [
+        replace(s, body=flatten_reductions(s.body)) if isinstance(s, Loop) else s for s in body
+    ]
     last = out[-1] if out else None
     if not isinstance(last, Update):
         return tuple(out)
     inner, chosen = _feeds(last)
-    at = next((i for i, s in enumerate(out) if isinstance(s, Acc) and s.name == inner and s.op is last.op), None)
+    at = next(
+        (i for i, s in enumerate(out) if isinstance(s, Acc) and s.name == inner and s.op is last.op), None
+    )
     if at is None or inner is None:
         return tuple(out)
     rest = [s for i, s in enumerate(out) if i not in (at, at + 1, len(out) - 1)]

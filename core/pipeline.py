@@ -71,7 +71,14 @@ def build(group: Group, device: Device) -> list[Piece]:
     sizes = tuple(r.nbytes for r in group.roots)
     if device.dialect is None:
         stages = Stages(
-            _name(group, fresh, str(fresh)), fresh, fresh, fresh, "", 1, group.roots[0].shape, _made_at(group.roots[0])
+            _name(group, fresh, str(fresh)),
+            fresh,
+            fresh,
+            fresh,
+            "",
+            1,
+            group.roots[0].shape,
+            _made_at(group.roots[0]),
         )
         return [Piece(stages, group.roots, group.reads, sizes)]
     packed = pack(legalize_kernel(keep_rows(fresh, spec), spec), spec)
@@ -80,7 +87,9 @@ def build(group: Group, device: Device) -> list[Piece]:
     for name, copy in packed.copies:
         named[name] = name
         reads = tuple(named[p.name] for p in copy.params if not p.written)
-        pieces.append(Piece(_stages(group, copy, copy, device, "pack"), (name,), reads, (copy.params[0].nbytes,)))
+        pieces.append(
+            Piece(_stages(group, copy, copy, device, "pack"), (name,), reads, (copy.params[0].nbytes,))
+        )
     reads = tuple(named[p.name] for p in packed.kernel.params if not p.written)
     pieces.append(Piece(_stages(group, fresh, packed.kernel, device), group.roots, reads, sizes))
     return pieces
@@ -143,4 +152,6 @@ def _kind(root: Node) -> str:
 
 
 def _made_at(root: Node) -> str | None:
-    return next((n.made_at for n in reversed(toposort([root], lambda n: n.storage is not None)) if n.made_at), None)
+    return next(
+        (n.made_at for n in reversed(toposort([root], lambda n: n.storage is not None)) if n.made_at), None
+    )

@@ -65,7 +65,10 @@ class Printer:
         name = f"{vector}_{kind}"
         if name not in self.helpers:
             bits = self.type(_MASKS[dtype.itemsize], lanes)
-            one = {op: self.table.by_dtype.get((op, dtype), self.table.scalar.get(op, "")) for op in (Op.SQRT, Extra.FMA)}
+            one = {
+                op: self.table.by_dtype.get((op, dtype), self.table.scalar.get(op, ""))
+                for op in (Op.SQRT, Extra.FMA)
+            }
             self.helpers[name] = self.table.functions[kind].format(
                 V=vector, T=self.type(dtype, 1), I=bits, n=lanes,
                 all=", ".join(["x"] * lanes),
@@ -199,11 +202,18 @@ class _KernelPrinter:
             dtype = dt.int8
         vector = self.p.type(dtype, v.lanes)
         if s.stride == 1:
-            if memory.stream and self.streams and s.index.const % v.lanes == 0 and all(
-                k % v.lanes == 0 for _, k in s.index.terms
-            ) and dtype.itemsize * v.lanes == self.p.spec.vector_bytes:
+            if (
+                memory.stream
+                and self.streams
+                and s.index.const % v.lanes == 0
+                and all(k % v.lanes == 0 for _, k in s.index.terms)
+                and dtype.itemsize * v.lanes == self.p.spec.vector_bytes
+            ):
                 self.p.helper("stream", dtype, v.lanes)
-                return [when + self.table.stream.format(s.memory, at, text, V=vector, bytes=dtype.itemsize * v.lanes)]
+                return [
+                    when
+                    + self.table.stream.format(s.memory, at, text, V=vector, bytes=dtype.itemsize * v.lanes)
+                ]
             return [f"{when}*({vector}_u *)({s.memory} + {at}) = {text};"]
         name = f"s{len(self.done)}"
         lanes = " ".join(
@@ -228,7 +238,10 @@ class _KernelPrinter:
             vector = self.p.type(dtype, v.lanes)
             text = f"*({self.table.constant_qualifier}{vector}_u *)({access.memory} + {self.table.index(access.index)})"
         else:
-            each = [f"{access.memory}[{self.table.index(access.index + access.stride * l)}]" for l in range(v.lanes)]
+            each = [
+                f"{access.memory}[{self.table.index(access.index + access.stride * l)}]"
+                for l in range(v.lanes)
+            ]
             text = f"({self.p.type(dtype, v.lanes)}){{{', '.join(each)}}}"
         if access.guard:
             vector = "" if v.lanes == 1 else f"({self.p.type(dtype, v.lanes)})"
@@ -297,7 +310,12 @@ class _KernelPrinter:
                 if f"{{V}}_{kind}" in text:
                     self.p.helper(kind, dtype, lanes)
         text = text.format(*srcs, **fields)
-        if lanes == 1 and dtype.is_int and dtype.bits < 32 and op not in (Op.WHERE, Op.CAST, Op.CMPLT, Op.CMPNE):
+        if (
+            lanes == 1
+            and dtype.is_int
+            and dtype.bits < 32
+            and op not in (Op.WHERE, Op.CAST, Op.CMPLT, Op.CMPNE)
+        ):
             text = f"({t.types[dtype]}){text}"
         return text
 
@@ -332,7 +350,10 @@ class _KernelPrinter:
             return self.spell(op, v.dtype, n, [mask, srcs[1], srcs[2]])
         if v.dtype.is_bool:
             w = self.width[v] = self.width[first]
-            srcs = [srcs[0], *(self.as_width(t, self.width[s], w, n) for t, s in zip(srcs[1:], v.srcs[1:], strict=True))]
+            srcs = [
+                srcs[0],
+                *(self.as_width(t, self.width[s], w, n) for t, s in zip(srcs[1:], v.srcs[1:], strict=True)),
+            ]
             return self.spell(_ON_BOOL.get(op, op), _MASKS[w], n, srcs)  # type: ignore[call-overload]
         return self.spell(op, v.dtype, n, srcs)
 
@@ -378,7 +399,7 @@ class _KernelPrinter:
                 return t.infinity[dtype] if value > 0 else f"(-{t.infinity[dtype]})"
             text = repr(float(value)) if dtype.bits == 64 else str(np.float32(value))
             text = text if any(c in text for c in ".en") else text + ".0"
-            return (f"({text}{t.suffix[dtype]})" if text[0] == "-" else text + t.suffix[dtype])
+            return f"({text}{t.suffix[dtype]})" if text[0] == "-" else text + t.suffix[dtype]
         if dtype.is_bool:
             return str(int(bool(value)))
         if value == dtype.min and dtype.is_signed and dtype.bits >= 32:

@@ -45,7 +45,9 @@ def _rounded(dtype: DType, f: Callable[..., Array], *operands: Array) -> Array:
         return round_to(f(*(widen(x) for x in operands)), dtype)
 
 
-def _binary(dtype: DType, f: Callable[..., Array], logical: Callable[..., Array] | None, a: Array, b: Array) -> Array:
+def _binary(
+    dtype: DType, f: Callable[..., Array], logical: Callable[..., Array] | None, a: Array, b: Array
+) -> Array:
     if dtype.is_float:
         if dtype is float64:
             with np.errstate(all="ignore"):
@@ -68,8 +70,10 @@ def cast(dtype: DType, x: Array) -> Array:
         if dtype.is_float:
             if source.kind in "iu":
                 # longdouble holds every 64-bit integer, so that only one rounding is left
-                return round_to(x.astype(np.longdouble), dtype) if source.itemsize == 8 else round_to(
-                    x.astype(np.float64), dtype
+                return (
+                    round_to(x.astype(np.longdouble), dtype)
+                    if source.itemsize == 8
+                    else round_to(x.astype(np.float64), dtype)
                 )
             if source.kind == "b":
                 return x.astype(np.float32).astype(dtype.numpy)

@@ -18,7 +18,9 @@ def substitute(body: Body, with_: Mapping[str, Index]) -> Body:
     return map_values(body, lambda v: substitute_value(v, with_, memo), lambda i: i.substitute(with_))
 
 
-def substitute_value(value: Value, with_: Mapping[str, Index], memo: dict[Value, Value] | None = None) -> Value:
+def substitute_value(
+    value: Value, with_: Mapping[str, Index], memo: dict[Value, Value] | None = None
+) -> Value:
     """``substitute`` of one value."""
 
     def rule(v: Value, srcs: tuple[Value, ...]) -> Value | None:

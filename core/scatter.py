@@ -55,5 +55,3 @@ def lower_scatter(node: Node, reads: Callable[[Node], bool]) -> Kernel:
         *(Memory(names[n], n.dtype, n.size) for n in operands),
     )
     return Kernel(params, body if width == 1 else (Loop("c", width, body),))
-
-

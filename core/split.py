@@ -24,7 +24,11 @@ def split_large_reductions(roots: list[Node], spec: Spec) -> list[Node]:
             continue
         srcs = tuple(new[s] for s in node.srcs)
         new[node] = node if srcs == node.srcs else graph.with_srcs(node, srcs)
-        if node.op is GraphOp.REDUCE and node.size < spec.threads * 2 and node.srcs[0].size // max(node.size, 1) >= LONG:
+        if (
+            node.op is GraphOp.REDUCE
+            and node.size < spec.threads * 2
+            and node.srcs[0].size // max(node.size, 1) >= LONG
+        ):
             new[node] = _in_pieces(new[node])
     return [new[r] for r in roots]
 

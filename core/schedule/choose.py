@@ -13,7 +13,21 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from ..device import Spec
-from ..loops import Acc, Bind, Body, Kernel, Let, Loop, Memory, Scratch, Stmt, Store, Update, statements, values
+from ..loops import (
+    Acc,
+    Bind,
+    Body,
+    Kernel,
+    Let,
+    Loop,
+    Memory,
+    Scratch,
+    Stmt,
+    Store,
+    Update,
+    statements,
+    values,
+)
 from ..ops import Op
 from ..value import Access, toposort
 from ..work import iterations, weight
@@ -122,7 +136,9 @@ class _Work:
         if any(isinstance(s, Scratch | Acc) for s in inner):
             return (self.grid(nest[0]) if outermost else nest[0],)
         lanes = self.lanes(inner)
-        order = sorted(range(len(nest)), key=lambda i: (self.strides(nest[i].var, inner, True).cost(lanes), -i))
+        order = sorted(
+            range(len(nest)), key=lambda i: (self.strides(nest[i].var, inner, True).cost(lanes), -i)
+        )
         at = order[0]
         if nest[at].extent < 4 and nest[-1].extent >= 4:
             at = len(nest) - 1
@@ -190,7 +206,11 @@ class _Work:
         cost, at = min(costs)
         own = []
         for h in heavy:
-            innermost = [s for s in statements((h,)) if isinstance(s, Loop) and not any(isinstance(x, Loop) for x in s.body)]
+            innermost = [
+                s
+                for s in statements((h,))
+                if isinstance(s, Loop) and not any(isinstance(x, Loop) for x in s.body)
+            ]
             own += [self.strides(x.var, x.body).cost(lanes) * max(1.0, lanes / x.extent) for x in innermost]
         if own and sum(own) < cost:
             return None
@@ -219,7 +239,9 @@ class _Work:
         panel = self.panel_bytes(reduction) * lanes * columns
         tall = rows.extent // height >= 2 * self.spec.threads
         wide = vector.extent // (lanes * columns) >= 2 * self.spec.threads
-        first_columns = wide and (panel <= self.spec.cache_bytes[min(1, len(self.spec.cache_bytes) - 1)] or not tall)
+        first_columns = wide and (
+            panel <= self.spec.cache_bytes[min(1, len(self.spec.cache_bytes) - 1)] or not tall
+        )
         if others:
             first_columns = False
         if first_columns:
@@ -364,5 +386,3 @@ def _sink(body: Body, loop: Loop) -> Body:
             moved.append(replace(t, body=(_wrap(held, t.body),) if held else t.body))
         out.append(replace(s, body=tuple(moved)))
     return tuple(out)
-
-

@@ -122,14 +122,20 @@ def split_accumulator(acc: Acc, loop: Loop, pieces: Sequence[Chunk]) -> Body:
         outer.append(inner)
         inner = inner.body[0]
     if any(
-        not isinstance(s, Let | Store | Update) or (isinstance(s, Update) and s.name != acc.name) for s in inner.body
+        not isinstance(s, Let | Store | Update) or (isinstance(s, Update) and s.name != acc.name)
+        for s in inner.body
     ):
         raise KernelError(f"the loops of {acc.name} hold more than its update")
     out: list[Stmt] = [acc]
     for k, c in enumerate(pieces):
         v = f"{inner.var}{'abcdefgh'[k]}"
         steps = variable(f"{v}_o", c.iterations)
-        at = steps * (c.unroll * c.lanes) + variable(f"{v}_u", c.unroll) * c.lanes + variable(f"{v}_i", c.lanes) + c.start
+        at = (
+            steps * (c.unroll * c.lanes)
+            + variable(f"{v}_u", c.unroll) * c.lanes
+            + variable(f"{v}_i", c.lanes)
+            + c.start
+        )
         body = substitute(inner.body, {inner.var: at})
         partial = f"{acc.name}{'abcdefgh'[k]}"
         if c.lanes * c.unroll > 1:

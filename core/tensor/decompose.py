@@ -151,9 +151,9 @@ class Decompose(Loss):
             t = turned.where(t, 0.0)
             c = t.mul(t).add(1.0).rsqrt().contiguous()
             s = c.mul(t).contiguous()
-            u, v = (x._turned(c, s, half)[..., seats].contiguous() for x in (u, v))
+            u, v = (x._rotate(c, s, half)[..., seats].contiguous() for x in (u, v))
         return u, v
 
-    def _turned(self, c: Self, s: Self, half: int) -> Self:
+    def _rotate(self, c: Self, s: Self, half: int) -> Self:
         p, q = self.narrow(-1, 0, half), self.narrow(-1, half, half)
         return p.mul(c).sub(q.mul(s)).cat(p.mul(s).add(q.mul(c)), dim=-1)

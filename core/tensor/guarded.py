@@ -110,9 +110,9 @@ def remainder(a: Node, b: Node, floored: bool) -> Node:
     d = Expr(b)
     _, r_expr = _float_division(Expr(a), d)
     if floored:
-        moved = r_expr.ne(0) & ((r_expr.signed_bits() ^ d.signed_bits()) < 0) & (d.abs() < math.inf)
-        to_infinity = r_expr.ne(0) & ((r_expr.signed_bits() ^ d.signed_bits()) < 0)
-        r_expr = where(to_infinity, where(moved, r_expr + d, d), r_expr)
+        other_side = ~(r_expr.ne(r_expr)) & ((r_expr.signed_bits() ^ d.signed_bits()) < 0)
+        moved = where(d.abs() < math.inf, r_expr + d, d)
+        r_expr = where(other_side, where(r_expr.eq(0), -r_expr, moved), r_expr)
 
     def rule(g: Node, y: Node) -> list[Node | None]:
         return [g, (-(Expr(g) * Expr(quotient(a, b, floored)))).node]

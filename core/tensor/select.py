@@ -205,17 +205,13 @@ class Select(Indexing):
         vectors += [v for o in others for v in (o if isinstance(o, (list, tuple)) else [o])]
         if indexing not in ("ij", "xy"):
             raise ArgumentError(f"meshgrid indexing {indexing!r}: 'ij' or 'xy'")
-        swap = indexing == "xy" and len(vectors) > 1
-        if swap:
-            vectors[0], vectors[1] = vectors[1], vectors[0]
         shape = tuple(v.node.size for v in vectors)
         grids = [
             v.reshape([n if j == i else 1 for j in range(len(shape))]).expand(shape)
             for i, (v, n) in enumerate(zip(vectors, shape, strict=True))
         ]
-        if swap:
+        if indexing == "xy" and len(vectors) > 1:
             grids = [g.transpose(0, 1) for g in grids]
-            grids[0], grids[1] = grids[1], grids[0]
         return grids
 
 
