@@ -1,0 +1,96 @@
+"""NumPy, as its users write it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .peers import Latest, Losses, Task
+from .training import cnn_losses, mlp_losses
+from .workloads import REPEATS, STEPS_CHECKED, Array, Inputs
+
+f4 = np.float32
+
+
+def chain(x: Array, a: float, b: float) -> Array:
+    return np.maximum((x * f4(a) + f4(b)) * (x - f4(b)), f4(a)) * f4(b) - np.abs(x)
+
+
+def gelu(x: Array, a: float, b: float) -> Array:
+    u = x * f4(a) + f4(b)
+    return f4(0.5) * u * (1 + np.tanh(f4(math.sqrt(2 / math.pi)) * (u + f4(0.044715) * u * u * u)))
+
+
+def softmax(x: Array) -> Array:
+    e = np.exp(x - x.max(-1, keepdims=True))
+    return np.asarray(e / e.sum(-1, keepdims=True))
+
+
+def layernorm(x: Array, g: Array, b: Array) -> Array:
+    away = x - x.mean(1, keepdims=True)
+    return np.asarray(away / np.sqrt((away * away).mean(1, keepdims=True) + f4(1e-5)) * g + b)
+
+
+def bcastmm(a: Array, b: Array) -> Array:
+    n = len(a)
+    return np.asarray((a.reshape(n, 1, n) * b.T.reshape(1, n, n)).sum(2))
+
+
+def conv2d(x: Array, w: Array) -> Array:
+    n, c, h, width = x.shape
+    padded = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), (2, 3)).transpose(0, 1, 4, 5, 2, 3)
+    return (w.reshape(len(w), -1) @ np.ascontiguousarray(windows).reshape(n, c * 9, -1)).reshape(
+        n, -1, h, width
+    )
+
+
+def tiny_add(x: Array, y: Array) -> Array:
+    for _ in range(REPEATS):
+        x = x + y
+    return x
+
+
+def tiny_jit(x: Array, y: Array) -> Array:
+    for _ in range(REPEATS):
+        x = x * y + y
+    return x
+
+
+EXPRESSIONS: dict[str, Callable[..., Any]] = {
+    "chain": chain,
+    "axpb": lambda x, a, b: x * f4(a) + f4(b),
+    "gelu": gelu,
+    "sum": lambda x: x.sum(),
+    "rowsum": lambda x: x.sum(axis=1),
+    "colsum": lambda x: x.sum(axis=0),
+    "softmax": softmax,
+    "layernorm": layernorm,
+    "matmul": lambda a, b: a @ b,
+    "bcastmm": bcastmm,
+    "gemv": lambda x, w: x @ w,
+    "gemvt": lambda x, w: w @ x,
+    "conv2d": conv2d,
+    "attention": lambda q, k, v: softmax(q @ k.swapaxes(-1, -2) / f4(math.sqrt(q.shape[-1]))) @ v,
+    "transadd": lambda x, y: x.T + y,
+    "gather": lambda t, i: t[i],
+    "tiny_eager": tiny_add,
+    "tiny_jit": tiny_jit,
+    "tiny_fused": tiny_add,
+}
+TRAINING = {"mlp_train": mlp_losses, "digits_train": cnn_losses}
+
+
+def prepare(kind: str, inputs: Inputs) -> Task | None:
+    """NumPy's way to compute this."""
+    if kind in TRAINING:
+        losses = TRAINING[kind](inputs, f4)
+        loop = Losses(lambda: next(losses), STEPS_CHECKED)
+        return Task(loop.run, lambda: np.array(loop.first), warm_up=STEPS_CHECKED)
+    if kind not in EXPRESSIONS:
+        return None
+    latest = Latest(lambda: EXPRESSIONS[kind](**inputs), np.asarray)
+    return Task(latest.run, latest.result)

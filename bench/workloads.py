@@ -1,0 +1,382 @@
+"""What is measured: inputs drawn afresh, what is right in float64, and the least bytes and operations."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .training import cnn_losses, mlp_losses
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Inputs = Mapping[str, Any]
+Random = np.random.Generator
+
+EPSILON = 2.0**-24
+"""Half an ulp of 1 in float32: what one rounding may cost."""
+STEPS_CHECKED = 4
+"""Of a training loop, how many losses from the first on are compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What is right, in part of a result.
+
+    Attributes:
+        shape: of the whole result.
+        at: which elements are looked at, as an index.
+        values: those, in float64.
+        allowed: how far off each may be; broadcasts with ``values``.
+    """
+
+    shape: tuple[int, ...]
+    at: Any
+    values: Array
+    allowed: Array | float
+
+    def error(self, result: Array) -> float:
+        """The largest error as a share of what is allowed: right up to 1, infinite of a wrong shape."""
+        if result.shape != self.shape:
+            return math.inf
+        off = np.abs(result[self.at].astype(np.float64) - self.values) / self.allowed
+        return float(np.max(np.where(np.isnan(off), math.inf, off)))
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """One thing to compute.
+
+    Attributes:
+        name: what it is called in tables.
+        kind: which expression a peer computes.
+        says: the expression and its sizes.
+        make: draws inputs.
+        expect: what is right of these inputs; draws where it looks.
+        nbytes: the least that must be moved; 0 where that says nothing.
+        flops: the least arithmetic; 0 where that says nothing.
+        calls: how many calls one run makes; times are given for one.
+    """
+
+    name: str
+    kind: str
+    says: str
+    make: Callable[[Random], Inputs]
+    expect: Callable[[Inputs, Random], Expected]
+    nbytes: int = 0
+    flops: int = 0
+    calls: int = 1
+
+
+def some(n: int, count: int, random: Random) -> Array:
+    """Positions below n to look at: the first, the last and ``count`` more."""
+    return np.unique(np.concatenate([[0, n - 1], random.integers(0, n, count)]))
+
+
+def normal(random: Random, *shape: int) -> Array:
+    """Standard normal float32."""
+    return random.standard_normal(shape, dtype=np.float32)
+
+
+def positive(random: Random, *shape: int) -> Array:
+    """Uniform float32 in [0, 1): sums of them have no cancellation."""
+    return random.random(shape, dtype=np.float32)
+
+
+# ------------------------------------------------------------------------------------------------ elementwise
+
+
+def axpb64(v: Inputs, x: Array) -> Array:
+    return x * v["a"] + v["b"]
+
+
+def gelu64(v: Inputs, x: Array) -> Array:
+    u = axpb64(v, x)
+    return 0.5 * u * (1 + np.tanh(math.sqrt(2 / math.pi) * (u + 0.044715 * u**3)))
+
+
+def chain64(v: Inputs, x: Array) -> Array:
+    a, b = v["a"], v["b"]
+    return np.maximum((x * a + b) * (x - b), a) * b - np.abs(x)
+
+
+def elementwise(kind: str, name: str, says: str, n: int, exact: Callable[[Inputs, Array], Array]) -> Workload:
+    """float32 in, float32 out."""
+
+    def make(random: Random) -> Inputs:
+        return {"x": normal(random, n), "a": 1.5, "b": 0.25}
+
+    def expect(v: Inputs, random: Random) -> Expected:
+        at = some(n, 200_000, random)
+        x = v["x"][at].astype(np.float64)
+        values = exact(v, x)
+        return Expected((n,), at, values, 32 * EPSILON * (1 + np.abs(x)) ** 2)
+
+    return Workload(name, kind, says, make, expect, nbytes=8 * n)
+
+
+# ------------------------------------------------------------------------------------------------- reductions
+
+
+def reduction(kind: str, name: str, says: str, shape: tuple[int, ...], axis: int | None) -> Workload:
+    """Sums of positive numbers."""
+
+    def make(random: Random) -> Inputs:
+        return {"x": positive(random, *shape)}
+
+    def expect(v: Inputs, random: Random) -> Expected:
+        values = np.asarray(v["x"].sum(axis=axis, dtype=np.float64))
+        terms = v["x"].size // values.size
+        return Expected(values.shape, ..., values, min(1e-4, terms * EPSILON) * np.abs(values))
+
+    return Workload(name, kind, says, make, expect, nbytes=4 * math.prod(shape))
+
+
+def _softmax(x: Array) -> Array:
+    e = np.exp(x - x.max(-1, keepdims=True))
+    return np.asarray(e / e.sum(-1, keepdims=True))
+
+
+def softmax(n: int) -> Workload:
+    """Over rows."""
+
+    def expect(v: Inputs, random: Random) -> Expected:
+        at = some(n, 62, random)
+        values = _softmax(v["x"][at].astype(np.float64))
+        return Expected((n, n), at, values, 1e-5 * values)
+
+    return Workload(
+        f"softmax_{n}", "softmax", f"softmax of the rows of {n}x{n}", lambda r: {"x": normal(r, n, n)},
+        expect, nbytes=8 * n * n,
+    )  # fmt: skip
+
+
+def layernorm(n: int) -> Workload:
+    """Over rows, with weight and bias."""
+
+    def make(random: Random) -> Inputs:
+        return {"x": normal(random, n, n), "g": normal(random, n), "b": normal(random, n)}
+
+    def expect(v: Inputs, random: Random) -> Expected:
+        at = some(n, 62, random)
+        x = v["x"][at].astype(np.float64)
+        values = (x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + 1e-5) * v["g"] + v["b"]
+        return Expected((n, n), at, values, 1e-5 * (1 + np.abs(values)))
+
+    return Workload(
+        f"layernorm_{n}", "layernorm", f"layer norm of the rows of {n}x{n}, weight and bias", make, expect,
+        nbytes=8 * n * n,
+    )  # fmt: skip
+
+
+# --------------------------------------------------------------------------------------------------- products
+
+
+def _product(a: Array, b: Array, terms: int) -> tuple[Array, Array]:
+    """a @ b in float64, and how far off float32 may be: the classical bound."""
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    return a @ b, terms * EPSILON * (np.abs(a) @ np.abs(b))
+
+
+def matmul(kind: str, name: str, says: str, n: int) -> Workload:
+    """a @ b of n x n."""
+
+    def expect(v: Inputs, random: Random) -> Expected:
+        at = some(n, 62, random)
+        return Expected((n, n), at, *_product(v["a"][at], v["b"], n))
+
+    return Workload(
+        name, kind, says, lambda r: {"a": normal(r, n, n), "b": normal(r, n, n)}, expect,
+        nbytes=12 * n * n, flops=2 * n**3,
+    )  # fmt: skip
+
+
+def gemv(kind: str, name: str, says: str, n: int) -> Workload:
+    """A matrix and a vector."""
+
+    def expect(v: Inputs, random: Random) -> Expected:
+        w = v["w"].T if kind == "gemvt" else v["w"]
+        return Expected((n,), ..., *_product(v["x"], w, n))
+
+    return Workload(
+        name, kind, says, lambda r: {"x": normal(r, n), "w": normal(r, n, n)}, expect,
+        nbytes=4 * n * n, flops=2 * n * n,
+    )  # fmt: skip
+
+
+def conv2d(images: int, channels: int, side: int) -> Workload:
+    """3 x 3 windows, padded by 1."""
+    shape = (images, channels, side, side)
+
+    def make(random: Random) -> Inputs:
+        return {"x": normal(random, *shape), "w": normal(random, channels, channels, 3, 3)}
+
+    def expect(v: Inputs, random: Random) -> Expected:
+        at = np.array([0, images - 1])
+        x = np.pad(v["x"][at], ((0, 0), (0, 0), (1, 1), (1, 1)))
+        windows = np.lib.stride_tricks.sliding_window_view(x, (3, 3), (2, 3)).transpose(0, 2, 3, 1, 4, 5)
+        terms = channels * 9
+        flat = windows.reshape(-1, terms)
+        values, allowed = _product(flat, v["w"].reshape(channels, terms).T, terms)
+        whole = (len(at), side, side, channels)
+        turned = [z.reshape(whole).transpose(0, 3, 1, 2) for z in (values, allowed)]
+        return Expected(shape, at, turned[0], turned[1])
+
+    size = math.prod(shape)
+    return Workload(
+        "conv2d", "conv2d", f"{'x'.join(map(str, shape))} with {channels}x{channels}x3x3, padding 1",
+        make, expect, nbytes=4 * (2 * size + 9 * channels**2), flops=2 * size * channels * 9,
+    )  # fmt: skip
+
+
+def attention(batch: int, heads: int, length: int, width: int) -> Workload:
+    """Scaled dot product attention, forward, no mask."""
+    shape = (batch, heads, length, width)
+
+    def expect(v: Inputs, random: Random) -> Expected:
+        q, k, w = (v[name][-1].astype(np.float64) for name in "qkv")
+        values = _softmax(q @ k.swapaxes(-1, -2) / math.sqrt(width)) @ w
+        return Expected(shape, batch - 1, values, 2e-5)
+
+    return Workload(
+        "attention", "attention", f"attention, B{batch} H{heads} T{length} D{width}",
+        lambda r: {name: normal(r, *shape) for name in "qkv"}, expect,
+        nbytes=16 * math.prod(shape), flops=4 * batch * heads * length**2 * width,
+    )  # fmt: skip
+
+
+# --------------------------------------------------------------------------------------------------- movement
+
+
+def transadd(n: int) -> Workload:
+    """A transpose that is read once."""
+
+    def expect(v: Inputs, random: Random) -> Expected:
+        at = some(n, 62, random)
+        values = v["x"][:, at].T.astype(np.float64) + v["y"][at]
+        return Expected((n, n), at, values, EPSILON * (1 + np.abs(values)))
+
+    return Workload(
+        f"transadd_{n}", "transadd", f"x.T + y of {n}x{n}",
+        lambda r: {"x": normal(r, n, n), "y": normal(r, n, n)}, expect, nbytes=12 * n * n,
+    )  # fmt: skip
+
+
+def gather(rows: int, width: int, picks: int) -> Workload:
+    """Rows of a table."""
+
+    def make(random: Random) -> Inputs:
+        return {"t": normal(random, rows, width), "i": random.integers(0, rows, picks).astype(np.int32)}
+
+    def expect(v: Inputs, random: Random) -> Expected:
+        at = some(picks, 2000, random)
+        return Expected((picks, width), at, v["t"][v["i"][at]].astype(np.float64), EPSILON)
+
+    return Workload(
+        "gather_100k", "gather", f"table[{rows}, {width}][{picks} positions]", make, expect,
+        nbytes=8 * picks * width,
+    )  # fmt: skip
+
+
+# --------------------------------------------------------------------------------------------------- training
+
+
+def mlp_train() -> Workload:
+    """The steps of a perceptron; the result is the first losses."""
+
+    def make(random: Random) -> Inputs:
+        return {
+            "x": normal(random, 512, 784), "y": random.integers(0, 10, 512).astype(np.int32),
+            "w1": normal(random, 784, 512) * np.float32(0.03), "b1": np.zeros(512, np.float32),
+            "w2": normal(random, 512, 10) * np.float32(0.04), "b2": np.zeros(10, np.float32), "lr": 0.01,
+        }  # fmt: skip
+
+    def expect(v: Inputs, random: Random) -> Expected:
+        losses = mlp_losses(v, np.float64)
+        values = np.array([next(losses) for _ in range(STEPS_CHECKED)])
+        return Expected((STEPS_CHECKED,), ..., values, 1e-4)
+
+    return Workload(
+        "mlp_train", "mlp_train", "784-512-10 perceptron, batch 512: a step of SGD", make, expect,
+        flops=4 * 512 * 784 * 512 + 6 * 512 * 512 * 10,
+    )  # fmt: skip
+
+
+def digits_train() -> Workload:
+    """The steps of the convolutional net of examples/digits.py; the result is the first losses."""
+
+    def make(random: Random) -> Inputs:
+        def uniform(*shape: int) -> Array:
+            bound = math.prod(shape[1:]) ** -0.5
+            return random.uniform(-bound, bound, shape).astype(np.float32)
+
+        return {
+            "x": positive(random, 64, 1, 8, 8), "y": random.integers(0, 10, 64).astype(np.int32),
+            "w1": uniform(16, 1, 3, 3), "b1": np.zeros(16, np.float32),
+            "w2": uniform(32, 16, 3, 3), "b2": np.zeros(32, np.float32),
+            "w3": uniform(10, 128), "b3": np.zeros(10, np.float32), "lr": 0.008,
+        }  # fmt: skip
+
+    def expect(v: Inputs, random: Random) -> Expected:
+        losses = cnn_losses(v, np.float64)
+        values = np.array([next(losses) for _ in range(STEPS_CHECKED)])
+        return Expected((STEPS_CHECKED,), ..., values, 1e-3)
+
+    return Workload(
+        "digits_train", "digits_train", "the net of examples/digits.py, batch 64: a step of Adam",
+        make, expect,
+    )  # fmt: skip
+
+
+# ------------------------------------------------------------------------------------------------------- tiny
+
+REPEATS = 1000
+
+
+def tiny(kind: str, name: str, says: str, calls: int, factor: float) -> Workload:
+    """x = x*factor' + y a thousand times on ten numbers: what a call costs that computes next to nothing."""
+
+    def make(random: Random) -> Inputs:
+        return {"x": np.zeros(10, np.float32), "y": positive(random, 10) * np.float32(0.5)}
+
+    def expect(v: Inputs, random: Random) -> Expected:
+        y = v["y"].astype(np.float64)
+        values = y / (1 - y) if kind == "tiny_jit" else REPEATS * y
+        return Expected((10,), ..., values, factor * (EPSILON + np.abs(values)))
+
+    return Workload(name, kind, says, make, expect, calls=calls)
+
+
+BIG = 64 << 20
+WORKLOADS = {
+    w.name: w
+    for w in (
+        elementwise("chain", "chain_64m", "max((x*a+b)*(x-b), a)*b - abs(x), 64M float32", BIG, chain64),
+        elementwise("axpb", "axpb_64m", "x*a + b, 64M float32", BIG, axpb64),
+        elementwise("gelu", "gelu_64m", "gelu(x*a + b) by tanh, 64M float32", BIG, gelu64),
+        elementwise("gelu", "gelu_256k", "gelu(x*a + b) by tanh, 256K float32 (in cache)", 256 << 10, gelu64),
+        reduction("sum", "sum_64m", "the sum of 64M float32", (BIG,), None),
+        reduction("rowsum", "rowsum_8192", "the rows' sums of 8192x8192", (8192, 8192), 1),
+        reduction("colsum", "colsum_8192", "the columns' sums of 8192x8192", (8192, 8192), 0),
+        softmax(4096),
+        layernorm(4096),
+        *(matmul("matmul", f"matmul_{n}", f"a @ b, {n} cubed", n) for n in (512, 1024, 2048)),
+        *(
+            matmul("bcastmm", f"bcastmm_{n}", f"(a.reshape(N,1,N) * b.T.reshape(1,N,N)).sum(2), N = {n}", n)
+            for n in (512, 1024)
+        ),
+        gemv("gemv", "gemv_4096", "x[4096] @ W[4096, 4096]", 4096),
+        gemv("gemvt", "gemvt_4096", "W[4096, 4096] @ x[4096]", 4096),
+        conv2d(32, 64, 56),
+        attention(4, 8, 512, 64),
+        mlp_train(),
+        digits_train(),
+        transadd(8192),
+        gather(100_000, 512, 65_536),
+        tiny("tiny_eager", "tiny_eager", "x = x + y on 10 numbers, run at once: a call", REPEATS, 1e-3),
+        tiny("tiny_jit", "tiny_jit", "a compiled f(x, y) = x*y + y on 10 numbers: a call", REPEATS, 1e-5),
+        tiny("tiny_fused", "tiny_fused_1000", "1000 dependent adds on 10 numbers in one call", 1, 1e-3),
+    )
+}
