@@ -25,7 +25,7 @@ help:
 setup: $(READY)
 
 demo: $(READY)
-	@$(BIN)/portwright certify CPU
+	@$(BIN)/portwright certify CPU --jobs $(JOBS)
 	@echo
 	@$(BIN)/python examples/digits.py
 	@echo
