@@ -56,7 +56,7 @@ class Atom:
 class Index:
     """``const + Σ coefficient · atom``, with the least and greatest value that it can take."""
 
-    __slots__ = ("_hash", "const", "hi", "lo", "terms")
+    __slots__ = ("_hash", "_names", "const", "hi", "lo", "terms")
 
     def __init__(self, const: int, terms: tuple[tuple[Atom, int], ...]) -> None:
         self.const, self.terms = const, terms
@@ -68,6 +68,7 @@ class Index:
                 lo, hi = lo + k * atom.hi, hi + k * atom.lo
         self.lo, self.hi = lo, hi
         self._hash = hash((const, terms))
+        self._names: frozenset[str] | None = None
 
     def __eq__(self, other: object) -> bool:
         return self is other or (
@@ -126,7 +127,9 @@ class Index:
 
     def names(self) -> frozenset[str]:
         """The loop variables and computed integers that it depends on."""
-        return _names(self)
+        if self._names is None:
+            self._names = frozenset(a.key for a in self.atoms() if a.inner is None)
+        return self._names
 
     def coefficient(self, name: str) -> int | None:
         """How far it moves when the variable ``name`` grows by one; None when that is not constant."""
@@ -162,11 +165,6 @@ Mask = tuple[Index, ...]
 """All of these must be at least 0."""
 ALWAYS: Mask = ()
 NEVER: Mask = (Index(-1, ()),)
-
-
-@lru_cache(maxsize=1 << 14)
-def _names(index: Index) -> frozenset[str]:
-    return frozenset(a.key for a in index.atoms() if a.inner is None)
 
 
 def variable(name: str, extent: int) -> Index:
