@@ -57,4 +57,4 @@ def _load(device: Device, s: Stages) -> None:
     handle = device.load(binary, [s.name])[0]
     with _lock:
         _loaded[(device, s.name)] = Program(s.name, handle, s.grid)
-    trace.loaded(s, device, kept)
+    trace.loaded(s, device, kept, binary)

@@ -212,7 +212,7 @@ def _structure(order: list[Node], roots: list[Node], device: str) -> Hashable:
 
 def make_plan(todo: list[Node], leaves: list[Node], device: Device) -> Plan:
     """Fuses and lowers; nothing is compiled yet."""
-    with trace.span("schedule", nodes=len(todo)):
+    with trace.planning(len(todo)):
         roots, groups = fuse(todo, device.spec)
         slot: dict[Hashable, int] = {n: i for i, n in enumerate(leaves)}
         steps: list[Step] = []
@@ -282,6 +282,9 @@ def run(todo: Sequence[Node], plan: Plan, leaves: Sequence[Node], device: str) -
             _launch(step, Launch(step.program.handle, (step.program.grid, 1, 1), (1, 1, 1), buffers))
         elif step.stages is None:
             copy(buffers[1], buffers[0])
+        elif trace.watching:
+            with trace.kernel(step.stages, step.device):
+                _dispatch(step, buffers)
         else:
             _dispatch(step, buffers)
         for s in step.last:
@@ -297,10 +300,8 @@ def run(todo: Sequence[Node], plan: Plan, leaves: Sequence[Node], device: str) -
 
 def _launch(step: Step, launch: Launch) -> None:
     if trace.watching:
-        assert step.stages is not None
         with trace.kernel(step.stages, step.device):
             step.device.launch(launch)
-            step.device.synchronize()
     else:
         step.device.launch(launch)
 

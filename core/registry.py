@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from . import trace
 from .device import Device, Spec, check_port
 from .errors import DeviceError, PortError
 
@@ -117,6 +118,7 @@ def open_device(name: str) -> Device:
                 kind = PortError if e.state is State.INCOMPATIBLE else DeviceError
                 raise kind(f"{offer}: {e.state.value}: {e.cause}{f'. {e.mend}' if e.mend else ''}") from e
             device.opened_as = canonical
+            trace.opened(device)
         _opened[canonical] = _opened[name] = device
         return device
 
