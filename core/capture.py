@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from operator import is_
 from typing import Any
 
-from . import engine, graph
+from . import engine, graph, trace
 from .device import Buffer
 from .errors import JitError
-from .graph import Node
+from .node import Node
 from .recipe import Assigned, Given, Graded, Place, Placed, Recipe, Source
 from .registry import default_device
 from .structure import Taken, arguments_difference, plain_values, put_back, take, take_arguments
@@ -161,6 +161,7 @@ class Capture:
 
     def refuse(self, why: str) -> JitError:
         """The error that says why the function can't be captured."""
+        trace.jitted("refused", self.name, why)
         return JitError(f"jit cannot capture {self.name}: {why}")
 
     def run(self) -> tuple[Any, Recipe | None]:

@@ -10,7 +10,7 @@ from typing import Any, Generic, ParamSpec, TypeVar
 
 import numpy as np
 
-from . import engine
+from . import engine, trace
 from .capture import ONE_AT_A_TIME, Capture, Warm, warm_up
 from .errors import JitError
 from .replay import Replay
@@ -87,12 +87,14 @@ class Jit(Generic[P, R]):
         with ONE_AT_A_TIME:
             if self._warm is None or not self._warm.resembles(taken):
                 result, self._warm = warm_up(self.function, args, kwargs, taken)
+                trace.jitted("warmed up", self._name)
             else:
                 result, recipe = Capture(
                     self._name, self.function, args, kwargs, taken, self._names, self._warm
                 ).run()
                 if recipe is not None:
                     self._replay = Replay(recipe)
+                    trace.jitted("captured", self._name, f"{len(recipe.tape.actions)} kernels")
                     plain = all(r is HERE for r in recipe.arguments.values())
                     self._plain = len(args) if plain and not kwargs else -1
         return result  # type: ignore[no-any-return]

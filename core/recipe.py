@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .dtype import DType
-from .graph import Shape
+from .node import Shape
 from .tape import Tape
 from .tensor.base import TensorBase
 from .watch import Found, Watch

@@ -14,10 +14,10 @@ from operator import attrgetter
 from sys import getrefcount
 from typing import Any
 
-from . import graph
+from . import graph, trace
 from .device import Buffer
 from .errors import JitError
-from .graph import Node
+from .node import Node
 from .recipe import REMEDY, Given, Recipe
 from .registry import default_device
 from .structure import put_back
@@ -96,6 +96,7 @@ class Replay:
 
     def refuse(self, why: str) -> JitError:
         """The error that says why it can't be replayed, and what to do."""
+        trace.jitted("refused", self.recipe.name, why)
         return JitError(f"{self.recipe.name} was captured otherwise: {why}. {REMEDY}")
 
     # ------------------------------------------------------------------------------------------ calling
@@ -129,6 +130,8 @@ class Replay:
             if not lease.is_free():
                 self._lend(turn, value)
         turn.player.play()
+        if trace.watching:
+            trace.jitted("replayed", recipe.name, f"{len(recipe.tape.actions)} kernels")
         self._next = 1 - self._next
         results: list[TensorBase] = [
             sources[r] if isinstance(r, int) else Tensor._of(self._node(turn, r), r.device)

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, cast
 
 from . import engine, trace
 from .device import Ability, Buffer, Device, Launch, Replays
 from .errors import JitError
-from .graph import GraphOp, Node, toposort
+from .node import GraphOp, Node, toposort
 
 if TYPE_CHECKING:
     from .engine import Array, Step
@@ -239,10 +240,8 @@ class _Launches:
     def run(self) -> None:
         if trace.watching:
             for action, buffers in zip(self.actions, self.buffers, strict=True):
-                assert action.step.stages is not None
                 with trace.kernel(action.step.stages, self.device):
                     self.device.launch(action.launch(buffers))
-                    self.device.synchronize()
         elif self.replays is not None:
             self.replays.replay(self.recording)
         else:
@@ -265,10 +264,11 @@ class _Piece:
 
     def run(self) -> None:
         step = self.action.step
-        if step.group is not None:
-            engine.compute(step.device, step.group, self.action.unread, self.buffers)
-        else:
-            engine.copy(self.buffers[1], self.buffers[0])
+        with trace.kernel(step.stages, step.device) if trace.watching else nullcontext():
+            if step.group is not None:
+                engine.compute(step.device, step.group, self.action.unread, self.buffers)
+            else:
+                engine.copy(self.buffers[1], self.buffers[0])
 
     def rebind(self, action: int, argument: int, buffer: Buffer) -> None:
         self.buffers[argument] = buffer

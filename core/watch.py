@@ -23,7 +23,7 @@ import numpy as np
 
 from .device import Buffer, Device
 from .dtype import DType
-from .graph import Node
+from .node import Node
 from .tensor.base import TensorBase
 
 _ENGINE = __name__.rpartition(".")[0]
@@ -352,7 +352,7 @@ def same(a: Any, b: Any) -> bool:
         return len(a) == len(b) and all(map(same, a, b))
     if isinstance(a, np.generic):
         return a.dtype == b.dtype and a.tobytes() == b.tobytes()
-    equal: bool = isinstance(a, ATOMS) and a == b
+    equal: bool = isinstance(a, ATOMS) and bool(a == b)
     return equal
 
 

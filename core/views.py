@@ -1,0 +1,152 @@
+"""The stream of events as people read it: plain lines on stderr, columns aligned, 100 wide."""
+
+from __future__ import annotations
+
+import linecache
+import os
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from .node import Node, toposort
+from .trace import (
+    Compiled,
+    DeviceOpened,
+    Event,
+    JitEvent,
+    KernelPlanned,
+    KernelRun,
+    Loaded,
+    Planned,
+)
+
+if TYPE_CHECKING:
+    from .pipeline import Stages
+
+WIDTH = 100
+_TREES, _SOURCE, _GRAPH, _BINARY = 3, 4, 5, 6
+
+
+class Screen:
+    """Prints what happens, up to a level (see ``Debug``). A kernel's stages are printed once."""
+
+    def __init__(self, level: int) -> None:
+        self.level = level
+        self._shown: set[str] = set()
+        self._group: object = None
+
+    def __call__(self, event: Event) -> None:
+        """Prints an event."""
+        for line in self.lines(event):
+            print(line, file=sys.stderr)
+
+    def lines(self, event: Event) -> Iterator[str]:
+        """What an event looks like at this level."""
+        if isinstance(event, DeviceOpened):
+            yield f"{'opened':10}{event.device}"
+            yield from (f"{'':10}{name}: {value}" for name, value in event.driver.items())
+        elif isinstance(event, JitEvent):
+            yield f"{'jit':10}{event.what:10}{event.function}{f': {event.detail}' if event.detail else ''}"
+        elif isinstance(event, KernelRun) and self.level > 1:
+            yield from self._stages(event.stages, event.device)
+            yield run_line(event)
+        elif isinstance(event, KernelPlanned) and self.level >= _TREES:
+            if self.level >= _GRAPH and event.group is not self._group:
+                self._group = event.group
+                yield f"{'graph':10}on {event.device}"
+                yield from ("    " + line for line in graph_lines(event.group.roots, event.group.reads))
+            if event.stages is not None:
+                yield from self._stages(event.stages, event.device)
+        elif isinstance(event, Planned) and self.level >= _GRAPH:
+            yield f"{'planned':10}{event.nodes} nodes in {_time(event.seconds)}"
+        elif isinstance(event, Compiled) and self.level >= _BINARY:
+            yield f"{'compiled':10}{event.kernel} on {event.device} in {_time(event.seconds)}"
+            yield from (f"{'':10}{name}: {value}" for name, value in event.driver.items())
+            yield from (f"{'':10}{line}" for line in event.log.splitlines())
+        elif isinstance(event, Loaded) and self.level >= _BINARY:
+            yield f"{'loaded':10}{event.kernel} on {event.device}{', kept from before' if event.kept else ''}"
+            yield from disassembly(event.binary, event.kernel)
+
+    def _stages(self, stages: Stages, device: str) -> Iterator[str]:
+        if self.level < _TREES or stages.name in self._shown:
+            return
+        self._shown.add(stages.name)
+        yield f"{'kernel':10}{stages.name} on {device}"
+        yield from _indented(str(stages.fresh))
+        if self.level >= _GRAPH and stages.scheduled is not stages.fresh:
+            yield f"{'':10}legalized and scheduled"
+            yield from _indented(str(stages.scheduled))
+            yield f"{'':10}expanded and hoisted"
+            yield from _indented(str(stages.final))
+        trail = stages.scheduled.trail
+        yield f"{'':10}schedule: {'; '.join(trail) if trail else 'the loops as they are'}"
+        if self.level >= _SOURCE and stages.source:
+            yield f"{'':10}source"
+            yield from _indented(stages.source)
+
+
+def run_line(event: KernelRun) -> str:
+    """One kernel's run on one line: device, name, time, bandwidth, operations, and the line that made it."""
+    gb, gflop = event.nbytes / event.seconds / 1e9, event.flops / event.seconds / 1e9
+    name = _cut(event.kernel, 34)
+    head = f"{event.device:7} {name:34} {_time(event.seconds):>9} {gb:8.2f} GB/s {gflop:8.2f} GFLOP/s"
+    return f"{head}  {_cut(source_line(event.made_at), max(20, WIDTH - len(head) - 2))}".rstrip()
+
+
+def source_line(made_at: str | None) -> str:
+    """ "file:line code" of a place that the events name."""
+    if made_at is None:
+        return ""
+    file, _, number = made_at.rpartition(":")
+    code = linecache.getline(file, int(number)).strip()
+    return f"{os.path.basename(file)}:{number} {code}".rstrip()
+
+
+def graph_lines(roots: tuple[Node, ...], reads: tuple[Node, ...]) -> Iterator[str]:
+    """The nodes that a kernel computes, numbered, operands first; those in memory are marked."""
+    held = set(reads)
+    number: dict[Node, int] = {}
+    for node in toposort(roots, lambda n: n in held or n.storage is not None):
+        number[node] = len(number)
+        srcs = " ".join(f"%{number[s]}" for s in node.srcs if s in number)
+        place = " in memory" if node in held else " -> memory" if node in roots else ""
+        what = f"{node.op.name}{'' if node.arg is None or node in held else f' {node.arg}'}"
+        text = f"%{number[node]} = {what} {srcs}".rstrip()
+        yield f"{text} : {node.dtype}{list(node.shape)}{place}"
+
+
+def disassembly(binary: bytes, kernel: str) -> Iterator[str]:
+    """The machine code of a kernel, by ``objdump``; or why there is none."""
+    import shutil
+    import subprocess
+    import tempfile
+
+    tool = shutil.which("objdump")
+    if tool is None:
+        yield f"{'':10}no disassembly: objdump is not installed (it is in the package binutils)"
+        return
+    with tempfile.NamedTemporaryFile(suffix=".bin") as file:
+        file.write(binary)
+        file.flush()
+        command = [tool, "-d", "--no-show-raw-insn", f"--disassemble={kernel}", file.name]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        yield f"{'':10}no disassembly: {done.stderr.strip() or 'objdump does not know the format'}"
+        return
+    text = done.stdout.splitlines()
+    begin = next((i for i, line in enumerate(text) if f"<{kernel}>:" in line), 0)
+    yield from (f"{'':10}{line.expandtabs(8)}" for line in text[begin:] if line.strip())
+
+
+def _indented(text: str) -> Iterator[str]:
+    return (f"    {line}" for line in text.splitlines())
+
+
+def _time(seconds: float) -> str:
+    if seconds < 1e-3:
+        return f"{seconds * 1e6:.1f} µs"
+    return f"{seconds * 1e3:.2f} ms" if seconds < 1 else f"{seconds:.2f} s"
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width - 1]}…"
