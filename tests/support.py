@@ -23,6 +23,7 @@ from portwright.core.keep import keep_rows
 from portwright.core.legal_tree import legalize_kernel
 from portwright.core.loops import Kernel, verify
 from portwright.core.ops import Op
+from portwright.core.pack import pack
 from portwright.core.pipeline import fresh_kernel
 from portwright.core.registry import open_device
 from portwright.core.schedule import schedule
@@ -125,42 +126,46 @@ def matmul(a: Node, b: Node) -> Node:
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage of a kernel, by name."""
+    """One stage of a group: its tree, after those of the operands that are laid out anew for it, by name."""
 
     name: str
     kernel: Kernel
+    copies: tuple[tuple[str, Kernel], ...] = ()
+
+    def then(self, name: str, step: Callable[[Kernel], Kernel]) -> Stage:
+        return Stage(name, step(self.kernel), tuple((n, step(k)) for n, k in self.copies))
 
 
 def stages(group: Group, spec: Spec) -> list[Stage]:
     """Every tree on the way from a group to text, each checked."""
-    fresh = fresh_kernel(group)
-    kept = keep_rows(fresh, spec)
-    legal = legalize_kernel(kept, spec)
-    scheduled = schedule(legal, spec)
-    expanded = expand(scheduled)
-    out = [
-        Stage("fresh", fresh),
-        Stage("kept", kept),
-        Stage("legal", legal),
-        Stage("scheduled", scheduled),
-        Stage("expanded", expanded),
-        Stage("hoisted", hoist(expanded)),
-    ]
+    fresh = Stage("fresh", fresh_kernel(group))
+    kept = fresh.then("kept", lambda k: keep_rows(k, spec))
+    legal = kept.then("legal", lambda k: legalize_kernel(k, spec))
+    made = pack(legal.kernel, spec)
+    packed = Stage("packed", made.kernel, made.copies)
+    scheduled = packed.then("scheduled", lambda k: schedule(k, spec))
+    expanded = scheduled.then("expanded", expand)
+    out = [fresh, kept, legal, packed, scheduled, expanded, expanded.then("hoisted", hoist)]
     for s in out:
         verify(s.kernel)
+        for _, k in s.copies:
+            verify(k)
     return out
 
 
-def groups(roots: Sequence[Node], spec: Spec) -> tuple[list[Node], list[Group]]:
-    return fuse(roots, spec)
+def run_tree(stage: Stage, group: Group, values: dict[Node, Array]) -> list[Array]:
+    """The group's roots, by interpreting a stage of it over the arrays of what it reads."""
+    memory = {f"out{i}": _unset(r.nbytes).view(r.dtype.numpy) for i, r in enumerate(group.roots)}
+    memory |= {f"in{i}": np.ascontiguousarray(values[n]) for i, n in enumerate(group.reads)}
+    for name, kernel in stage.copies:
+        memory[name] = _unset(kernel.params[0].nbytes).view(kernel.params[0].dtype.numpy)
+        interpret(kernel, memory | {"out0": memory[name]})
+    interpret(stage.kernel, memory)
+    return [memory[f"out{i}"].reshape(r.shape) for i, r in enumerate(group.roots)]
 
 
-def run_tree(kernel: Kernel, group: Group, values: dict[Node, Array]) -> list[Array]:
-    """The group's roots, by interpreting a tree of it over the arrays of what it reads."""
-    outs = [np.full(r.size * r.dtype.itemsize, 0xC3, np.uint8).view(r.dtype.numpy) for r in group.roots]
-    arrays = [*outs, *(np.ascontiguousarray(values[n]) for n in group.reads)]
-    interpret(kernel, {p.name: a for p, a in zip(kernel.params, arrays, strict=True)})
-    return [o.reshape(r.shape) for o, r in zip(outs, group.roots, strict=True)]
+def _unset(nbytes: int) -> Array:
+    return np.full(nbytes, 0xC3, np.uint8)
 
 
 def by_stage(roots: Sequence[Node], spec: Spec) -> dict[str, list[Array]]:
@@ -176,7 +181,7 @@ def by_stage(roots: Sequence[Node], spec: Spec) -> dict[str, list[Array]]:
             values[group.roots[0]] = values[group.reads[0]]
             continue
         for stage in stages(group, spec):
-            results = run_tree(stage.kernel, group, values)
+            results = run_tree(stage, group, values)
             found.setdefault(stage.name, {}).update(zip(group.roots, results, strict=True))
         values.update((r, found["fresh"][r]) for r in group.roots)
     out: dict[str, list[Array]] = {}
@@ -333,11 +338,15 @@ class _Draw:
 
     def multiply(self) -> None:
         """A reduction of products: a matmul of some kind."""
-        a, b = self.one(_matrix), self.one(_matrix)
-        if a is None or b is None or a.dtype is not b.dtype or a.shape[1] != b.shape[0]:
+        a = self.one(lambda n: len(n.shape) == 2 and not n.dtype.is_bool)
+        if a is None:
             return
+        b = integers((a.shape[1], self.draw(_EXTENTS)), a.dtype)
+        bound = max(a.shape[1], 1) * self.bound[a] * (4 if a.dtype.is_signed else int(a.dtype.max))
         if a.size * b.shape[1] <= 4 * MOST:
-            self.keep(matmul(a, b), self.bound[a] * self.bound[b] * max(a.shape[1], 1))
+            y = matmul(a, b)
+            self.keep(y, bound)
+            self.keep(graph.permute(y, (1, 0)), bound)
 
     def move(self) -> None:
         x = self.one(lambda n: len(n.shape) > 0)
@@ -398,10 +407,6 @@ class _Draw:
         rows = self.fitted(values, (at.size, *x.shape[1:]))
         if rows.size <= MOST:
             self.keep(graph.scatter(x, index, rows, which), grown)
-
-
-def _matrix(n: Node) -> bool:
-    return len(n.shape) == 2 and not n.dtype.is_bool
 
 
 @st.composite
