@@ -16,13 +16,13 @@ chain, no movement and no row-wise reduction ever touches memory.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
 
 from .device import Spec
 from .graph import MOVEMENT, GraphOp, Node, ReduceArg, toposort
 from .lower import Lowered, Nest, survey
 from .ops import Op
+from .siblings import Group, join_siblings
 from .split import split_large_reductions
 
 _FORCED = frozenset({GraphOp.CONTIGUOUS, GraphOp.COPY, GraphOp.ASSIGN, GraphOp.SCATTER})
@@ -37,14 +37,6 @@ CONTRACTION = 1 << 17
 """Steps from which a contraction is worth a kernel of its own."""
 WORTH = 1 << 14
 """Operations that a cut must save before it is worth a kernel of its own."""
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Nodes that one kernel computes, and those that it reads."""
-
-    roots: tuple[Node, ...]
-    reads: tuple[Node, ...]
 
 
 def fuse(roots: Sequence[Node], spec: Spec) -> tuple[list[Node], list[Group]]:
@@ -88,11 +80,17 @@ class _Fusion:
             self.cut.update(dict.fromkeys(new))
             self.costs.clear()
             self.surveys = {k: s for k, s in self.surveys.items() if not any(n in s.positions for n in new)}
-        return [
+        groups = [
             Group((n,), tuple(self.leaves(n)))
             for n in self.order
             if n in self.cut and not _stored(n) and n.size
         ]
+        return join_siblings(groups, self.only_walks, self.reads, SLACK)
+
+    def only_walks(self, group: Group) -> bool:
+        """True of a kernel without reductions."""
+        found = self.surveys.get(group.roots[0])
+        return found is not None and not found.reductions
 
     def leaves(self, root: Node) -> list[Node]:
         if root.op in (GraphOp.COPY, GraphOp.SCATTER):
