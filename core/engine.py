@@ -326,11 +326,13 @@ def met_unread(group: Group) -> list[Node]:
 
 
 def compute(device: Device, group: Group, known: Mapping[Node, Array], buffers: Sequence[Buffer]) -> None:
-    """Has a device compute a dispatched group into the first buffer from the others and the ``known``."""
+    """Has a device compute a dispatched group into a buffer for each root, from the rest and ``known``."""
     inputs = dict(known)
-    for node, buffer in zip(group.reads, buffers[1:], strict=True):
+    written = len(group.roots)
+    for node, buffer in zip(group.reads, buffers[written:], strict=True):
         host = np.empty(node.size, node.dtype.numpy)
         buffer.read(memoryview(host.view(np.uint8)))
         inputs[node] = host.reshape(node.shape)
-    value = device.compute(group.roots[0], inputs)  # type: ignore[attr-defined]
-    buffers[0].write(memoryview(np.ascontiguousarray(value).reshape(-1).view(np.uint8)))
+    for root, buffer in zip(group.roots, buffers, strict=False):
+        value = device.compute(root, inputs)  # type: ignore[attr-defined]
+        buffer.write(memoryview(np.ascontiguousarray(value).reshape(-1).view(np.uint8)))
