@@ -90,7 +90,7 @@ class Store:
 
 @dataclass(frozen=True, slots=True)
 class Scratch:
-    """Declares memory of the work item's own, in scope until the end of the enclosing body; it starts unset."""
+    """Declares memory of the work item's own, in scope until the enclosing body ends; it starts unset."""
 
     memory: Memory
 
@@ -278,6 +278,10 @@ def verify(kernel: Kernel) -> None:
         before = kernel.body[: kernel.body.index(outer)]
         if any(isinstance(s, Store) and s.memory in memories for s in statements(before)):
             raise KernelError("a statement before the grid loop stores to a parameter")
+        own = {s.name for s in statements(outer.body) if isinstance(s, Acc)}
+        for s in statements(outer.body):
+            if isinstance(s, Update) and s.name not in own:
+                raise KernelError(f"the grid loop updates {s.name}, which its iterations share")
     _verify(kernel.body, {}, {}, memories)
 
 
@@ -292,6 +296,8 @@ def _verify(
             if s.extent:
                 _verify(s.body, {**extents, s.var: s.extent}, names, memories)
         elif isinstance(s, Scratch):
+            if s.memory.name in memories:
+                raise KernelError(f"the name {s.memory.name} is taken")
             memories[s.memory.name] = s.memory
         elif isinstance(s, Acc):
             _fresh(s.name, names)
@@ -312,6 +318,8 @@ def _verify(
             _verify_access(s.memory, s.index, s.guard, s.value.lanes, s.stride, extents, names, memories)
             if memories[s.memory].dtype is not s.value.dtype:
                 raise KernelError(f"store of {s.value.dtype} to {s.memory} of {memories[s.memory].dtype}")
+            if not memories[s.memory].written:
+                raise KernelError(f"store to {s.memory}, which is only read")
 
 
 def _fresh(name: str, names: dict[str, Value | Acc]) -> None:
@@ -352,6 +360,10 @@ def _verify_value(
             for p in access.places or (access,):
                 _verify_access(
                     access.memory, p.index, p.guard, lanes, access.stride, extents, names, memories
+                )
+            if memories[access.memory].dtype is not v.dtype:
+                raise KernelError(
+                    f"load of {v.dtype} from {access.memory} of {memories[access.memory].dtype}"
                 )
         elif v.op is Extra.INDEX:
             for atom in (a for i in indices(v) for a in i.atoms()):
