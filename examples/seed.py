@@ -36,7 +36,7 @@ def listing(text: str, language: str, start: str = "") -> None:
     lines = text.strip().splitlines()
     lines = lines[next(i for i, line in enumerate(lines) if start in line) :]
     shown = "\n".join(lines[:LINES_SHOWN])
-    console.print(Syntax(shown, language, background_color="default"))
+    console.print(Syntax(shown, language, theme="ansi_dark"))
     if len(lines) > LINES_SHOWN:
         console.print(f"… {len(lines) - LINES_SHOWN} more lines", style="dim")
     console.print()
@@ -82,7 +82,9 @@ def main() -> None:
     if kernel.schedule:
         stage(
             "The schedule",
-            "How this device is to run those loops. Each step keeps their meaning.",
+            "How this device runs those loops, by steps that keep their meaning.\n"
+            "vectorize: a loop in lanes; unroll: copies side by side, so that a tile of\n"
+            "results stays in registers; grid: pieces that the threads share.",
         )
         listing("\n".join(map(str, kernel.schedule)), "text")
 
@@ -98,10 +100,10 @@ def main() -> None:
     product = min(timed(lambda: x @ y) for _ in range(5))
     error = np.abs(c.numpy() - x.astype(np.float64) @ y).max()
     stage("The run", f"Largest difference from the same product in float64: {error:.1e}.")
-    console.print(f"  the first time, with the compiler    {first:8.1f} ms")
-    console.print(f"  again                                {second:8.1f} ms")
-    console.print(f"  NumPy, the same expression           {literal:8.1f} ms")
-    console.print(f"  NumPy, x @ y                         {product:8.1f} ms")
+    console.print(f"  the first time: kernel compiled, or found in the cache  {first:8.1f} ms")
+    console.print(f"  again                                                   {second:8.1f} ms")
+    console.print(f"  NumPy, the same expression                              {literal:8.1f} ms")
+    console.print(f"  NumPy, x @ y                                            {product:8.1f} ms")
     console.print("\nAny program says all this of itself. DEBUG=2: a line per kernel; 3: its loops;")
     console.print("4: its source; 5: the graph and each transform; 6: compiler and disassembly.")
 
