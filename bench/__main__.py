@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import secrets
+import signal
 import sys
 import time
 from importlib.metadata import PackageNotFoundError, version
@@ -73,6 +74,7 @@ def run(chosen: argparse.Namespace) -> report.Results:
     for name, reason in absent.items():
         print(f"{name}: {reason}")
     processes = [Process(p) for p in peers]
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))  # stopped processes would outlive us
     start = time.monotonic()
     try:
         for i, name in enumerate(names, 1):
@@ -84,6 +86,7 @@ def run(chosen: argparse.Namespace) -> report.Results:
     finally:
         for process in processes:
             process.close()
+    results.limits = results.limits.or_more(measure_limits())
     return results
 
 

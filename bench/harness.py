@@ -255,8 +255,8 @@ def measure(
 
 def _judge(outcome: Outcome, error: float) -> None:
     outcome.error = max(outcome.error, error)
-    if not outcome.error <= 1:
-        outcome.fault = f"WRONG: {outcome.error:.3g} times the error that is allowed"
+    if not error <= 1:
+        outcome.fault = f"WRONG: {error:.3g} times the error that is allowed"
 
 
 def per_call(outcome: Outcome, workload: Workload) -> list[float]:

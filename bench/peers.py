@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -37,7 +38,7 @@ class Peer:
     Attributes:
         name: what it is called in tables.
         module: of this package, which holds ``prepare(kind, inputs, **options)``; None from it: not offered.
-        needs: what must be installed.
+        needs: Python modules and, with a slash before them, programs that must be installed.
         options: passed to ``prepare``.
         environment: set in its process.
         only: the kinds that it is asked for; empty: all.
@@ -54,7 +55,11 @@ class Peer:
 
     def missing(self) -> str:
         """Why it cannot take part, or ""."""
-        absent = [name for name in self.needs if importlib.util.find_spec(name) is None]
+        absent = [
+            name.removeprefix("/")
+            for name in self.needs
+            if (shutil.which(name[1:]) if name[0] == "/" else importlib.util.find_spec(name)) is None
+        ]
         return f"{' and '.join(absent)} not installed" if absent else ""
 
     def prepare(self, kind: str, inputs: Inputs) -> Task | None:
@@ -87,7 +92,10 @@ PEERS = {
             frozenset({"chain", "axpb", "gelu", "softmax", "layernorm", "transadd", "gather"}),
             says="the same with an allocator told to keep pages, as Portwright's does",
         ),
-        Peer("tinygrad", "with_tinygrad", ("tinygrad",), environment={"DEV": "CPU"}, says="its CPU backend"),
+        Peer(
+            "tinygrad", "with_tinygrad", ("tinygrad", "/clang"), environment={"DEV": "CPU"},
+            says="its CPU backend",
+        ),
         Peer("jax", "with_jax", ("jax",), environment={"JAX_PLATFORMS": "cpu"}),
     )
 }  # fmt: skip

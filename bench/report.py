@@ -24,7 +24,7 @@ BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 LEGEND = """\
 Times are medians of bursts ± half the distance of their quartiles; ratios are medians (quartiles) over turns
 in which both ran. `~` marks times that were taken while something else used the machine. A peer whose result
-was wrong has no time. The limit is the time that the least bytes and operations take at this machine's speeds."""
+was wrong has no time. The limit is what the least bytes and operations take at this machine's speeds."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,161 @@
+"""The benchmark: its references are right, wrong results have no time, and tables say what was measured."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from bench import harness, report, with_numpy, with_portwright
+from bench import workloads as w
+from bench.harness import Burst, Outcome, Process, Row
+from bench.limits import Limits, Machine, aligned
+from bench.peers import COPY, PEERS, PORTWRIGHT, Peer
+from bench.workloads import WORKLOADS, Workload
+
+SMALL = [
+    w.elementwise("axpb", "axpb", "", 1000, w.axpb64),
+    w.elementwise("chain", "chain", "", 1000, w.chain64),
+    w.elementwise("gelu", "gelu", "", 1000, w.gelu64),
+    w.reduction("sum", "sum", "", (5000,), None),
+    w.reduction("rowsum", "rowsum", "", (30, 50), 1),
+    w.reduction("colsum", "colsum", "", (30, 50), 0),
+    w.softmax(20),
+    w.layernorm(20),
+    w.matmul("matmul", "matmul", "", 20),
+    w.matmul("bcastmm", "bcastmm", "", 20),
+    w.gemv("gemv", "gemv", "", 20),
+    w.gemv("gemvt", "gemvt", "", 20),
+    w.conv2d(2, 3, 6),
+    w.attention(2, 2, 8, 4),
+    w.transadd(20),
+    w.gather(50, 4, 30),
+    *(WORKLOADS[name] for name in ("mlp_train", "digits_train", "tiny_eager", "tiny_jit", "tiny_fused_1000")),
+]
+
+
+@pytest.mark.parametrize("peer", [with_numpy, with_portwright], ids=["numpy", "portwright"])
+@pytest.mark.parametrize("workload", SMALL, ids=lambda x: x.name)
+def test_a_peer_computes_what_the_reference_says(workload: Workload, peer: ModuleType) -> None:
+    random = np.random.default_rng()
+    inputs = workload.make(random)
+    task = peer.prepare(workload.kind, inputs)
+    for _ in range(task.warm_up):
+        task.run()
+    expected = workload.expect(inputs, random)
+    result = np.array(task.result())
+    assert expected.error(result) <= 1
+    wrong = result + 4 * np.max(expected.allowed)
+    assert expected.error(wrong) > 1
+    assert expected.error(np.full_like(result, np.nan)) == math.inf
+    assert expected.error(result[None]) == math.inf
+
+
+def test_every_kind_is_tried_small_and_offered_by_numpy_and_portwright() -> None:
+    kinds = {x.kind for x in WORKLOADS.values()}
+    assert kinds == {x.kind for x in SMALL}
+    for peer in (with_numpy, with_portwright):
+        offered = {*peer.EXPRESSIONS, "mlp_train", "digits_train", "tiny_eager", "tiny_jit"}
+        assert kinds <= offered
+
+
+def test_a_run_in_processes_takes_times_in_turns() -> None:
+    processes = [Process(PEERS[name]) for name in (PORTWRIGHT, "numpy")]
+    try:
+        row = harness.measure(WORKLOADS["tiny_fused_1000"], processes, seed=1, rounds=2, seconds=0.01)
+    finally:
+        for process in processes:
+            process.close()
+    for name in (PORTWRIGHT, "numpy"):
+        outcome = row.outcomes[name]
+        assert outcome.fault == ""
+        assert {0, 1} <= {b.turn for b in outcome.bursts}
+        assert all(t > 0 for b in outcome.bursts for t in b.times)
+
+
+def test_a_process_that_fails_or_dies_says_so_and_is_started_again() -> None:
+    process = Process(Peer("numpy", "with_numpy"))
+    try:
+        assert "KeyError" in process.ask(do="prepare", workload="nothing", seed=0)["failed"]
+        process._running.kill()  # type: ignore[union-attr]
+        assert "failed" in process.ask(do="burst", seconds=0.01)
+        assert process.ask(do="prepare", workload="tiny_jit", seed=0)["error"] <= 1
+    finally:
+        process.close()
+
+
+def test_the_machine_copies_what_it_is_given() -> None:
+    x = np.random.default_rng().random(3 << 12, dtype=np.float32)
+    out = aligned(np.zeros_like(x))
+    machine = Machine()
+    machine.copy(out, aligned(x))
+    assert np.array_equal(out, x)
+    assert machine.read(aligned(x)) == pytest.approx(x.sum(dtype=np.float64), rel=1e-5)
+    assert machine.multiply_add(1) > 0
+
+
+def outcome(*milliseconds: float, foreign: float = 0.0, fault: str = "") -> Outcome:
+    bursts = [Burst(turn, [ms / 1000] * 3, foreign) for turn, ms in enumerate(milliseconds)]
+    return Outcome(fault=fault, bursts=bursts)
+
+
+def results(**rows: dict[str, Outcome]) -> report.Results:
+    return report.Results(
+        "2026-01-02 03:04 UTC", "a machine", 7, {"numpy": "2"}, {"jax": "jax not installed"},
+        Limits(4e10, 4e10, 2e11), {name: Row(name, outcomes) for name, outcomes in rows.items()},
+    )  # fmt: skip
+
+
+def test_ratios_are_taken_turn_by_turn() -> None:
+    row = Row("softmax_4096", {PORTWRIGHT: outcome(1, 2, 4), "torch": outcome(2, 4, 8)})
+    assert report.ratio(row, "torch") == report.Spread(2, 2, 2)
+    assert report.ratio(row, "numpy") is None
+
+
+def test_a_wrong_result_has_no_time() -> None:
+    row = Row(
+        "softmax_4096", {PORTWRIGHT: outcome(9), "torch": outcome(1, fault="WRONG: 3"), "numpy": outcome(5)}
+    )
+    assert report.best(row, list(row.outcomes)) == "numpy"
+    harness._judge(row.outcomes["numpy"], math.nan)
+    assert report.best(row, list(row.outcomes)) == PORTWRIGHT
+
+
+def test_noisy_bursts_count_only_when_there_are_no_others() -> None:
+    mixed = outcome(1, 1)
+    mixed.bursts.append(Burst(2, [9.0], foreign=1.0))
+    assert [b.turn for b in mixed.counted] == [0, 1]
+    assert len(outcome(1, 2, foreign=1.0).counted) == 2
+
+
+def test_promises_are_judged_with_their_spread() -> None:
+    measured = results(
+        chain_64m={PORTWRIGHT: outcome(10, 10), COPY: outcome(8, 8)},
+        softmax_4096={PORTWRIGHT: outcome(10, 10), "compiled": outcome(9, 11), "torch": outcome(1)},
+        layernorm_4096={PORTWRIGHT: outcome(fault="WRONG: 2"), "compiled": outcome(9)},
+        digits_train={PORTWRIGHT: outcome(10)},
+        tiny_jit={PORTWRIGHT: outcome(16)},
+    )
+    assert [line[-1] for line in report.verdicts(measured)] == [
+        "yes", "within the spread", "no", "not compared", "no",
+    ]  # fmt: skip
+
+
+def test_results_are_kept_and_written_into_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(report, "PAGE", tmp_path / "page.md")
+    report.PAGE.write_text("# Title\n\nbefore\n\n" + report.BEGIN + "\nold\n" + report.END + "\nafter\n")
+    measured = results(chain_64m={PORTWRIGHT: outcome(10, 11), COPY: outcome(8, 8)})
+    assert report.load(report.save(measured)) == measured
+    assert report.load(report.RESULTS / "latest.json") == measured
+    report.write_page(measured)
+    page = report.PAGE.read_text()
+    assert page.startswith("# Title\n\nbefore\n")
+    assert page.endswith("\nafter\n")
+    assert "old" not in page
+    assert "2026-01-02" in page
+    assert "jax not installed" in page
+    assert "`chain_64m`" in page
