@@ -1,4 +1,4 @@
-"""Two clean-ups of a fresh tree: reductions of reductions become one, and loops that walk memory as one become one."""
+"""A fresh tree cleaned up: reductions of reductions become one, loops that walk memory as one become one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .index import Index, variable
 from .loops import Acc, Body, Loop, Stmt, Store, Update, statements, values
 from .ops import Op
 from .rename import substitute
-from .value import Extra, Value, indices, toposort
+from .value import Extra, Number, Value, indices, toposort
 
 
 def flatten_reductions(body: Body) -> Body:
@@ -39,9 +39,10 @@ def _feeds(update: Update) -> tuple[str | None, Value | None]:
     v = update.value
     if v.op is Extra.REF:
         return str(v.arg), None
-    if v.op is Op.WHERE and update.op is Op.ADD and v.srcs[1].op is Extra.REF and v.srcs[2].op is Op.CONST:
-        if getattr(v.srcs[2].arg, "value", None) == 0:
-            return str(v.srcs[1].arg), v.srcs[0]
+    if v.op is Op.WHERE and update.op is Op.ADD:
+        condition, chosen, other = v.srcs
+        if chosen.op is Extra.REF and isinstance(other.arg, Number) and other.arg.value == 0:
+            return str(chosen.arg), condition
     return None, None
 
 
