@@ -18,7 +18,7 @@ from . import graph, trace
 from .device import Buffer
 from .errors import JitError
 from .node import Node
-from .recipe import REMEDY, Given, Recipe
+from .recipe import REMEDY, Given, Recipe, Source
 from .registry import default_device
 from .structure import put_back
 from .tape import Player, assign_memory
@@ -187,6 +187,8 @@ class Replay:
     def _open(self, sources: Sequence[TensorBase]) -> None:
         """Makes the players, at the first replay: by then the captured run's own memory may be free."""
         tape = self.recipe.tape
+        for s, t in zip(self.recipe.sources, sources, strict=True):
+            self._check(s, t)
         realize_all(sources)
         memory = assign_memory(tape, self._lent)
         memory |= {i: v.constant for i, v in enumerate(tape.values) if v.constant is not None}
@@ -217,6 +219,18 @@ class Replay:
         s = self.recipe.sources[index]
         if t.node.storage is None:
             realize_all((t,))
+        self._check(s, t)
+        turn.player.rebind(s.value, _own_memory(t))
+        before_node = turn.nodes[index]
+        if before_node in self._lease_of:
+            self._lease_of[before_node].bound -= 1
+        if t.node in self._lease_of:
+            self._lease_of[t.node].bound += 1
+        turn.nodes[index] = t.node
+
+    # ----------------------------------------------------------------------------------------- checking
+
+    def _check(self, s: Source, t: TensorBase) -> None:
         for what, before, after in (
             ("shape", s.shape, t.shape),
             ("dtype", s.dtype, t.dtype),
@@ -227,15 +241,6 @@ class Replay:
                 raise self.refuse(f"the {what} of {s.label} was {before} and is {after}")
         if t._requires_grad and not t._own_leaf():
             raise self.refuse(f"{s.label} was a leaf and comes from a computation: detach() it")
-        turn.player.rebind(s.value, _own_memory(t))
-        before_node = turn.nodes[index]
-        if before_node in self._lease_of:
-            self._lease_of[before_node].bound -= 1
-        if t.node in self._lease_of:
-            self._lease_of[t.node].bound += 1
-        turn.nodes[index] = t.node
-
-    # ----------------------------------------------------------------------------------------- checking
 
     def _check_arguments(self, tensors: Sequence[TensorBase]) -> None:
         recipe = self.recipe

@@ -88,8 +88,8 @@ class Screen:
 def run_line(event: KernelRun) -> str:
     """One kernel's run on one line: device, name, time, bandwidth, operations, and the line that made it."""
     gb, gflop = event.nbytes / event.seconds / 1e9, event.flops / event.seconds / 1e9
-    name = _cut(event.kernel, 34)
-    head = f"{event.device:7} {name:34} {_time(event.seconds):>9} {gb:8.2f} GB/s {gflop:8.2f} GFLOP/s"
+    name = _cut(event.kernel, 30)
+    head = f"{event.device:7} {name:30} {_time(event.seconds):>9} {gb:8.2f} GB/s {gflop:8.2f} GFLOP/s"
     return f"{head}  {_cut(source_line(event.made_at), max(20, WIDTH - len(head) - 2))}".rstrip()
 
 
