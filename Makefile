@@ -17,7 +17,7 @@ TYPES := .make/types/portwright
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint format types bench docs clean
+.PHONY: help setup demo test lint format types bench bench-all docs clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile | head -5
@@ -57,6 +57,9 @@ $(TYPES):
 
 bench: $(READY)
 	$(BIN)/python -m bench $(ARGS)
+
+bench-all: $(READY)
+	$(BIN)/python -m bench --all $(ARGS)
 
 docs: $(READY)
 	$(BIN)/python docs/contract.py

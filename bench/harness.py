@@ -166,9 +166,9 @@ def busy() -> float | None:
     return (user + nice + system + irq + soft + stolen) / os.sysconf("SC_CLK_TCK")
 
 
-def wait_for_quiet() -> None:
-    """Returns when the machine is idle, or after ``QUIET`` seconds."""
-    end = time.monotonic() + QUIET
+def wait_for_quiet(most: float) -> None:
+    """Returns when the machine is idle, or after so many seconds."""
+    end = time.monotonic() + most
     while time.monotonic() < end:
         before = busy()
         time.sleep(0.2)
@@ -177,9 +177,9 @@ def wait_for_quiet() -> None:
             return
 
 
-def take_burst(process: Process, turn: int, seconds: float) -> Burst | str:
+def take_burst(process: Process, turn: int, seconds: float, wait: float = QUIET) -> Burst | str:
     """One burst, or why there is none."""
-    wait_for_quiet()
+    wait_for_quiet(wait)
     process.wake()
     time.sleep(0.02)
     others, own, start = busy(), process.seconds_used(), time.perf_counter()
@@ -204,6 +204,7 @@ def measure(
     seed: int,
     rounds: int = 5,
     seconds: float = 0.3,
+    wait: float = QUIET,
     says: Says = lambda line: None,
 ) -> Row:
     """Everybody's times on one workload.
@@ -213,6 +214,7 @@ def measure(
         seed: of the inputs, the same for all.
         rounds: quiet bursts wanted of each; twice as many are tried.
         seconds: of a burst.
+        wait: seconds at most before each burst for the machine to be idle.
         says: told what happens.
     """
     outcomes: dict[str, Outcome] = {}
@@ -237,7 +239,7 @@ def measure(
         random.Random(turn).shuffle(order)
         for process in order:
             outcome = outcomes[process.peer.name]
-            burst = take_burst(process, turn, seconds)
+            burst = take_burst(process, turn, seconds, wait)
             if isinstance(burst, str):
                 outcome.fault = burst
                 ready.remove(process)
