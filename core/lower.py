@@ -16,25 +16,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from . import value as val
-from .dtype import DType, bool_, int32, int64, wide
-from .graph import (
-    AxesArg,
-    ConstArg,
-    GraphOp,
-    Node,
-    ReduceArg,
-    Shape,
-    SpanArg,
-    WindowArg,
-    toposort,
-)
-from .index import NEVER, ZERO, Index, Mask, both, computed, constant, flatten, unflatten, variable
+from .dtype import wide
+from .graph import ConstArg, GraphOp, Node, ReduceArg, toposort
+from .index import NEVER, Mask, both, computed, flatten, variable
 from .loops import Acc, Body, Kernel, Let, Loop, Memory, Stmt, Store, Update
+from .masking import index_value, masked
 from .merge import flatten_reductions, merge_loops
 from .ops import Op, identity
-from .value import Access, Extra, Value
-
-Position = tuple[Index, ...]
+from .position import Position, loop_shape, move_position, reshape_position
+from .value import Access, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,12 +122,13 @@ class _Lowering:
         self.reads = reads
         shape = loop_shape(roots[0], reads)
         self.top = Nest({f"i{a}": n for a, n in enumerate(shape) if n > 1})
-        self.owner: dict[str, Nest] = {v: self.top for v in self.top.extents}
+        self.owner = dict.fromkeys(self.top.extents, self.top)
         self.where = tuple(variable(f"i{a}", n) for a, n in enumerate(shape))
         self.shape = shape
         self.order = toposort(roots, stop=lambda n: reads(n) and n not in roots)
         self.edges: dict[Demand, tuple[Demand, ...]] = {}
-        self.demands: dict[Node, dict[tuple[Position, Mask], Demand]] = {n: {} for n in self.order}
+        self.demands: dict[Node, dict[tuple[Position, Mask], Demand]]
+        self.demands = {n: {} for n in self.order}
         self.nests: dict[Demand, Nest] = {}
         self.gathers: dict[Demand, Gathered] = {}
         self.known: dict[str, frozenset[str]] = {}  # what a computed index depends on
@@ -174,7 +165,7 @@ class _Lowering:
                 self.edges[d] = () if d.mask == NEVER else self.operands(d)
 
     def too_often(self, node: Node) -> bool:
-        """True when a reduction has at least ``slack`` times as many runs as results, wherever its loops will stand."""
+        """True when, wherever it stands, it runs over ``slack`` times as often as it has results."""
         times = 0
         for position, mask in self.demands[node]:
             times += math.prod(self.owner[v].extents[v] for v in self.needs(position, mask))
@@ -182,7 +173,7 @@ class _Lowering:
 
     def operands(self, d: Demand) -> tuple[Demand, ...]:
         node, p, mask = d.node, d.position, d.mask
-        op, arg, srcs = node.op, node.arg, node.srcs
+        op, srcs = node.op, node.srcs
         if isinstance(op, Op) or op in (GraphOp.CONTIGUOUS, GraphOp.PARAMETER, GraphOp.COPY):
             return tuple([self.want(s, p, mask) for s in srcs])
         if op is GraphOp.ASSIGN:
@@ -233,7 +224,7 @@ class _Lowering:
     # ------------------------------------------------------------------ where its loops stand
 
     def place(self) -> None:
-        """Orders each nest's loops so that the reductions inside stand as far out as they can, and places them."""
+        """Orders each nest's loops so that the reductions inside can stand far out, and places them there."""
         todo = [self.top]
         while todo:
             nest = todo.pop()
@@ -293,7 +284,7 @@ class _Lowering:
         if d.mask == NEVER and op is not Op.CONST:
             return val.number(0, node.dtype)
         if self.reads(node) and node not in self.roots:
-            inside = all(0 <= i.lo and i.hi < n for i, n in zip(d.position, node.shape, strict=True))
+            inside = all(i.lo >= 0 and i.hi < n for i, n in zip(d.position, node.shape, strict=True))
             # what lies inside its memory anyhow needs no guard: what is masked is chosen by a WHERE above
             access = Access(self.names[node], flatten(d.position, node.shape), () if inside else d.mask)
             return val.make(Op.LOAD, node.dtype, (), access)
@@ -330,7 +321,8 @@ class _Lowering:
         here: list[tuple[int, Body]] = []
         for c in nest.children:
             if c.level == level:
-                assert c.demand is not None and c.source is not None
+                assert c.demand is not None
+                assert c.source is not None
                 arg = c.demand.node.arg
                 assert isinstance(arg, ReduceArg)
                 dtype = wide(c.demand.node.dtype)
@@ -391,131 +383,3 @@ def survey(roots: Sequence[Node], reads: Callable[[Node], bool], slack: int) -> 
     that, a deep graph that is not cut yet would be evaluated at ever more positions, layer by layer.
     """
     return _Lowering(roots, reads, slack).run(False)
-
-
-# ----------------------------------------------------------------------------------------------- positions
-
-
-def loop_shape(root: Node, reads: Callable[[Node], bool]) -> Shape:
-    """The loops that suit ``root``: those of the reduction whose epilogue it is, else its own shape."""
-    node, size = root, root.size
-    while not (reads(node) and node is not root):
-        if node.op is GraphOp.REDUCE:
-            return node.shape
-        through = isinstance(node.op, Op) or node.op in (
-            GraphOp.RESHAPE, GraphOp.CONTIGUOUS, GraphOp.ASSIGN, GraphOp.PARAMETER,
-        )  # fmt: skip
-        same = [s for s in node.srcs if s.size == size and s.op is not Op.CONST] if through else []
-        if node.op is GraphOp.ASSIGN:
-            same = same[-1:]
-        nested = [s for s in same if s.op is GraphOp.REDUCE or s.op is GraphOp.RESHAPE]
-        same = nested or same
-        if not same:
-            break
-        node = same[0]
-    return root.shape
-
-
-def reshape_position(position: Position, shape: Shape, to: Shape) -> Position:
-    """The position of the same element under another shape; axes that stay the same stay as they are."""
-    if shape == to:
-        return position
-    out: list[Index] = []
-    i = j = 0
-    while i < len(shape) or j < len(to):
-        i0, j0, a, b = i, j, 1, 1
-        while True:
-            if i < len(shape) and (a <= b or j >= len(to)):
-                a *= shape[i]
-                i += 1
-            elif j < len(to):
-                b *= to[j]
-                j += 1
-            if a == b and (i > i0 or i >= len(shape)) and (j > j0 or j >= len(to)):
-                break
-            if i >= len(shape) and j >= len(to):
-                break
-        some, target = shape[i0:i], to[j0:j]
-        wide = [(p, n) for p, n in zip(position[i0:i], some, strict=True) if n > 1]
-        wanted = [n for n in target if n > 1]
-        if [n for _, n in wide] == wanted:
-            kept = iter(p for p, _ in wide)
-            out += [next(kept) if n > 1 else ZERO for n in target]
-        else:
-            out += unflatten(flatten(position[i0:i], some), target)
-    return tuple(out)
-
-
-def move_position(node: Node, p: Position) -> tuple[Position, Mask]:
-    """Where a movement node's element comes from, and the mask outside which it is 0."""
-    op, arg, source = node.op, node.arg, node.srcs[0].shape
-    if op is GraphOp.RESHAPE:
-        return reshape_position(p, node.shape, source), ()
-    if op is GraphOp.EXPAND:
-        return tuple(i if n > 1 else ZERO for i, n in zip(p, source, strict=True)), ()
-    if op is GraphOp.PERMUTE:
-        assert isinstance(arg, AxesArg)
-        out = [ZERO] * len(p)
-        for i, a in enumerate(arg.axes):
-            out[a] = p[i]
-        return tuple(out), ()
-    if op is GraphOp.FLIP:
-        assert isinstance(arg, AxesArg)
-        return tuple(
-            constant(n - 1) - i if a in arg.axes else i
-            for a, (i, n) in enumerate(zip(p, source, strict=True))
-        ), ()
-    if op is GraphOp.SHRINK:
-        assert isinstance(arg, SpanArg)
-        return tuple(i + a for i, (a, _) in zip(p, arg.spans, strict=True)), ()
-    if op is GraphOp.PAD:
-        assert isinstance(arg, SpanArg)
-        moved = tuple(i - a for i, (a, _) in zip(p, arg.spans, strict=True))
-        mask = [
-            m
-            for i, n, (a, b) in zip(moved, source, arg.spans, strict=True)
-            if a or b
-            for m in (i, i * -1 + (n - 1))
-        ]
-        return moved, both(tuple(mask))
-    assert op is GraphOp.WINDOW and isinstance(arg, WindowArg)
-    inner = list(p[:-1])
-    inner[arg.axis] = p[arg.axis] * arg.stride + p[-1] * arg.dilation
-    return tuple(inner), ()
-
-
-# ------------------------------------------------------------------------------------------------- values
-
-
-def index_value(index: Index, dtype: DType) -> Value:
-    """An index expression as a number of ``dtype``."""
-    if index.is_const:
-        return val.number(index.const, dtype)
-    wide = int32 if -(2**31) <= index.lo and index.hi < 2**31 else int64
-    return val.cast(val.make(Extra.INDEX, wide, (), index), dtype)
-
-
-def condition(mask: Mask) -> Value:
-    """A mask as a bool."""
-    parts = []
-    for m in mask:
-        i = index_value(m, int32 if -(2**31) <= m.lo and m.hi < 2**31 else int64)
-        parts.append(val.primitive(Op.CMPLT, val.number(-1, i.dtype), i))
-    out = parts[0] if parts else val.number(True, bool_)
-    for part in parts[1:]:
-        out = val.primitive(Op.AND, out, part)
-    return out
-
-
-def masked(value: Value, mask: Mask) -> Value:
-    """``value`` where the mask holds, else 0."""
-    if not mask:
-        return value
-    if mask == NEVER:
-        return val.number(0, value.dtype)
-    if value.op is Op.LOAD:
-        access = value.arg
-        assert isinstance(access, Access)
-        if set(mask) <= set(access.guard):
-            return value
-    return val.where(condition(mask), value, val.number(identity(Op.ADD, value.dtype), value.dtype))
