@@ -59,7 +59,8 @@ class CLike(Dialect):
         grid_first, grid_last: the bounds of the grid loop's share.
         scalar: what each operation is, of scalars.
         vector: what each operation is, of vectors, where it is not what it is of scalars.
-        functions: definitions that a spelling needs, by the name that it calls: ``{V}_sqrt`` is made from "sqrt".
+        functions: definitions that a spelling needs, by the name that it calls: ``{V}_sqrt`` is made
+            from "sqrt".
         suffix: of a number of each dtype.
         infinity, nan: of each float dtype.
         local: the declaration of a work item's own memory ``{name}`` of ``{size}`` elements.

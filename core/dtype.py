@@ -223,13 +223,14 @@ def promote(a: DType, b: DType) -> DType:
         return signed
     if unsigned.bits == 64:
         raise DTypeError(
-            f"{a} and {b} do not promote: no integer type holds both. Cast one of them, as in x.cast('{signed}')"
+            f"{a} and {b} do not promote: no integer type holds both. "
+            f"Cast one of them, as in x.cast('{signed}')"
         )
     return _BY_NAME[f"int{unsigned.bits * 2}"]
 
 
 def wide(dtype: DType) -> DType:
-    """What a reduction of ``dtype`` folds in: float32 of the narrower floats, which are rounded once at the end."""
+    """What a reduction of ``dtype`` folds in: float32 for narrower floats, rounded once at the end."""
     return float32 if dtype.is_float and dtype.bits < 32 else dtype
 
 

@@ -144,7 +144,8 @@ def fold(op: Op, x: Array, axes: tuple[int, ...], dtype: DType, primitives: Prim
         half = flat.shape[0] // 2
         folded = np.asarray(f(dtype, flat[:half], flat[half : 2 * half]))
         flat = np.concatenate([folded, flat[2 * half :]]) if flat.shape[0] % 2 else folded
-    return flat[0].reshape(shape)
+    out: Array = flat[0].reshape(shape)
+    return out
 
 
 def _gather(x: Array, index: Array, node: Node) -> Array:

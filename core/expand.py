@@ -3,10 +3,10 @@
 In: a scheduled tree, still with the meaning of its plain loops. Out: a tree of SERIAL and GRID loops whose
 values may have lanes, which a dialect can print statement by statement.
 
-Both work outside in on the statements of the loop: what depends on the loop's variable is copied (or widened),
-what does not is kept once, and a loop inside stays one loop around all the copies (so an unrolled loop around
-a reduction is *jammed* into it: that is a register tile). Copies are independent by the rules of the tree:
-a parameter's element is stored by one iteration only.
+Both work outside in on the statements of the loop: what depends on the loop's variable is copied (or
+widened), what does not is kept once, and a loop inside stays one loop around all the copies (so an unrolled
+loop around a reduction is *jammed* into it: that is a register tile). Copies are independent by the rules of
+the tree: a parameter's element is stored by one iteration only.
 """
 
 from __future__ import annotations

@@ -189,7 +189,7 @@ def flip(x: Node, axes: Iterable[int]) -> Node:
 
 
 def window(x: Node, axis: int, size: int, stride: int = 1, dilation: int = 1) -> Node:
-    """Windows of ``axis``: element ``o·stride + k·dilation``, with o in the axis's place and k as a new last axis."""
+    """Windows of ``axis``: element ``o·stride + k·dilation``, o in the axis's place and k last."""
     reach = (size - 1) * dilation + 1
     if size < 1 or stride < 1 or dilation < 1 or reach > x.shape[axis]:
         raise ShapeError(
@@ -237,8 +237,8 @@ def scatter(x: Node, index: Node, values: Node, op: Op | None = None) -> Node:
         )
     if values.shape != index.shape + x.shape[1:] or values.dtype is not x.dtype:
         raise ShapeError(
-            f"SCATTER of {values.dtype} {values.shape} into {x.dtype} {x.shape} at {index.shape[0]} positions: "
-            f"it wants {x.dtype} {index.shape + x.shape[1:]}"
+            f"SCATTER of {values.dtype} {values.shape} into {x.dtype} {x.shape} at {index.shape[0]} "
+            f"positions: it wants {x.dtype} {index.shape + x.shape[1:]}"
         )
     if op is not None and op not in REDUCIBLE:
         raise DTypeError(f"SCATTER with {op!r}: only {', '.join(sorted(o.name for o in REDUCIBLE))} can fold")
@@ -283,8 +283,8 @@ def with_srcs(node: Node, srcs: tuple[Node, ...]) -> Node:
 
 
 __all__ = [
-    "MOVEMENT", "AnyOp", "AxesArg", "ConstArg", "GraphOp", "Node", "ReduceArg", "ScatterArg", "Shape", "SpanArg",
-    "WindowArg", "assign", "bitcast", "broadcast_to", "buffer", "cast", "const", "contiguous", "copy",
-    "elementwise", "expand", "flip", "full", "gather", "index_dtype", "iota", "pad", "parameter", "permute",
-    "reduce", "reshape", "scatter", "shrink", "toposort", "window", "with_srcs",
+    "MOVEMENT", "AnyOp", "AxesArg", "ConstArg", "GraphOp", "Node", "ReduceArg", "ScatterArg", "Shape",
+    "SpanArg", "WindowArg", "assign", "bitcast", "broadcast_to", "buffer", "cast", "const", "contiguous",
+    "copy", "elementwise", "expand", "flip", "full", "gather", "index_dtype", "iota", "pad", "parameter",
+    "permute", "reduce", "reshape", "scatter", "shrink", "toposort", "window", "with_srcs",
 ]  # fmt: skip

@@ -276,12 +276,12 @@ def _mod(x: Index, by: int) -> Index:
 
 
 def _coarse(x: Index, by: int) -> tuple[int, Index, Index] | None:
-    """``(g, high, low)`` with x = g·high + low, g a divisor of ``by`` and low in [0, g); None if there is no such g."""
+    """``(g, high, low)`` with x = g·high + low, g a divisor of ``by`` and low in [0, g); None without one."""
     for g in sorted({gcd(by, k) for _, k in x.terms}, reverse=True):
         if g == 1:
             break
         low = Index(x.const % g, tuple((a, k) for a, k in x.terms if k % g))
-        if 0 <= low.lo and low.hi < g:
+        if low.lo >= 0 and low.hi < g:
             return g, Index(x.const // g, tuple((a, k // g) for a, k in x.terms if k % g == 0)), low
     return None
 

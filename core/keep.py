@@ -1,13 +1,14 @@
-"""What a row's reductions compute on the way to their result, kept in a row of scratch memory for the loops that follow.
+"""What a loop over a row computes, kept in a row of scratch memory for the loops that follow.
 
-``for j: s += exp2(x[j] - m)`` and then ``for j: out[j] = exp2(x[j] - m) / s`` compute each exponential twice. When
-a costly value of one loop is needed again by a later loop of the same extent, the first stores it in a row that
-stays in the nearest cache, and the later one loads it.
+``for j: s += exp2(x[j] - m)`` and then ``for j: out[j] = exp2(x[j] - m) / s`` compute each exponential twice.
+When a costly value of one loop is needed again by a later loop of the same extent, the first stores it in a
+row that stays in the nearest cache, and the later one loads it.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TypeGuard
 
 from . import value as val
 from .device import Spec
@@ -32,28 +33,24 @@ def _keep(body: Body, room: int) -> Body:
     for i, first in enumerate(out):
         if not _single(first):
             continue
-        assert isinstance(first, Loop)
         for j in range(i + 1, len(out)):
             later = out[j]
             if not _single(later):
                 continue
-            assert isinstance(later, Loop) and isinstance(out[i], Loop)
             if later.extent != first.extent:
                 continue
-            shared = _shared(out[i], later)  # type: ignore[arg-type]
+            shared = _shared(first, later)
             if shared is None or shared.dtype.itemsize * first.extent > room:
                 continue
             name = f"row{rows}"
-            source = out[i]
-            assert isinstance(source, Loop)
-            out[j] = _load_it(later, shared, source.var, name)
-            out[i] = _store_it(source, shared, name)
+            out[j] = _load_it(later, shared, first.var, name)
+            out[i] = _store_it(first, shared, name)
             out.insert(0, Scratch(Memory(name, shared.dtype, first.extent, written=True)))
             return _keep(tuple(out), room)
     return tuple(out)
 
 
-def _single(s: Stmt) -> bool:
+def _single(s: Stmt) -> TypeGuard[Loop]:
     """A loop around nothing but lets, updates and stores."""
     return isinstance(s, Loop) and s.extent > 1 and all(isinstance(x, Let | Update | Store) for x in s.body)
 

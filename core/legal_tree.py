@@ -11,7 +11,7 @@ from .value import Value
 
 
 def legalize_kernel(kernel: Kernel, spec: Spec) -> Kernel:
-    """The kernel in primitives and dtypes that ``spec`` has: memory keeps its bits, registers may be wider."""
+    """The kernel in the primitives and dtypes of ``spec``: memory keeps its bits, registers may be wider."""
     memo: dict[Value, Value] = {}
 
     def memory(m: Memory) -> Memory:

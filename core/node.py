@@ -92,7 +92,7 @@ class SpanArg:
 
 @dataclass(frozen=True, slots=True)
 class WindowArg:
-    """WINDOW: positions ``o·stride + k·dilation`` of ``axis``; o takes the axis's place, k (``size``) is last."""
+    """WINDOW: positions ``o·stride + k·dilation`` of ``axis``; o takes its place, k (``size``) is last."""
 
     axis: int
     size: int
@@ -102,7 +102,7 @@ class WindowArg:
 
 @dataclass(frozen=True, slots=True)
 class ConstArg:
-    """CONST: the value. Two constants are one when they print alike, so that -0.0 is not 0.0 and NaN is NaN."""
+    """CONST: the value. Two constants are one when they print alike: -0.0 is not 0.0, and NaN is NaN."""
 
     value: Scalar
     text: str

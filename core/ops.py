@@ -112,7 +112,7 @@ class Tier(enum.Enum):
 
 @dataclass(frozen=True)
 class Bound:
-    """How far a result may lie from the exact one: within ``ulp + slope * |x|`` ulp, or within ``absolute``."""
+    """How far a result may lie from the exact one: ``ulp + slope * |x|`` ulp, or else ``absolute``."""
 
     ulp: float
     absolute: float = 0.0
@@ -219,9 +219,10 @@ _ROWS: tuple[Primitive, ...] = (
     Primitive(
         Op.CAST, Group.CONVERT, 1, Operands.ANY, Result.STATED,
         "The same value in another dtype. Float to float rounds to nearest, ties to even; float to integer "
-        "truncates toward zero; integer to integer keeps the low bits; integer to float rounds to nearest even.",
-        "Anything nonzero, NaN too, casts to bool as 1. Float overflow gives infinity. Float to integer out of "
-        "range or NaN gives an unspecified value and never a trap.",
+        "truncates toward zero; integer to integer keeps the low bits; integer to float rounds to nearest "
+        "even.",
+        "Anything nonzero, NaN too, casts to bool as 1. Float overflow gives infinity. Float to integer out "
+        "of range or NaN gives an unspecified value and never a trap.",
         reference.cast,
     ),
     Primitive(
@@ -276,7 +277,8 @@ _ROWS: tuple[Primitive, ...] = (
     ),
     Primitive(
         Op.EXP2, Group.TRANSCENDENTAL, 1, Operands.FLOAT, Result.SAME,
-        "2 to the power a.", "exp2(-inf) is +0, exp2(inf) is inf; overflow gives inf, underflow subnormals and 0.",
+        "2 to the power a.",
+        "exp2(-inf) is +0, exp2(inf) is inf; overflow gives inf, underflow subnormals and 0.",
         reference.exp2, _bounds(3, 2, 2, 3, Bound(3, slope=2.0)),
     ),
     Primitive(

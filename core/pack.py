@@ -48,7 +48,7 @@ class _Shape:
 
 
 def pack(kernel: Kernel, spec: Spec) -> Packed:
-    """The kernel reading packed operands, and the kernels that pack them; the kernel itself where it is well as it is."""
+    """The kernel reading packed operands, and the kernels that pack them; itself where that is best."""
     shape = _contraction(kernel)
     if shape is None or kernel.flops < WORK or not spec.vector_bytes:
         return Packed(kernel, ())
@@ -109,7 +109,7 @@ def _step(v: Value, var: str) -> int | None:
 
 
 def _packed_size(v: Value, shape: _Shape, kernel: Kernel) -> int | None:
-    """Elements of the copy; None where it would be too large, too seldom used, or isn't known before the kernel runs."""
+    """Elements of the copy; None where it is too large, too seldom used or unknown until the kernel runs."""
     access = v.arg
     assert isinstance(access, Access)
     names = frozenset().union(*(i.names() for i in access.indices()))

@@ -1,7 +1,7 @@
 """From a fuser's group to source text: every stage of one kernel, in order.
 
-lower → keep → legalize → pack → schedule → expand → hoist → render. Each stage's tree is checked; ``Stages`` keeps them, so
-that they can be shown.
+lower → keep → legalize → pack → schedule → expand → hoist → render. Each stage's tree is checked; ``Stages``
+keeps them, so that they can be shown.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from .device import Device
 from .dialect import NamedKernel
 from .errors import DeviceError
 from .expand import expand
-from .fuse import Group
 from .graph import GraphOp, Node, toposort
 from .hoist import hoist
 from .keep import keep_rows
@@ -23,6 +22,7 @@ from .lower import lower
 from .pack import pack
 from .scatter import lower_scatter
 from .schedule import schedule
+from .siblings import Group
 from .work import flops_of
 
 
@@ -65,7 +65,7 @@ class Piece:
 
 
 def build(group: Group, device: Device) -> list[Piece]:
-    """The kernels that compute ``group`` on ``device``, in order: copies that it wants of its operands, and itself."""
+    """The kernels that compute ``group`` on ``device``: copies that it wants of its operands, then itself."""
     fresh = fresh_kernel(group)
     spec = device.spec
     sizes = tuple(r.nbytes for r in group.roots)

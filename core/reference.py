@@ -63,7 +63,8 @@ def cast(dtype: DType, x: Array) -> Array:
     """CAST: by value. Float to integer out of range gives some value."""
     source = x.dtype
     if dtype.is_bool:
-        return x.astype(np.float32) != 0 if source.kind not in "biuf" else x != 0
+        nonzero: Array = x.astype(np.float32) != 0 if source.kind not in "biuf" else x != 0
+        return nonzero
     if source == dtype.numpy:
         return x
     with np.errstate(all="ignore"):
@@ -126,10 +127,10 @@ def maximum(dtype: DType, a: Array, b: Array) -> Array:
 def idiv(dtype: DType, a: Array, b: Array) -> Array:
     """IDIV: toward zero. A zero divisor, which core never sends, gives some value."""
     with np.errstate(all="ignore"):
-        q = a // b
-        if not dtype.is_signed:
-            return q
-        return q + ((q * b != a) & ((a < 0) != (b < 0))).astype(dtype.numpy)
+        q: Array = a // b
+        if dtype.is_signed:
+            q += ((q * b != a) & ((a < 0) != (b < 0))).astype(dtype.numpy)
+        return q
 
 
 def mod(dtype: DType, a: Array, b: Array) -> Array:

@@ -53,7 +53,7 @@ def substitute_mask(mask: Mask, with_: Mapping[str, Index]) -> Mask:
 
 
 def rename(body: Body, names: Mapping[str, str]) -> Body:
-    """Lets, accumulators and scratch memories under other names, where they are declared and where they are used."""
+    """Lets, accumulators and scratch memories under other names, wherever they are declared or used."""
     memo: dict[Value, Value] = {}
 
     def renamed(index: Index) -> Index:

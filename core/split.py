@@ -1,4 +1,4 @@
-"""Long reductions with few results, in two steps: so that threads share the work and rounding errors stay small."""
+"""Long reductions with few results, in two steps: threads share the work, and rounding errors stay small."""
 
 from __future__ import annotations
 

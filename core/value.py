@@ -187,7 +187,7 @@ def rewrite(
     rule: Callable[[Value, tuple[Value, ...]], Value | None],
     memo: dict[Value, Value] | None = None,
 ) -> list[Value]:
-    """``roots`` with ``rule(old, new operands)`` applied from the leaves up; None keeps the value as it is."""
+    """``roots`` with ``rule(old, new operands)`` applied from the leaves up; None keeps a value as it is."""
     memo = {} if memo is None else memo
     for v in toposort(r for r in roots if r not in memo):
         if v in memo:

@@ -12,7 +12,7 @@ _FREE = frozenset(
 
 
 def flops_of(kernel: Kernel) -> int:
-    """Arithmetic operations of one run of a fresh kernel: one for each primitive and element, one for each fold."""
+    """Arithmetic operations of one run of a fresh kernel: one for each primitive and fold of each element."""
     return _flops(kernel.body, 1)
 
 

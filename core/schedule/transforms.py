@@ -18,7 +18,7 @@ from ..rename import substitute
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A piece of a loop: ``iterations`` times ``unroll`` copies of ``lanes`` elements, from element ``start``."""
+    """A piece of a loop, from ``start``: ``iterations`` times ``unroll`` copies of ``lanes`` elements."""
 
     start: int
     iterations: int
@@ -35,7 +35,7 @@ class Chunk:
 
 
 def chunks(extent: int, lanes: int, unroll: int, least: int = 4) -> list[Chunk]:
-    """How a loop of ``extent`` is cut: unrolled vectors, single vectors, narrower ones, and single elements."""
+    """How a loop of ``extent`` is cut: unrolled vectors, single vectors, narrower ones, single elements."""
     out: list[Chunk] = []
     start = 0
     steps = [(unroll, lanes)] if unroll > 1 else []
@@ -53,7 +53,7 @@ def chunks(extent: int, lanes: int, unroll: int, least: int = 4) -> list[Chunk]:
 
 
 def split(loop: Loop, factor: int, inner: Bind = Bind.SERIAL) -> Body:
-    """``v`` as ``v_o`` and, inside, ``v_i < factor``; what does not fill a whole ``v_i`` follows as ``v_t``."""
+    """``v`` as ``v_o`` around ``v_i < factor``; what does not fill a whole ``v_i`` follows as ``v_t``."""
     whole, rest = divmod(loop.extent, factor)
     out: list[Stmt] = []
     if whole:
@@ -69,7 +69,7 @@ def split(loop: Loop, factor: int, inner: Bind = Bind.SERIAL) -> Body:
 
 
 def split_chunks(loop: Loop, pieces: Sequence[Chunk]) -> Body:
-    """A loop cut into chunks one after another: ``v0_o`` around ``v0_u`` (unrolled) around ``v0_i`` (lanes), ``v1_o`` …"""
+    """A loop cut into chunks: ``va_o`` around ``va_u`` (unrolled) around ``va_i`` (lanes), then ``vb_o`` …"""
     out: list[Stmt] = []
     for k, c in enumerate(pieces):
         v = f"{loop.var}{'abcdefgh'[k]}"
