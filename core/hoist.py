@@ -2,13 +2,14 @@
 
 In: an expanded tree. Out: the same tree in which every value that is used more than once, or is invariant in
 a loop, is a Let at the outermost place where its parts are known; and no expression is deeper than a line.
-Loads from memory that the kernel writes stay where they are.
+What reads an accumulator or memory that will still change stays where it is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from itertools import count
 
 from . import value as val
 from .loops import Acc, Body, Kernel, Let, Loop, Scratch, Stmt, Store, Update, statements
@@ -21,14 +22,15 @@ DEPTH = 6
 
 def hoist(kernel: Kernel) -> Kernel:
     """The kernel with shared and invariant values named."""
-    body, escaped = _Hoist().body(kernel.body, frozenset())
+    taken = {s.name for s in statements(kernel.body) if isinstance(s, Let | Acc)}
+    body, escaped = _Hoist(taken).body(kernel.body, frozenset())
     assert not escaped
     return kernel.with_body(body)
 
 
 class _Hoist:
-    def __init__(self) -> None:
-        self.count = 0
+    def __init__(self, taken: set[str]) -> None:
+        self.fresh = (name for name in map("t{}".format, count()) if name not in taken)
         self.names: dict[Value, frozenset[str]] = {}
 
     def body(self, body: Body, bound: frozenset[str]) -> tuple[Body, list[Value]]:
@@ -37,7 +39,6 @@ class _Hoist:
         ``bound`` are the names that the body itself binds or changes: its loop variable.
         """
         local = bound | {n for s in body for n in _binds(s)}
-        stored = frozenset(n for n in local if n[0] == "@")
         wanted: list[tuple[Stmt, list[Value]]] = []
         for s in body:
             if isinstance(s, Loop):
@@ -70,9 +71,9 @@ class _Hoist:
         out: list[Stmt] = []
         have: dict[Value, Value] = {v: v for v in outside}
         depth: dict[Value, int] = {}
-        for s, roots in wanted:
+        for (s, roots), changing in zip(wanted, _changing(body), strict=True):
             always = isinstance(s, Loop)
-            new = [self.rebuild(r, have, uses, depth, out, always, stored) for r in roots]
+            new = [self.rebuild(r, have, uses, depth, out, always, changing) for r in roots]
             if isinstance(s, Loop):
                 out.append(self.retarget(s, dict(zip(roots, new, strict=True))))
             elif isinstance(s, Let | Update | Store):
@@ -83,7 +84,7 @@ class _Hoist:
 
     def rebuild(
         self, root: Value, have: dict[Value, Value], uses: dict[Value, int], depth: dict[Value, int],
-        out: list[Stmt], always: bool, stored: frozenset[str],
+        out: list[Stmt], always: bool, changing: frozenset[str],
     ) -> Value:  # fmt: skip
         """``root`` in terms of names; Lets that it needs are appended to ``out``."""
         pinned: dict[Value, Value] = {}
@@ -104,10 +105,9 @@ class _Hoist:
             depth[new] = 1 + max((depth.get(x, 0) for x in srcs), default=0)
             deep = depth[new] > DEPTH and v is not root
             named = _worth(v) and (uses.get(v, 0) > 1 or deep or (always and v is root))
-            pins = not self.mentions(v).isdisjoint(stored)  # it reads memory that this body writes
+            pins = not self.mentions(v).isdisjoint(changing)  # it will be another value further down
             if named and not pins:
-                name = f"t{self.count}"
-                self.count += 1
+                name = next(self.fresh)
                 out.append(Let(name, new))
                 new = val.ref(name, v.dtype, v.lanes)
                 depth[new] = 0
@@ -158,6 +158,20 @@ def _own_names(v: Value) -> Iterable[str]:
     for i in val.indices(v):
         for n in i.names():
             yield n.split("[")[0]
+
+
+def _changing(body: Body) -> list[frozenset[str]]:
+    """For each statement, the accumulators and memories that it or one after it changes."""
+    out: list[frozenset[str]] = []
+    names: frozenset[str] = frozenset()
+    for s in reversed(body):
+        for inner in statements((s,)):
+            if isinstance(inner, Update):
+                names |= {inner.name}
+            elif isinstance(inner, Store):
+                names |= {f"@{inner.memory}"}
+        out.append(names)
+    return out[::-1]
 
 
 def _binds(s: Stmt) -> Iterable[str]:

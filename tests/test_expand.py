@@ -45,7 +45,7 @@ from portwright.core.value import Access, Extra, toposort
 
 
 def vary(draw: Callable[..., Any], body: Body, vectors: bool = True) -> Body:
-    """Random legal schedules: a loop whose iterations are independent may be split, unrolled, or made lanes."""
+    """A random legal schedule: loops of independent iterations are split, unrolled or made lanes."""
     out: list[Stmt] = []
     for s in body:
         if not isinstance(s, Loop):
