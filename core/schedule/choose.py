@@ -72,6 +72,7 @@ class _Strides:
 class _Work:
     spec: Spec
     trail: list[str]
+    partial: int = 4  # partial accumulators of each reduction, in vectors
 
     def note(self, text: str) -> None:
         if text not in self.trail:
@@ -108,8 +109,31 @@ class _Work:
         best = self.vector_loop(nest, inner, lanes)
         if best is not None:
             return self.tile(nest, best, lanes, outermost)
-        body = self.rows(nest, self.body(inner), outermost)
-        return body
+        return self.dot_tile(nest, inner, outermost) or self.rows(nest, self.body(inner), outermost)
+
+    def dot_tile(self, nest: Sequence[Loop], inner: Body, outermost: bool) -> Body | None:
+        """Reductions along memory of several outputs at once, where the outputs share what is loaded."""
+        heavy = _heavy(inner)
+        if len(heavy) != 1 or any(isinstance(s, Scratch) for s in inner):
+            return None
+        reduced = _perfect(heavy[0])[-1]
+        loads = [a for a in _loads(reduced.body) if a.index.coefficient(reduced.var) == 1]
+        shared = [n for n in nest if n.extent > 1 and any(n.var not in a.index.names() for a in loads)]
+        if len(loads) < 2 or not shared or reduced.extent < 2 * self.lanes(reduced.body):
+            return None
+        tiled = shared[-2:]
+        most = 4 if len(tiled) == 1 or self.spec.vector_registers >= 32 else 2
+        heights = [_height(n.extent, most if i == len(tiled) - 1 else 4) for i, n in enumerate(tiled)]
+        self.partial = max(1, 4 // prod(heights))
+        body = self.body(inner)
+        self.partial = 4
+        for n, h in zip(reversed(tiled), reversed(heights), strict=True):
+            cut = chunks(n.extent, 1, h, least=2)
+            self.note(f"unroll {n.var} as {', '.join(map(str, cut))}")
+            body = split_chunks(replace(n, body=body), cut)
+        if len(tiled) == 2:
+            body = _sink(body, tiled[0])
+        return self.finish([n for n in nest if n not in tiled], body, outermost)
 
     def rows(self, nest: Sequence[Loop], inner: Body, outermost: bool) -> Body:
         """Loops around reductions that are vectorised by themselves."""
@@ -184,7 +208,7 @@ class _Work:
         strides = self.strides(best.var, inner)
         if strides.other > strides.unit or best.extent < 4:
             return (acc, loop)
-        pieces = chunks(best.extent, lanes, 4)
+        pieces = chunks(best.extent, lanes, self.partial)
         self.note(f"split accumulator {acc.name} over {best.var} as {', '.join(map(str, pieces))}")
         rebuilt = _wrap([replace(n, body=()) for n in nest], inner)
         return split_accumulator(acc, rebuilt, pieces)
