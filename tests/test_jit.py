@@ -9,38 +9,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from jitting import captured, default, tensor, values
 
 import portwright
 from portwright import Tensor, jit
 from portwright.core.device import Buffer
 from portwright.core.errors import GradientError, JitError
-from portwright.core.registry import default_device, set_default
 from portwright.core.trace import JitEvent, KernelRun
 
 
 @pytest.fixture(params=["CPU", "NUMPY"], autouse=True)
 def device(request: pytest.FixtureRequest) -> Iterator[str]:
-    before = default_device()
-    set_default(request.param)
-    yield request.param
-    set_default(before)
-
-
-def tensor(*values: float, **named: Any) -> Tensor:
-    return Tensor(np.array(values, np.float32), **named)
-
-
-def values(t: Tensor) -> Any:
-    return t.numpy().tolist()
-
-
-def captured(function: Callable[..., Any], *args: Any, **named: Any) -> Any:
-    """The function, captured with these arguments."""
-    f = jit(function)
-    f(*args, **named)
-    f(*args, **named)
-    assert f.is_captured
-    return f
+    with default(request.param) as name:
+        yield name
 
 
 # ---------------------------------------------------------------------------------------------- arguments
