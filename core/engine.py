@@ -2,103 +2,34 @@
 
 In: nodes, and the device that computes those that belong to none. Out: every node has storage. A graph of a
 shape that was seen before is not scheduled again: its ``Plan`` is found by structure and run on other leaves.
-``plan`` makes one without running it; ``kernels`` describes it.
+All that makes plans is imported with the first one.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from . import node as nodes
 from . import trace
-from .compiler import Program, compile_all
-from .device import Buffer, Device, Launch, Reach
-from .fuse import Group, fuse
+from .device import Buffer, Device, Launch
 from .graph import GraphOp, Node, toposort
-from .loops import Kernel
-from .pipeline import Piece, Stages, build
 from .registry import open_device
+
+if TYPE_CHECKING:
+    from .plan import KernelInfo, Plan, Step
+    from .siblings import Group
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-@dataclass(slots=True)
-class Step:
-    """One kernel (or copy, or dispatched piece) of a plan.
-
-    Attributes:
-        group: of a dispatched piece, the nodes themselves; None otherwise, so that no buffer is kept alive.
-        writes: the slots that it fills, in the order of the kernel's parameters, and their bytes.
-        reads: the slots that it reads.
-        device: where it runs.
-        program: the compiled kernel; None of a copy and of a dispatched piece.
-        last: slots that nobody needs after this step.
-    """
-
-    group: Group | None
-    stages: Stages | None
-    writes: tuple[int, ...]
-    nbytes: tuple[int, ...]
-    reads: tuple[int, ...]
-    device: Device
-    program: Program | None = None
-    last: tuple[int, ...] = ()
-
-
-@dataclass(slots=True)
-class Plan:
-    """Steps over numbered slots. Slots of leaves come first, in the order in which a walk meets them.
-
-    Attributes:
-        steps: in order.
-        leaves: how many leaves there are.
-        results: the slot that holds each root; -1 of a root without elements.
-    """
-
-    steps: list[Step]
-    leaves: int
-    results: tuple[int, ...]
-    keeps_nodes: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class KernelInfo:
-    """One kernel that realizing would run.
-
-    Attributes:
-        name: what it is launched by.
-        device: where.
-        loops: the tree as lowered from the graph.
-        scheduled: the tree as it will be printed.
-        schedule: the transforms between the two, in order.
-        source: the text that is compiled; "" where no kernel language is spoken.
-        nbytes: bytes of the buffers that it reads and writes, each counted once.
-        flops: arithmetic operations, as the graph counts them.
-        shape: of what it computes.
-        made_at: the user's source line that asked for it, while debugging.
-    """
-
-    name: str
-    device: str
-    loops: Kernel
-    scheduled: Kernel
-    schedule: tuple[str, ...]
-    source: str
-    nbytes: int
-    flops: int
-    shape: tuple[int, ...]
-    made_at: str | None = None
-
-    def __str__(self) -> str:
-        return f"{self.name} on {self.device}: {self.nbytes:,} bytes, {self.flops:,} operations\n{self.loops}"
-
-
 _plans: dict[Hashable, Plan] = {}
 PLANS_KEPT = 4096
+storing = threading.RLock()
+"""Held while a graph is walked by what has storage, and while a node of it gets some."""
 
 
 class Recorder(Protocol):
@@ -130,28 +61,20 @@ def realize(nodes: Sequence[Node], device: str) -> None:
         nodes: what to compute; nodes that have storage are left as they are.
         device: where nodes that name no device (constants) are computed.
     """
-    todo = [n for n in dict.fromkeys(nodes) if n.storage is None]
-    if not todo:
-        return
-    plan, leaves = _planned(todo, device)
-    _compile(plan)
+    with storing:
+        todo = [n for n in dict.fromkeys(nodes) if n.storage is None]
+        if not todo:
+            return
+        plan, leaves = _planned(todo, device)
+    plan.compile()
     run(todo, plan, leaves, device)
 
 
 def kernels(nodes: Sequence[Node], device: str) -> list[KernelInfo]:
     """The kernels that realizing ``nodes`` would run, in order, without running or compiling them."""
-    todo = [n for n in dict.fromkeys(nodes) if n.storage is None]
-    out = []
-    for step in _planned(todo, device)[0].steps if todo else ():
-        s = step.stages
-        if s is not None:
-            out.append(
-                KernelInfo(
-                    s.name, step.device.name, s.fresh, s.final, s.scheduled.trail, s.source,
-                    s.fresh.nbytes, s.fresh.flops, s.shape, s.made_at,
-                )
-            )  # fmt: skip
-    return out
+    with storing:
+        todo = [n for n in dict.fromkeys(nodes) if n.storage is None]
+        return _planned(todo, device)[0].describe() if todo else []
 
 
 def read(node: Node) -> Array:
@@ -181,11 +104,14 @@ def write(array: Array, node_bytes: int, device: Device) -> Buffer:
 
 
 def _planned(todo: list[Node], device: str) -> tuple[Plan, list[Node]]:
+    """A plan for ``todo``, and the leaves to run it on. Called while ``storing`` is held."""
     order = toposort(todo, stop=lambda n: n.storage is not None)
     leaves = [n for n in order if n.storage is not None]
     key = _structure(order, todo, device)
     plan = _plans.get(key)
     if plan is None:
+        from .plan import make_plan
+
         plan = make_plan(todo, leaves, open_device(device))
         if not plan.keeps_nodes:
             if len(_plans) >= PLANS_KEPT:
@@ -208,60 +134,6 @@ def _structure(order: list[Node], roots: list[Node], device: str) -> Hashable:
     if nodes.locate is not None:  # a plan tells where its kernels were made
         rows.append(tuple([n.made_at for n in order]))
     return tuple(rows)
-
-
-def make_plan(todo: list[Node], leaves: list[Node], device: Device) -> Plan:
-    """Fuses and lowers; nothing is compiled yet."""
-    with trace.planning(len(todo)):
-        roots, groups = fuse(todo, device.spec)
-        slot: dict[Hashable, int] = {n: i for i, n in enumerate(leaves)}
-        steps: list[Step] = []
-        dispatched = False
-        for g in groups:
-            where = (
-                device if g.roots[0].device in (None, device.name) else open_device(str(g.roots[0].device))
-            )
-            copies = g.roots[0].op is GraphOp.COPY
-            by_hand = where.spec.reach is Reach.DISPATCH and not copies
-            dispatched |= by_hand
-            sizes = tuple(r.nbytes for r in g.roots)
-            pieces = [Piece(None, g.roots, g.reads, sizes)] if copies else build(g, where)
-            for piece in pieces:
-                for key in piece.writes:
-                    slot[_slot_key(key, g)] = len(slot)
-                steps.append(
-                    Step(
-                        g if by_hand else None, piece.stages,
-                        tuple(slot[_slot_key(k, g)] for k in piece.writes), piece.nbytes,
-                        tuple(slot[_slot_key(k, g)] for k in piece.reads), where,
-                    )
-                )  # fmt: skip
-                trace.planned(g, piece.stages, where)
-        results = tuple(slot[r] if r.size else -1 for r in roots)
-    last: dict[int, int] = {}
-    for i, step in enumerate(steps):
-        for s in (*step.reads, *step.writes):
-            last[s] = i
-    for s, i in last.items():
-        if s >= len(leaves) and s not in results:
-            steps[i].last = (*steps[i].last, s)
-    return Plan(steps, len(leaves), results, dispatched)
-
-
-def _slot_key(key: Node | str, group: Group) -> Hashable:
-    return key if isinstance(key, Node) else (key, group.roots[0])
-
-
-def _compile(plan: Plan) -> None:
-    missing = [s for s in plan.steps if s.program is None and s.stages is not None and s.stages.source]
-    if missing:
-        by_device: dict[Device, list[Step]] = {}
-        for s in missing:
-            by_device.setdefault(s.device, []).append(s)
-        for device, steps in by_device.items():
-            programs = compile_all(device, [s.stages for s in steps if s.stages])
-            for s, p in zip(steps, programs, strict=True):
-                s.program = p
 
 
 # --------------------------------------------------------------------------------------------------- running
@@ -289,13 +161,9 @@ def run(todo: Sequence[Node], plan: Plan, leaves: Sequence[Node], device: str) -
             _dispatch(step, buffers)
         for s in step.last:
             del held[s]
-    opened = None
-    for node, slot in zip(todo, plan.results, strict=True):
-        if slot < 0:
-            opened = opened or open_device(node.device or device)
-            node.storage = Buffer(opened, 0)
-        else:
-            node.storage = held[slot]
+    with storing:
+        for node, slot in zip(todo, plan.results, strict=True):
+            node.storage = Buffer(open_device(node.device or device), 0) if slot < 0 else held[slot]
 
 
 def _launch(step: Step, launch: Launch) -> None:

@@ -19,7 +19,8 @@ from .errors import JitError
 from .node import GraphOp, Node, toposort
 
 if TYPE_CHECKING:
-    from .engine import Array, Step
+    from .engine import Array
+    from .plan import Step
 
 ROOMY = 4
 """Memory may be shared by values of which one is this many times as large as another."""

@@ -22,8 +22,8 @@ from .errors import ArgumentError
 
 if TYPE_CHECKING:
     from .device import Device
-    from .fuse import Group
     from .pipeline import Stages
+    from .siblings import Group
 
 LEVELS = range(7)
 KERNELS = 2

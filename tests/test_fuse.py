@@ -7,13 +7,13 @@ import pytest
 import support as t
 
 from portwright.core import dtype as dt
-from portwright.core import engine, graph
+from portwright.core import engine, graph, plan
 from portwright.core.graph import Node
 from portwright.core.loops import Loop, statements
 from portwright.core.ops import Op
 
 
-def kernels(*roots: Node) -> list[engine.KernelInfo]:
+def kernels(*roots: Node) -> list[plan.KernelInfo]:
     return engine.kernels(roots, "CPU")
 
 

@@ -1,0 +1,156 @@
+"""What realizing runs: a plan of steps over numbered slots, made by fusing and lowering a graph.
+
+In: nodes to compute, the leaves that they read, the device. Out: kernels and copies in running order. A plan
+holds no memory, so that it serves every graph of the same structure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+
+from . import trace
+from .compiler import Program, compile_all
+from .device import Device, Reach
+from .fuse import fuse
+from .graph import GraphOp, Node
+from .loops import Kernel
+from .pipeline import Piece, Stages, build
+from .registry import open_device
+from .siblings import Group
+
+
+@dataclass(slots=True)
+class Step:
+    """One kernel (or copy, or dispatched piece) of a plan.
+
+    Attributes:
+        group: of a dispatched piece, the nodes themselves; None otherwise, so that no buffer is kept alive.
+        writes: the slots that it fills, in the order of the kernel's parameters, and their bytes.
+        reads: the slots that it reads.
+        device: where it runs.
+        program: the compiled kernel; None of a copy and of a dispatched piece.
+        last: slots that nobody needs after this step.
+    """
+
+    group: Group | None
+    stages: Stages | None
+    writes: tuple[int, ...]
+    nbytes: tuple[int, ...]
+    reads: tuple[int, ...]
+    device: Device
+    program: Program | None = None
+    last: tuple[int, ...] = ()
+
+
+@dataclass(slots=True)
+class Plan:
+    """Steps over numbered slots. Slots of leaves come first, in the order in which a walk meets them.
+
+    Attributes:
+        steps: in order.
+        leaves: how many leaves there are.
+        results: the slot that holds each root; -1 of a root without elements.
+        keeps_nodes: whether a step holds nodes themselves, so that the plan serves no other graph.
+    """
+
+    steps: list[Step]
+    leaves: int
+    results: tuple[int, ...]
+    keeps_nodes: bool = False
+
+    def compile(self) -> None:
+        """Gives each step its program, those of one device side by side."""
+        by_device: dict[Device, list[tuple[Step, Stages]]] = {}
+        for s in self.steps:
+            if s.program is None and s.stages is not None and s.stages.source:
+                by_device.setdefault(s.device, []).append((s, s.stages))
+        for device, missing in by_device.items():
+            programs = compile_all(device, [stages for _, stages in missing])
+            for (step, _), program in zip(missing, programs, strict=True):
+                step.program = program
+
+    def describe(self) -> list[KernelInfo]:
+        """Its kernels, in order."""
+        return [
+            KernelInfo(
+                s.name, step.device.name, s.fresh, s.final, s.scheduled.trail, s.source,
+                s.fresh.nbytes, s.fresh.flops, s.shape, s.made_at,
+            )
+            for step in self.steps
+            if (s := step.stages) is not None
+        ]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class KernelInfo:
+    """One kernel that realizing would run.
+
+    Attributes:
+        name: what it is launched by.
+        device: where.
+        loops: the tree as lowered from the graph.
+        scheduled: the tree as it will be printed.
+        schedule: the transforms between the two, in order.
+        source: the text that is compiled; "" where no kernel language is spoken.
+        nbytes: bytes of the buffers that it reads and writes, each counted once.
+        flops: arithmetic operations, as the graph counts them.
+        shape: of what it computes.
+        made_at: the user's source line that asked for it, while debugging.
+    """
+
+    name: str
+    device: str
+    loops: Kernel
+    scheduled: Kernel
+    schedule: tuple[str, ...]
+    source: str
+    nbytes: int
+    flops: int
+    shape: tuple[int, ...]
+    made_at: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.name} on {self.device}: {self.nbytes:,} bytes, {self.flops:,} operations\n{self.loops}"
+
+
+def make_plan(todo: list[Node], leaves: list[Node], device: Device) -> Plan:
+    """Fuses and lowers; nothing is compiled yet."""
+    with trace.planning(len(todo)):
+        roots, groups = fuse(todo, device.spec)
+        slot: dict[Hashable, int] = {n: i for i, n in enumerate(leaves)}
+        steps: list[Step] = []
+        dispatched = False
+        for g in groups:
+            where = (
+                device if g.roots[0].device in (None, device.name) else open_device(str(g.roots[0].device))
+            )
+            copies = g.roots[0].op is GraphOp.COPY
+            by_hand = where.spec.reach is Reach.DISPATCH and not copies
+            dispatched |= by_hand
+            sizes = tuple(r.nbytes for r in g.roots)
+            pieces = [Piece(None, g.roots, g.reads, sizes)] if copies else build(g, where)
+            for piece in pieces:
+                for key in piece.writes:
+                    slot[_slot_key(key, g)] = len(slot)
+                steps.append(
+                    Step(
+                        g if by_hand else None, piece.stages,
+                        tuple(slot[_slot_key(k, g)] for k in piece.writes), piece.nbytes,
+                        tuple(slot[_slot_key(k, g)] for k in piece.reads), where,
+                    )
+                )  # fmt: skip
+                trace.planned(g, piece.stages, where)
+        results = tuple(slot[r] if r.size else -1 for r in roots)
+    last: dict[int, int] = {}
+    for i, step in enumerate(steps):
+        for s in (*step.reads, *step.writes):
+            last[s] = i
+    for s, i in last.items():
+        if s >= len(leaves) and s not in results:
+            steps[i].last = (*steps[i].last, s)
+    return Plan(steps, len(leaves), results, dispatched)
+
+
+def _slot_key(key: Node | str, group: Group) -> Hashable:
+    return key if isinstance(key, Node) else (key, group.roots[0])
