@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from ..core.dtype import float32, float64
+from ..core.dtype import DType, float32, float64
 from ..core.errors import ArgumentError
 from ..core.tensor import Tensor
 
@@ -134,14 +134,24 @@ class Adam(Optimizer):
         self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
         self.mean, self.square = _zeros(self.params), _zeros(self.params)
         self.steps = Tensor(np.zeros(1, np.float32), device=self.params[0].device)
+        self._lacks: dict[tuple[str, DType], tuple[Tensor, Tensor]] = {}
 
     def _advance(self) -> list[Tensor]:
         return [self.steps.assign(self.steps.add(1.0))]
 
-    def _left(self, p: Tensor, beta: float) -> Tensor:
-        """1 - beta to the power of the steps: what the moments, which began at 0, lack."""
-        t = self.steps.to(p.device).cast(self.mean[0].dtype)
-        return t.mul(math.log(beta)).expm1().neg() if beta else t.ones_like()
+    def step(self, *others: Tensor) -> None:
+        """As of every optimizer."""
+        super().step(*others)
+        self._lacks.clear()
+
+    def _lack(self, device: str, dtype: DType) -> tuple[Tensor, Tensor]:
+        """1 - beta to the power of the steps, of both betas: what the moments, which began at 0, lack."""
+        found = self._lacks.get((device, dtype))
+        if found is None:
+            t = self.steps.to(device).cast(dtype)
+            first, second = (t.mul(math.log(b)).expm1().neg() if b else t.ones_like() for b in self.betas)
+            found = self._lacks[device, dtype] = first, second
+        return found
 
     def _update(self, i: int, p: Tensor, g: Tensor) -> list[Tensor]:
         x, rate = p.detach(), self._rate(p)
@@ -154,8 +164,9 @@ class Adam(Optimizer):
         (b1, b2), g = self.betas, g.cast(m.dtype)
         m.assign(m.mul(b1).add(g.mul(1 - b1)))
         v.assign(v.mul(b2).add(g.mul(g).mul(1 - b2)))
-        size = v.div(self._left(p, b2)).sqrt().add(self.eps)
-        return [p.assign(x.sub(m.div(self._left(p, b1)).div(size).mul(rate))), m, v]
+        lack1, lack2 = self._lack(p.device, m.dtype)
+        size = v.div(lack2).sqrt().add(self.eps)
+        return [p.assign(x.sub(m.div(lack1).div(size).mul(rate))), m, v]
 
 
 class AdamW(Adam):

@@ -25,7 +25,7 @@ def on(device: str) -> Iterator[None]:
 
 
 def same(got: Tensor, want: Any, rtol: float = 0.0, atol: float = 0.0) -> None:
-    """``got`` has the shape and dtype of the array ``want``, and its values (exactly, unless a bound is given)."""
+    """``got`` has the shape, dtype and values of the array ``want``: exactly, unless a bound is given."""
     want = np.asarray(want)
     values = got.numpy()
     assert values.shape == want.shape
@@ -34,7 +34,7 @@ def same(got: Tensor, want: Any, rtol: float = 0.0, atol: float = 0.0) -> None:
 
 
 def ulps(got: Array, want: Array) -> Array:
-    """How far ``got`` lies from the wider ``want``, in units in the last place; 0 where both are the same special."""
+    """How far ``got`` lies from the wider ``want``, in units in the last place; 0 of equal specials."""
     with np.errstate(all="ignore"):
         near = want.astype(got.dtype)
         unit = np.where(np.isfinite(near), np.spacing(np.abs(near)), 1).astype(want.dtype)

@@ -67,7 +67,15 @@ def test_constants_on_two_devices_do_not_share_memory() -> None:
 
 @pytest.mark.parametrize(
     ("data", "dtype"),
-    [(1, int32), (1.5, float32), (True, bool_), ([1, 2], int32), ([1.0, 2], float32), ([True], bool_), ([], float32)],
+    [
+        (1, int32),
+        (1.5, float32),
+        (True, bool_),
+        ([1, 2], int32),
+        ([1.0, 2], float32),
+        ([True], bool_),
+        ([], float32),
+    ],
 )
 def test_python_values_take_default_dtypes(data: object, dtype: object) -> None:
     assert Tensor(data).dtype is dtype
@@ -120,7 +128,12 @@ def test_casts() -> None:
     x = Tensor([0.0, -1.7, 3.5, float("nan")])
     assert x.bool().tolist() == [False, True, True, True]
     assert x[:3].int().tolist() == [0, -1, 3]
-    assert [t.dtype for t in (x.half(), x.double(), x.long(), x.float())] == [float16, float64, int64, float32]
+    assert [t.dtype for t in (x.half(), x.double(), x.long(), x.float())] == [
+        float16,
+        float64,
+        int64,
+        float32,
+    ]
     assert Tensor([1.0]).bitcast("int32").tolist() == [0x3F800000]
     with pytest.raises(DTypeError, match="widths"):
         Tensor([1.0]).bitcast("int64")

@@ -16,8 +16,16 @@ from portwright.core.errors import ArgumentError, DTypeError
 INF, NAN = float("inf"), float("nan")
 FLOATS = np.array([0.0, -0.0, 1.0, -1.5, 2.5, -3.5, 1e30, -1e-30, INF, -INF, NAN], np.float32)
 INTS = {
-    dtype: np.array([0, 1, 2, 3, 7, np.iinfo(dtype).max, np.iinfo(dtype).min, *([-1, -3, -7] if signed else [5])], dtype)
-    for dtype, signed in ((np.int8, True), (np.int32, True), (np.int64, True), (np.uint8, False), (np.uint64, False))
+    dtype: np.array(
+        [0, 1, 2, 3, 7, np.iinfo(dtype).max, np.iinfo(dtype).min, *([-1, -3, -7] if signed else [5])], dtype
+    )
+    for dtype, signed in (
+        (np.int8, True),
+        (np.int32, True),
+        (np.int64, True),
+        (np.uint8, False),
+        (np.uint64, False),
+    )
 }
 
 
@@ -54,10 +62,17 @@ def test_integer_division_rounds_as_asked_and_by_zero_gives_zero(values: Any) ->
     same(Tensor(a) // Tensor(b), floor.astype(a.dtype))
     same(Tensor(a) % Tensor(b), mod.astype(a.dtype))
     same(Tensor(a).fmod(Tensor(b)), np.where(b == 0, 0, np.fmod(a, safe)).astype(a.dtype))
-    exact = [int(x) // int(y) if int(x) % int(y) == 0 or (x < 0) == (y < 0) else -(-int(x) // int(y)) for x, y in zip(a, safe, strict=True)]
+    exact = [
+        int(x) // int(y) if int(x) % int(y) == 0 or (x < 0) == (y < 0) else -(-int(x) // int(y))
+        for x, y in zip(a, safe, strict=True)
+    ]
     wrapped = np.array([e if y else 0 for e, y in zip(exact, b, strict=True)], object)
     bits = 8 * a.dtype.itemsize
-    wanted = np.array([(int(w) & (2**bits - 1)) for w in wrapped], np.uint64).astype(f"u{a.dtype.itemsize}").view(a.dtype)
+    wanted = (
+        np.array([(int(w) & (2**bits - 1)) for w in wrapped], np.uint64)
+        .astype(f"u{a.dtype.itemsize}")
+        .view(a.dtype)
+    )
     same(Tensor(a).div(Tensor(b), rounding_mode="trunc"), wanted)
 
 
@@ -182,7 +197,10 @@ def test_powers() -> None:
     for n in (0, 1, 2, 3, 4, -1, -2, 7):
         same(Tensor(x) ** n, x ** np.float32(n), 3e-7)
     same(Tensor([2, -3, 0]) ** 5, np.array([32, -243, 0], np.int32))
-    same(Tensor([2, -3, 0, 1, -1, -1, 2]) ** Tensor([3, 3, 0, -2, -3, -2, -1]), np.array([8, -27, 1, 1, -1, 1, 0], np.int32))
+    same(
+        Tensor([2, -3, 0, 1, -1, -1, 2]) ** Tensor([3, 3, 0, -2, -3, -2, -1]),
+        np.array([8, -27, 1, 1, -1, 1, 0], np.int32),
+    )
     same(2 ** Tensor([0, 3, 31]), np.array([1, 8, -(2**31)], np.int32))
     same(Tensor([3], dtype="uint8") ** Tensor([7], dtype="uint8"), np.array([3**7 % 256], np.uint8))
     with pytest.raises(ArgumentError, match="negative"):

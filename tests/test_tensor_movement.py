@@ -45,7 +45,10 @@ CASES: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Any], Any]]] = {
     ),
     "pad cuts": (lambda x: x.pad((-1, 1)), lambda x: np.pad(x[..., 1:], [(0, 0), (0, 0), (0, 1)])),
     "reflect": (lambda x: x.pad((2, 1), "reflect"), lambda x: np.pad(x, [(0, 0), (0, 0), (2, 1)], "reflect")),
-    "replicate": (lambda x: x.pad((2, 1), "replicate"), lambda x: np.pad(x, [(0, 0), (0, 0), (2, 1)], "edge")),
+    "replicate": (
+        lambda x: x.pad((2, 1), "replicate"),
+        lambda x: np.pad(x, [(0, 0), (0, 0), (2, 1)], "edge"),
+    ),
     "circular": (lambda x: x.pad((2, 1), "circular"), lambda x: np.pad(x, [(0, 0), (0, 0), (2, 1)], "wrap")),
     "repeat": (lambda x: x.repeat(2, 1, 3), lambda x: np.tile(x, (2, 1, 3))),
     "repeat more": (lambda x: x.repeat(2, 1, 1, 1), lambda x: np.tile(x, (2, 1, 1, 1))),
@@ -119,7 +122,9 @@ def test_what_does_not_fit(bad: Callable[[Tensor], Tensor]) -> None:
         bad(Tensor(X))
 
 
-@pytest.mark.parametrize("pattern", ["a b c", "a (b c -> a b c", "a b c -> a b", "a b ! -> a b", "a a b -> a b"])
+@pytest.mark.parametrize(
+    "pattern", ["a b c", "a (b c -> a b c", "a b c -> a b", "a b ! -> a b", "a a b -> a b"]
+)
 def test_patterns_that_mean_nothing(pattern: str) -> None:
     with pytest.raises(ArgumentError):
         Tensor(X).rearrange(pattern)

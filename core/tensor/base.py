@@ -392,7 +392,10 @@ def realize_all(tensors: Sequence[TensorBase]) -> None:
     for t in tensors:
         if t.node.op is not GraphOp.BUFFER:
             value = t._value()
-            by_device.setdefault(value.device or t.device, []).append((t, value))
+            if value.storage is None:
+                by_device.setdefault(value.device or t.device, []).append((t, value))
+            else:
+                t._settle(value)
     for device, todo in by_device.items():
         for ref in _deferred.pop(device, {}).values():
             state = ref()

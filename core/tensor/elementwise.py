@@ -207,16 +207,15 @@ class Elementwise(Movement):
         return self._with(basic.copysign_(a, b), t)
 
     def clip(self, min: Any = None, max: Any = None) -> Self:
-        """Not below ``min`` and not above ``max``; where they cross, ``max``. NaN stays."""
+        """Not below ``min``, not above ``max``; where they cross, ``max``. NaN stays; a NaN is no bound."""
         if min is None and max is None:
             raise ArgumentError("clip without bounds: give min, max or both")
         out = self
         for bound, low in ((min, True), (max, False)):
             if bound is not None:
                 a, b, t = out._pair(bound)
-                # the bound first: in maximum's order it is maximum's node, with another gradient at ties
-                node = graph.elementwise(Op.MAX, b, a) if low else guarded.minimum(b, a)
-                out = out._with(guarded.clipped(node, a, b, low), t)
+                outside = graph.elementwise(Op.CMPLT, a, b) if low else graph.elementwise(Op.CMPLT, b, a)
+                out = out._with(graph.elementwise(Op.WHERE, outside, b, a), t)
         return out
 
     clamp = clip

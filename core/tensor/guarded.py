@@ -148,15 +148,3 @@ def at_most(a: Node, b: Node) -> Node:
     if not a.dtype.is_float:
         return above.node
     return (above & ~(Expr(a).ne(Expr(a)) | Expr(b).ne(Expr(b)))).node
-
-
-def clipped(y: Node, x: Node, bound: Node, low: bool) -> Node:
-    """``y``, a MAX or minimum of ``x`` and its bound: the gradient passes to x wherever x is within, else
-    to it.
-    """
-
-    def rule(g: Node, y: Node) -> list[Node | None]:
-        outside = Expr(x) < Expr(bound) if low else Expr(bound) < Expr(x)
-        return [where(outside, 0.0, Expr(g)).node, where(outside, Expr(g), 0.0).node]
-
-    return define(y, (x, bound), rule)

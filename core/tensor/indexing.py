@@ -297,8 +297,11 @@ class Indexing(Random):
         to = int32 if n < 2**31 else int64
         counted = (Expr(graph.iota(n, to)) + 1).node
         positions = self._of(graph.reshape(counted, self.shape), self.device)[index].node
+        fitted = self._fitted(value, positions.shape)
+        if not positions.size:
+            return self.node
         flat = Expr(graph.reshape(positions, (positions.size,))) - 1
-        values = graph.reshape(self._fitted(value, positions.shape), (positions.size,))
+        values = graph.reshape(fitted, (positions.size,))
         return graph.reshape(graph.scatter(graph.reshape(self.node, (n,)), flat.node, values), self.shape)
 
     def masked_select(self, mask: Self) -> Self:

@@ -232,7 +232,8 @@ class Random(Scan):
 
     def randint_like(self, low: int, high: int | None = None, **named: Any) -> Self:
         """``randint`` of this shape, dtype and device."""
-        return self.randint(low, high, self.shape, **{"dtype": self.dtype, "device": self.device, **named})
+        dtype = named.pop("dtype", self.dtype)
+        return self.randint(low, high, self.shape, **{"device": self.device, **named}).cast(dtype)
 
 
 def _place(device: str | None) -> str:
