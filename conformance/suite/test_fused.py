@@ -10,10 +10,12 @@ import pytest
 from ...core import dtype as dtypes
 from ...core import engine, graph
 from ...core.dtype import DType, float32, int32
+from ...core.errors import PortwrightError
 from ...core.graph import Node, toposort
 from ...core.ops import Op
 from ..case import Case
 from ..enclosure import Enclosure
+from ..inputs import Array
 from ..judge import Mismatch, require, require_form
 from ..programs import Programs
 from ..script import script
@@ -33,23 +35,24 @@ KINDS: dict[str, tuple[DType, ...]] = {
 }
 
 
-def fits(case: Case, enclosure: Enclosure, node: Node) -> None:
-    """Nothing when the device's array of the node lies where it may."""
-    (got,) = case.run(node)
-    hold(enclosure, node, got)
+def fault(case: Case, enclosure: Enclosure, node: Node, array: Array | None = None) -> str | None:
+    """What is wrong with the node's array, or with computing it alone; None when nothing is."""
+    try:
+        (got,) = case.run(node) if array is None else (array,)
+        hold(enclosure, node, got)
+    except (Mismatch, PortwrightError) as error:
+        return str(error) if isinstance(error, Mismatch) else f"{type(error).__name__}: {error}"
+    return None
 
 
-def hold(enclosure: Enclosure, node: Node, got: np.ndarray) -> None:
+def hold(enclosure: Enclosure, node: Node, got: Array) -> None:
     """Nothing when an array lies where the node's may."""
     interval = enclosure.of(node)
     wanted = np.broadcast_to(interval.low, node.shape).astype(node.dtype.numpy)
     title = f"{node.op!r} {node.dtype}"
     require_form(title, got, wanted)
-    rule = (
-        "equal"
-        if interval.is_point
-        else f"within {float(np.max(interval.high - interval.low)):.3g} of what is"
-    )
+    width = 0.0 if interval.is_point else float(np.max(interval.high - interval.low))
+    rule = f"in their intervals, at most {width:.3g} wide" if width else "equal"
     require(title, interval.excludes(got), got, wanted, (), rule)
 
 
@@ -59,31 +62,35 @@ def agree(case: Case, roots: list[Node]) -> None:
     for root in roots:
         enclosure.of(root)
     order = [n for n in toposort(roots, stop=lambda n: n.storage is not None) if n.storage is None]
-    arrays = case.run(*roots)
-    for root, got in zip(roots, arrays, strict=True):
-        try:
-            hold(enclosure, root, got)
-        except Mismatch as whole:
-            raise Mismatch(smallest(case, enclosure, order, root, whole)) from whole
+    faults: dict[Node, str] = {}
+    try:
+        for root, got in zip(roots, case.run(*roots), strict=True):
+            wrong = fault(case, enclosure, root, got)
+            if wrong is not None:
+                faults[root] = wrong
+    except PortwrightError as error:
+        faults[roots[-1]] = f"{type(error).__name__}: {error}"
+    for root, wrong in faults.items():
+        raise Mismatch(smallest(case, enclosure, order, root, wrong))
 
 
-def smallest(case: Case, enclosure: Enclosure, order: list[Node], root: Node, whole: Mismatch) -> str:
-    """The first node that is wrong when it is realized alone, with a script that shows it."""
+def smallest(case: Case, enclosure: Enclosure, order: list[Node], root: Node, whole: str) -> str:
+    """The first part that is wrong when it is computed alone, with a script that shows it."""
     for node in order:
-        for other in order:
-            other.storage = None
-        if node.op is Op.CONST:
-            continue
-        try:
-            fits(case, enclosure, node)
-        except Mismatch as part:
-            node.storage = None
+        forget(order)
+        part = None if node.op is Op.CONST else fault(case, enclosure, node)
+        if part is not None:
+            forget(order)
             return f"{part}\n  script\n{script(node, case.name, engine.read)}"
-    for node in order:
+    forget(order)
+    alone = "  (each part of it is right when it is computed alone)"
+    return f"{whole}\n{alone}\n  script\n{script(root, case.name, engine.read)}"
+
+
+def forget(nodes: list[Node]) -> None:
+    """Makes the nodes unrealized again."""
+    for node in nodes:
         node.storage = None
-    return f"{whole}\n  (each part of it is right when computed alone)\n  script\n" + script(
-        root, case.name, engine.read
-    )
 
 
 @pytest.mark.parametrize("part", range(3))
