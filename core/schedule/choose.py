@@ -159,6 +159,9 @@ class _Work:
         inner = nest[-1].body
         if any(isinstance(s, Scratch | Acc) for s in inner):
             return (self.grid(nest[0]) if outermost else nest[0],)
+        lets = {s.name for s in inner if isinstance(s, Let)}
+        if any(isinstance(s, Store) and not lets.isdisjoint(s.index.names()) for s in inner):
+            return (nest[0],)  # at computed positions, iterations may meet: they keep their order
         lanes = self.lanes(inner)
         order = sorted(
             range(len(nest)), key=lambda i: (self.strides(nest[i].var, inner, True).cost(lanes), -i)
