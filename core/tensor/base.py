@@ -263,7 +263,8 @@ class TensorBase:
         """After ``value`` was computed: a leaf that reads the memory takes the place of what nobody needs."""
         node, storage = self.node, value.storage
         assert storage is not None
-        node.storage = storage
+        with engine.storing:
+            node.storage = storage
         if not self._requires_grad:
             if node.op is not GraphOp.BUFFER:
                 self.node = graph.buffer(storage, node.shape, node.dtype)
