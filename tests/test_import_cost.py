@@ -8,7 +8,9 @@ import sys
 
 HEAVY = {
     "click", "rich", "jinja2", "pytest", "_pytest", "hypothesis", "mpmath", "xdist", "packaging",
-    "cffi.api", "cffi.recompiler", "pycparser", "importlib.metadata",
+    "cffi.api", "cffi.recompiler", "pycparser", "importlib.metadata", "concurrent.futures", "hashlib",
+    "portwright.core.cache", "portwright.core.fuse", "portwright.core.jit", "portwright.core.legalize",
+    "portwright.core.loops", "portwright.core.plan", "portwright.core.schedule", "portwright.nn",
     "portwright.cli", "portwright.conformance", "portwright.devices", "portwright.templates",
 }  # fmt: skip
 """Imported when something uses them, and not before."""
