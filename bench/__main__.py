@@ -83,6 +83,9 @@ def run(chosen: argparse.Namespace) -> report.Results:
             results.rows[name] = measure(
                 w, processes, seed, chosen.rounds, chosen.seconds, says=lambda line: print(line, flush=True)
             )
+            report.save(results)
+    except KeyboardInterrupt:
+        print("interrupted: these were measured")
     finally:
         for process in processes:
             process.close()

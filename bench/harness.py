@@ -26,8 +26,10 @@ from .workloads import Workload
 
 FOREIGN = 0.15
 """How many cores others may use during a burst that counts."""
-PATIENCE = 180.0
+LONGEST = 180.0
 """Seconds that a peer may take to make a workload ready or to run a burst."""
+PATIENCE = 20.0
+"""Seconds after which a workload's bursts are taken as they come: none is waited for or taken again."""
 QUIET = 1.5
 """Seconds to wait at most before a burst for the machine to be idle."""
 ROOT = Path(__file__).resolve().parent.parent
@@ -100,7 +102,7 @@ class Process:
             process.stdin.flush()
             with selectors.DefaultSelector() as selector:
                 selector.register(process.stdout, selectors.EVENT_READ)
-                ready = selector.select(PATIENCE)
+                ready = selector.select(LONGEST)
             line = process.stdout.readline() if ready else ""
         except BrokenPipeError:
             ready, line = [], ""
@@ -109,7 +111,7 @@ class Process:
             return answer
         code = process.poll()
         self.close()
-        return {"failed": f"died, exit {code}" if ready else f"no answer in {PATIENCE:.0f} s"}
+        return {"failed": f"died, exit {code}" if ready else f"no answer in {LONGEST:.0f} s"}
 
     def seconds_used(self) -> float:
         """Of the processor, by this process; 0 where the system does not say."""
@@ -166,9 +168,9 @@ def busy() -> float | None:
     return (user + nice + system + irq + soft + stolen) / os.sysconf("SC_CLK_TCK")
 
 
-def wait_for_quiet(most: float) -> None:
-    """Returns when the machine is idle, or after so many seconds."""
-    end = time.monotonic() + most
+def wait_for_quiet(until: float) -> None:
+    """Returns when the machine is idle, or after ``QUIET`` seconds, or at this time."""
+    end = min(until, time.monotonic() + QUIET)
     while time.monotonic() < end:
         before = busy()
         time.sleep(0.2)
@@ -177,9 +179,8 @@ def wait_for_quiet(most: float) -> None:
             return
 
 
-def take_burst(process: Process, turn: int, seconds: float, wait: float = QUIET) -> Burst | str:
+def take_burst(process: Process, turn: int, seconds: float) -> Burst | str:
     """One burst, or why there is none."""
-    wait_for_quiet(wait)
     process.wake()
     time.sleep(0.02)
     others, own, start = busy(), process.seconds_used(), time.perf_counter()
@@ -204,7 +205,7 @@ def measure(
     seed: int,
     rounds: int = 5,
     seconds: float = 0.3,
-    wait: float = QUIET,
+    patience: float = PATIENCE,
     says: Says = lambda line: None,
 ) -> Row:
     """Everybody's times on one workload.
@@ -212,9 +213,9 @@ def measure(
     Args:
         processes: the peers.
         seed: of the inputs, the same for all.
-        rounds: quiet bursts wanted of each; twice as many are tried.
+        rounds: quiet bursts wanted of each; twice as many are tried at most.
         seconds: of a burst.
-        wait: seconds at most before each burst for the machine to be idle.
+        patience: for so many seconds the machine's peace is waited for, and bursts are taken again.
         says: told what happens.
     """
     outcomes: dict[str, Outcome] = {}
@@ -233,13 +234,17 @@ def measure(
         says(f"  {peer.name}: {outcome.fault or f'ready, first result after {outcome.first:.2f} s'}")
         if not outcome.fault:
             ready.append(process)
+    until = time.monotonic() + patience
     for turn in range(2 * rounds):
+        if turn >= rounds and time.monotonic() > until:
+            break
         lacking = [p for p in ready if sum(b.quiet for b in outcomes[p.peer.name].bursts) < rounds]
         order = list(ready) if turn < rounds else lacking
         random.Random(turn).shuffle(order)
         for process in order:
             outcome = outcomes[process.peer.name]
-            burst = take_burst(process, turn, seconds, wait)
+            wait_for_quiet(until)
+            burst = take_burst(process, turn, seconds)
             if isinstance(burst, str):
                 outcome.fault = burst
                 ready.remove(process)

@@ -65,7 +65,9 @@ def test_every_kind_is_tried_small_and_offered_by_numpy_and_portwright() -> None
 def test_a_run_in_processes_takes_times_in_turns() -> None:
     processes = [Process(PEERS[name]) for name in (PORTWRIGHT, "numpy")]
     try:
-        row = harness.measure(WORKLOADS["tiny_fused_1000"], processes, seed=1, rounds=2, seconds=0.01, wait=0)
+        row = harness.measure(
+            WORKLOADS["tiny_fused_1000"], processes, seed=1, rounds=2, seconds=0.01, patience=0
+        )
     finally:
         for process in processes:
             process.close()
