@@ -59,10 +59,10 @@ class Planned(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KernelPlanned(Event):
-    """A kernel was planned: its stages (None of a copy between devices), and the graph that it computes."""
+    """A kernel was planned: the graph that it computes, as text, and its stages (None of a copy)."""
 
     device: str
-    group: Group
+    graph: str
     stages: Stages | None
 
 
@@ -267,7 +267,10 @@ def planning(count: int) -> Iterator[None]:
 def planned(group: Group, stages: Stages | None, device: Device) -> None:
     """A kernel was planned."""
     if _listeners:
-        _emit(KernelPlanned(device=device.name, group=group, stages=stages))
+        from .views import graph_text  # as text: an event keeps no memory of the program's alive
+
+        graph = graph_text(group.roots, group.reads)
+        _emit(KernelPlanned(device=device.name, graph=graph, stages=stages))
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import linecache
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from .node import Node, toposort
@@ -33,7 +33,7 @@ class Screen:
     def __init__(self, level: int) -> None:
         self.level = level
         self._shown: set[str] = set()
-        self._group: object = None
+        self._graph = ""
 
     def __call__(self, event: Event) -> None:
         """Prints an event."""
@@ -51,10 +51,10 @@ class Screen:
             yield from self._stages(event.stages, event.device)
             yield run_line(event)
         elif isinstance(event, KernelPlanned) and self.level >= _TREES:
-            if self.level >= _GRAPH and event.group is not self._group:
-                self._group = event.group
+            if self.level >= _GRAPH and event.graph != self._graph:
+                self._graph = event.graph
                 yield f"{'graph':10}on {event.device}"
-                yield from ("    " + line for line in graph_lines(event.group.roots, event.group.reads))
+                yield from _indented(event.graph)
             if event.stages is not None:
                 yield from self._stages(event.stages, event.device)
         elif isinstance(event, Planned) and self.level >= _GRAPH:
@@ -90,7 +90,7 @@ def run_line(event: KernelRun) -> str:
     gb, gflop = event.nbytes / event.seconds / 1e9, event.flops / event.seconds / 1e9
     name = _cut(event.kernel, 30)
     head = f"{event.device:7} {name:30} {_time(event.seconds):>9} {gb:8.2f} GB/s {gflop:8.2f} GFLOP/s"
-    return f"{head}  {_cut(source_line(event.made_at), max(20, WIDTH - len(head) - 2))}".rstrip()
+    return f"{head}  {_cut(source_line(event.made_at), max(12, WIDTH - len(head) - 2))}".rstrip()
 
 
 def source_line(made_at: str | None) -> str:
@@ -102,9 +102,12 @@ def source_line(made_at: str | None) -> str:
     return f"{os.path.basename(file)}:{number} {code}".rstrip()
 
 
-def graph_lines(roots: tuple[Node, ...], reads: tuple[Node, ...]) -> Iterator[str]:
+def graph_text(roots: Sequence[Node], reads: Collection[Node]) -> str:
     """The nodes that a kernel computes, numbered, operands first; those in memory are marked."""
-    held = set(reads)
+    return "\n".join(_graph_lines(roots, set(reads)))
+
+
+def _graph_lines(roots: Sequence[Node], held: set[Node]) -> Iterator[str]:
     number: dict[Node, int] = {}
     for node in toposort(roots, lambda n: n in held or n.storage is not None):
         number[node] = len(number)

@@ -360,5 +360,8 @@ def brief(value: Any) -> str:
     """A value in a few words."""
     if isinstance(value, TensorBase):
         return f"a {value.dtype} tensor of shape {value.shape}"
-    text = repr(value) if isinstance(value, (*ATOMS, tuple)) else f"a {type(value).__name__}"
+    if isinstance(value, tuple):
+        text = f"({', '.join(map(brief, value))}{',' if len(value) == 1 else ''})"
+    else:
+        text = repr(value) if isinstance(value, ATOMS) else f"a {type(value).__name__}"
     return text if len(text) <= 60 else f"{text[:57]}…"
