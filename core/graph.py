@@ -9,8 +9,8 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from .dtype import DType, Scalar, bool_, index_dtype, int32
-from .errors import DTypeError, ShapeError
+from .dtype import ALL, DType, Scalar, bool_, index_dtype, int32
+from .errors import DTypeError, PortwrightError, ShapeError
 from .node import (
     MOVEMENT,
     AnyOp,
@@ -26,7 +26,7 @@ from .node import (
     intern,
     toposort,
 )
-from .ops import PRIMITIVES, REDUCIBLE, Op, is_supported
+from .ops import PRIMITIVES, REDUCIBLE, Op, Result, is_supported
 
 if TYPE_CHECKING:
     from .device import Buffer
@@ -71,6 +71,15 @@ class _Token:
 # -------------------------------------------------------------------------------------------- elementwise
 
 
+_RESULTS: dict[tuple[Op, int, DType], DType] = {
+    (op, row.arity, dtype): bool_ if row.result is Result.BOOL else dtype
+    for op, row in PRIMITIVES.items()
+    for dtype in ALL
+    if row.result is not Result.STATED and is_supported(op, dtype)
+}
+"""What a primitive of so many operands gives, by the dtype of the last: what is not here is refused."""
+
+
 def elementwise(op: Op, *srcs: Node) -> Node:
     """A primitive over operands of one shape (not CAST and BITCAST, which name a dtype).
 
@@ -78,21 +87,28 @@ def elementwise(op: Op, *srcs: Node) -> Node:
         ShapeError: when the shapes differ.
         DTypeError: when the dtypes differ, or the contract gives ``op`` no meaning on them.
     """
-    row = PRIMITIVES[op]
-    values = srcs[1:] if op is Op.WHERE else srcs
-    first = values[0]
+    shape, dtype = srcs[-1].shape, srcs[-1].dtype
+    result = _RESULTS.get((op, len(srcs), dtype))
+    if result is None:
+        raise _refusal(op, srcs)
     for s in srcs:
-        if s.shape != first.shape:
-            raise ShapeError(
-                f"{row.name} of shapes {', '.join(str(x.shape) for x in srcs)}: they must be equal"
-            )
-    if any(v.dtype is not first.dtype for v in values) or (op is Op.WHERE and srcs[0].dtype is not bool_):
-        raise DTypeError(f"{row.name} of {', '.join(x.dtype.name for x in srcs)}: they must be equal")
-    if not is_supported(op, first.dtype):
-        raise DTypeError(f"{row.name} has no meaning on {first.dtype}: it takes {row.operands.value}")
+        if s.shape != shape or (s.dtype is not dtype and (op is not Op.WHERE or s is not srcs[0])):
+            raise _refusal(op, srcs)
+    if op is Op.WHERE and srcs[0].dtype is not bool_:
+        raise _refusal(op, srcs)
+    return intern(op, result, shape, srcs)
+
+
+def _refusal(op: Op, srcs: tuple[Node, ...]) -> PortwrightError:
+    """What is wrong with the operands."""
+    row = PRIMITIVES[op]
+    if len({s.shape for s in srcs}) > 1:
+        return ShapeError(f"{row.name} of shapes {', '.join(str(s.shape) for s in srcs)}: they must be equal")
+    if len({s.dtype for s in srcs[op is Op.WHERE :]}) > 1 or (op is Op.WHERE and srcs[0].dtype is not bool_):
+        return DTypeError(f"{row.name} of {', '.join(s.dtype.name for s in srcs)}: they must be equal")
     if len(srcs) != row.arity:
-        raise ShapeError(f"{row.name} takes {row.arity} operands, not {len(srcs)}")
-    return intern(op, row.result_dtype(*(s.dtype for s in srcs)), first.shape, srcs)
+        return ShapeError(f"{row.name} takes {row.arity} operands, not {len(srcs)}")
+    return DTypeError(f"{row.name} has no meaning on {srcs[-1].dtype}: it takes {row.operands.value}")
 
 
 def cast(x: Node, dtype: DType) -> Node:

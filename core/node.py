@@ -154,7 +154,23 @@ class Node:
         return f"<{self.op!r} {self.dtype} {list(self.shape)}{arg}>"
 
 
-_interned: weakref.WeakValueDictionary[tuple[Hashable, ...], Node] = weakref.WeakValueDictionary()
+class _Ref(weakref.ref[Node]):
+    """A reference that knows under which key it is kept."""
+
+    __slots__ = ("key",)
+    key: tuple[Hashable, ...]
+
+
+_living: dict[tuple[Hashable, ...], _Ref] = {}
+"""Every node by its parts. A plain dict of references: each operation that is written asks here first."""
+
+
+def _forget(ref: weakref.ref[Node]) -> None:
+    assert isinstance(ref, _Ref)
+    if _living.get(ref.key) is ref:
+        del _living[ref.key]
+
+
 locate: Callable[[], str | None] | None = None
 """Gives the user's source line for ``made_at``; installed by ``trace`` while debugging, else None."""
 
@@ -162,9 +178,11 @@ locate: Callable[[], str | None] | None = None
 def intern(op: AnyOp, dtype: DType, shape: Shape, srcs: tuple[Node, ...], arg: Hashable = None) -> Node:
     """The node with these parts: one object for equal parts, made when there is none yet."""
     key = (op, dtype, shape, srcs, arg)
-    found = _interned.get(key)
-    if found is not None:
-        return found
+    held = _living.get(key)
+    if held is not None:
+        found = held()
+        if found is not None:
+            return found
     device = None
     for s in srcs:
         if s.device is not None and s.device != device:
@@ -177,7 +195,8 @@ def intern(op: AnyOp, dtype: DType, shape: Shape, srcs: tuple[Node, ...], arg: H
     node.op, node.dtype, node.shape, node.srcs, node.arg, node.device = op, dtype, shape, srcs, arg, device
     node.storage = None
     node.made_at = locate() if locate is not None else None
-    _interned[key] = node
+    _living[key] = ref = _Ref(node, _forget)
+    ref.key = key
     return node
 
 
