@@ -1,8 +1,8 @@
 """From graph to kernels: what is put into memory, and what is computed on the way.
 
-In: the nodes to realize. Out: ``Group``s in the order in which they can run; each becomes one kernel (or a copy
-between devices), reads only memory, and writes its roots. The fuser starts from one kernel for each root and
-cuts the graph where computing on the way would cost more than memory does:
+In: the nodes to realize. Out: ``Group``s in the order in which they can run; each becomes one kernel (or a
+copy between devices), reads only memory, and writes its roots. The fuser starts from one kernel for each root
+and cuts the graph where computing on the way would cost more than memory does:
 
 - a reduction that its user would have to run again and again (a matmul that feeds a matmul);
 - a reduction that two kernels need;
@@ -119,7 +119,7 @@ class _Fusion:
         return self.topmost([n for n in new if n not in self.cut])
 
     def topmost(self, nodes: list[Node]) -> list[Node]:
-        """Of ``nodes``, those that no other of them is computed from: once these are cut, the rest may be well."""
+        """Of ``nodes``, those that no other of them is computed from: with these cut, the rest may do."""
         wanted, below = set(nodes), set()
         for n in reversed(self.order):
             if any(u in wanted or u in below for u in self.users[n]):
@@ -153,7 +153,7 @@ class _Fusion:
         return list(out)
 
     def starves(self, nest: Nest, root: Node) -> bool:
-        """True of a long reduction whose shared loops are too few for the threads, unless it is all there is."""
+        """True of a long reduction whose shared loops are too few for the threads, unless it stands alone."""
         top = nest.parent
         if top is None or top.parent is not None or nest.times >= self.spec.threads:
             return False
@@ -162,7 +162,7 @@ class _Fusion:
         return long and not alone
 
     def crowded(self, nest: Nest) -> Node | None:
-        """The reduction to cut of a contraction (much arithmetic on each element) that has not the kernel to itself.
+        """The reduction to cut of a contraction (much arithmetic per element) that shares its kernel.
 
         Tiles want its own loops outermost and its updates innermost; sums of its sums become one with it.
         """
@@ -182,16 +182,18 @@ class _Fusion:
 
     def continues(self, outer: Nest, inner: Nest) -> bool:
         """True when ``outer`` folds nothing but what ``inner`` folds."""
-        assert outer.demand is not None and inner.demand is not None
+        assert outer.demand is not None
+        assert inner.demand is not None
         node = outer.demand.node.srcs[0]
         while node.op in MOVEMENT and not self.reads(node):
             node = node.srcs[0]
         a, b = outer.demand.node.arg, inner.demand.node.arg
-        assert isinstance(a, ReduceArg) and isinstance(b, ReduceArg)
+        assert isinstance(a, ReduceArg)
+        assert isinstance(b, ReduceArg)
         return node is inner.demand.node and a.op is b.op
 
     def epilogue(self, node: Node) -> Node:
-        """The last of the elementwise nodes, or of those that keep a part, that only ``node`` and its followers lead to."""
+        """The last node, elementwise or keeping a part, that only ``node`` and its followers lead to."""
         last = node
         while node not in self.cut:
             users = self.users[node]
@@ -206,7 +208,7 @@ class _Fusion:
         return last
 
     def recomputed(self, root: Node, found: Lowered) -> list[Node]:
-        """Costly nodes under an expansion whose values the kernel of ``root`` would compute many times over."""
+        """Costly nodes under an expansion, whose values ``root``'s kernel would compute many times over."""
         out = []
         for node, times in found.evaluations.items():
             if node is root or self.reads(node) or not node.size or times <= 4 * node.size:
@@ -236,7 +238,10 @@ class _Fusion:
 
     def cost(self, node: Node) -> int:
         """Operations of one element of ``node``, down to memory or a reduction."""
-        stop = lambda n: n is not node and (self.reads(n) or n.op is GraphOp.REDUCE)  # noqa: E731
+
+        def stop(n: Node) -> bool:
+            return n is not node and (self.reads(n) or n.op is GraphOp.REDUCE)
+
         for n in toposort([node], stop):
             if n in self.costs:
                 continue
