@@ -16,15 +16,15 @@ from . import dtype as dt
 from .device import Extra as Offer
 from .dialect import CLike, NamedKernel
 from .dtype import DType
-from .loops import Acc, Bind, Body, Kernel, Let, Loop, Memory, Scratch, Store, Update, statements
+from .loops import Acc, Bind, Body, Kernel, Let, Loop, Memory, Scratch, Store, Update
 from .ops import Op, identity
-from .value import Access, Extra, Number, Value, toposort
+from .value import Access, Extra, Number, Value, ValueOp, toposort
 
 if TYPE_CHECKING:
     from .device import Spec
 
 _MASKS = {1: dt.int8, 2: dt.int16, 4: dt.int32, 8: dt.int64}
-_ON_BOOL = {Op.ADD: Op.OR, Op.MUL: Op.AND, Op.MAX: Op.OR, Op.CMPNE: Op.XOR}
+_ON_BOOL: dict[ValueOp, ValueOp] = {Op.ADD: Op.OR, Op.MUL: Op.AND, Op.MAX: Op.OR, Op.CMPNE: Op.XOR}
 
 
 class Printer:
@@ -162,7 +162,7 @@ class _KernelPrinter:
         return f"{self.p.type(dtype, s.lanes)} {s.name} = {start};"
 
     def only_when(self, s: Update) -> tuple[str, Update]:
-        """A sum of what is 0 where a condition fails, the same in all lanes, is a sum under that condition."""
+        """A sum of what is 0 where a condition, one for all lanes, fails is a sum under that condition."""
         v = s.value
         if s.op is not Op.ADD or v.op is not Op.WHERE or not v.dtype.is_float:
             return "", s
@@ -178,7 +178,7 @@ class _KernelPrinter:
     def update(self, s: Update) -> str:
         v = s.value
         if s.op is Op.ADD and v.op is Op.MUL and v.dtype.is_float and Offer.FMA in self.p.spec.extras:
-            # a fold may round as it likes within its bound: rounding once is the better and the faster half of it
+            # a fold may round as it likes within its bound: rounding once is better, and faster
             a, b = (self.value(x) for x in v.srcs)
             return self.spell(Extra.FMA, v.dtype, v.lanes, [a, b, s.name])
         text = self.value(v)
@@ -217,7 +217,7 @@ class _KernelPrinter:
             return [f"{when}*({vector}_u *)({s.memory} + {at}) = {text};"]
         name = f"s{len(self.done)}"
         lanes = " ".join(
-            f"{s.memory}[{self.table.index(s.index + s.stride * l)}] = {name}[{l}];" for l in range(v.lanes)
+            f"{s.memory}[{self.table.index(s.index + s.stride * i)}] = {name}[{i}];" for i in range(v.lanes)
         )
         return [f"{when}{{ const {vector} {name} = {text}; {lanes} }}"]
 
@@ -236,11 +236,12 @@ class _KernelPrinter:
             text = f"{access.memory}[{self.table.index(access.index)}]"
         elif access.stride == 1:
             vector = self.p.type(dtype, v.lanes)
-            text = f"*({self.table.constant_qualifier}{vector}_u *)({access.memory} + {self.table.index(access.index)})"
+            at = self.table.index(access.index)
+            text = f"*({self.table.constant_qualifier}{vector}_u *)({access.memory} + {at})"
         else:
             each = [
-                f"{access.memory}[{self.table.index(access.index + access.stride * l)}]"
-                for l in range(v.lanes)
+                f"{access.memory}[{self.table.index(access.index + access.stride * i)}]"
+                for i in range(v.lanes)
             ]
             text = f"({self.p.type(dtype, v.lanes)}){{{', '.join(each)}}}"
         if access.guard:
@@ -277,7 +278,7 @@ class _KernelPrinter:
             return f"({self.table.types[v.dtype]})({self.table.index(v.arg)})"  # type: ignore[arg-type]
         if op is Extra.LANES:
             assert isinstance(v.arg, int)
-            return f"({self.p.type(v.dtype, n)}){{{', '.join(str(v.arg * l) for l in range(n))}}}"
+            return f"({self.p.type(v.dtype, n)}){{{', '.join(str(v.arg * i) for i in range(n))}}}"
         if op is Extra.SPLAT:
             return self.splat(v, srcs[0])
         if op is Extra.LANE:
@@ -293,15 +294,15 @@ class _KernelPrinter:
             return f"{self.bits(v.srcs[0].dtype, v.dtype)}({srcs[0]})"
         return self.spell(op, v.srcs[-1].dtype if v.dtype.is_bool else v.dtype, 1, srcs)
 
-    def spell(self, op: object, dtype: DType, lanes: int, srcs: list[str]) -> str:
+    def spell(self, op: ValueOp, dtype: DType, lanes: int, srcs: list[str]) -> str:
         t = self.table
         if dtype.is_bool:
-            op = _ON_BOOL.get(op, op)  # type: ignore[call-overload, arg-type]
-        by = t.by_dtype.get((op, dtype))  # type: ignore[arg-type]
+            op = _ON_BOOL.get(op, op)
+        by = t.by_dtype.get((op, dtype))
         if lanes > 1:
-            text = t.vector.get(op) or t.scalar[op]  # type: ignore[call-overload, index]
+            text = t.vector.get(op) or t.scalar[op]
         else:
-            text = by or t.scalar[op]  # type: ignore[index]
+            text = by or t.scalar[op]
         fields = {"T": self.p.type(dtype, 1)}
         if lanes > 1:
             vector = self.p.type(dtype, lanes)
@@ -354,7 +355,7 @@ class _KernelPrinter:
                 srcs[0],
                 *(self.as_width(t, self.width[s], w, n) for t, s in zip(srcs[1:], v.srcs[1:], strict=True)),
             ]
-            return self.spell(_ON_BOOL.get(op, op), _MASKS[w], n, srcs)  # type: ignore[call-overload]
+            return self.spell(_ON_BOOL.get(op, op), _MASKS[w], n, srcs)
         return self.spell(op, v.dtype, n, srcs)
 
     def as_width(self, text: str, width: int, to: int, lanes: int) -> str:
