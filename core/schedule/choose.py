@@ -1,8 +1,8 @@
 """The heuristic: which transforms suit a kernel on a device, read from its tree and the Spec.
 
 Which loop becomes lanes is decided by how each load moves with it: not at all (the value is shared), by one
-element (one vector load) or otherwise (an element at a time). Where an output's loop wins, reductions inside it
-run once for all lanes, and a second output loop is unrolled around them where that lets loads be shared: a
+element (one vector load) or otherwise (an element at a time). Where an output's loop wins, reductions inside
+it run once for all lanes, and a second output loop is unrolled around them where that lets loads be shared: a
 register tile. Where a reduction's own loop wins, it gets partial accumulators.
 """
 
@@ -317,7 +317,7 @@ class _Work:
     # ------------------------------------------------------------------ what loads do
 
     def lanes(self, body: Body) -> int:
-        """Lanes of the widest dtype that takes part, floats and integers that are computed with; at most of 4 bytes' worth."""
+        """How many lanes of the widest dtype that is computed with fill a vector."""
         size = 1
         for v in toposort(values(body)):
             if v.op is not Op.CONST and not v.dtype.is_bool:
@@ -396,8 +396,8 @@ def _height(extent: int, most: int) -> int:
 def _sink(body: Body, loop: Loop) -> Body:
     """Of each chunk, the unrolled and lane loops moved inside the serial ones that they surround.
 
-    ``o { u { i { o2 { u2 { … } } } } }`` becomes ``o { o2 { u { i { u2 { … } } } } }``, so that what is jammed
-    is innermost.
+    ``o { u { i { o2 { u2 { … } } } } }`` becomes ``o { o2 { u { i { u2 { … } } } } }``, so that what is
+    jammed is innermost.
     """
     out: list[Stmt] = []
     for s in body:
