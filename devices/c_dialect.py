@@ -59,8 +59,9 @@ static inline long floormod(long a, long b) { long r = a % b; return r < 0 ? r +
     grid_first="first",
     grid_last="last",
     scalar={
-        Op.CAST: "(({T}){0})", Op.BITCAST: "", Op.ADD: "({0} + {1})", Op.SUB: "({0} - {1})", Op.MUL: "({0} * {1})",
-        Op.NEG: "(-{0})", Op.MAX: "({0} > {1} || {0} != {0} ? {0} : {1})", Op.IDIV: "({0} / {1})",
+        Op.CAST: "(({T}){0})", Op.BITCAST: "", Op.ADD: "({0} + {1})", Op.SUB: "({0} - {1})",
+        Op.MUL: "({0} * {1})", Op.NEG: "(-{0})", Op.IDIV: "({0} / {1})",
+        Op.MAX: "({0} > {1} || {0} != {0} ? {0} : {1})",
         Op.MOD: "({0} % {1})", Op.RECIP: "(({T})1 / {0})", Op.SQRT: "__builtin_sqrt({0})",
         Op.CMPLT: "({0} < {1})", Op.CMPNE: "({0} != {1})", Op.WHERE: "({0} ? {1} : {2})",
         Op.AND: "({0} & {1})", Op.OR: "({0} | {1})", Op.XOR: "({0} ^ {1})", Op.SHL: "({0} << {1})",
@@ -80,15 +81,20 @@ static inline long floormod(long a, long b) { long r = a % b; return r < 0 ? r +
     functions={
         "set": _function("{V} {V}_set({T} x) {{ return ({V}){{{all}}}; }}"),
         "where": _function(
-            "{V} {V}_where({I} m, {V} a, {V} b) {{ {V} r; for (int l = 0; l < {n}; l++) r[l] = m[l] ? a[l] : b[l]; return r; }}"
+            "{V} {V}_where({I} m, {V} a, {V} b) {{ {V} r; for (int l = 0; l < {n}; l++) "
+            "r[l] = m[l] ? a[l] : b[l]; return r; }}"
         ),
         "max": _function(
-            "{V} {V}_max({V} a, {V} b) {{ {I} m = (a > b) | (a != a); return ({V})((m & ({I})a) | (~m & ({I})b)); }}"
+            "{V} {V}_max({V} a, {V} b) {{ {I} m = (a > b) | (a != a); "
+            "return ({V})((m & ({I})a) | (~m & ({I})b)); }}"
         ),
         "stream": _function("void {V}_stream({T} *p, {V} v) {{ STREAM({V}, p, v); }}"),
-        "sqrt": _function("{V} {V}_sqrt({V} a) {{ {V} r; for (int l = 0; l < {n}; l++) r[l] = {sqrt}; return r; }}"),
+        "sqrt": _function(
+            "{V} {V}_sqrt({V} a) {{ {V} r; for (int l = 0; l < {n}; l++) r[l] = {sqrt}; return r; }}"
+        ),
         "fma": _function(
-            "{V} {V}_fma({V} a, {V} b, {V} c) {{ {V} r; for (int l = 0; l < {n}; l++) r[l] = {fma}; return r; }}"
+            "{V} {V}_fma({V} a, {V} b, {V} c) {{ {V} r; for (int l = 0; l < {n}; l++) "
+            "r[l] = {fma}; return r; }}"
         ),
         "fold_add": _function(
             "{T} {V}_fold_add({V} a) {{ for (int h = {n} / 2; h; h /= 2) for (int l = 0; l < h; l++) "
