@@ -99,25 +99,24 @@ def jam(body: Body, var: str, copies: int) -> Body:
     """``copies`` of the statements that depend on ``var``, side by side; loops inside are kept once."""
     if copies == 1:
         return substitute(body, {var: constant(0)})
-    variant = variant_names(body, var)
-    own = variant & _declared(tuple(statements(body)))
-    return _jam(body, var, copies, variant, own)
+    return _jam(body, var, copies, variant_names(body, var), _declared(tuple(statements(body))))
 
 
-def _jam(body: Body, var: str, copies: int, variant: set[str], own: set[str]) -> Body:
+def _jam(body: Body, var: str, copies: int, variant: set[str], declared: set[str]) -> Body:
     out: list[Stmt] = []
     for s in body:
         if isinstance(s, Loop):
-            out.append(replace(s, body=_jam(s.body, var, copies, variant, own)))
+            out.append(replace(s, body=_jam(s.body, var, copies, variant, declared)))
             continue
         name = s.memory.name if isinstance(s, Scratch) else s.memory if isinstance(s, Store) else s.name
-        outside = isinstance(s, Update) and name not in own and name not in variant
-        if name not in variant and not outside and name not in own:
+        # an accumulator from outside takes every copy's term, also when all the terms are equal
+        outside = isinstance(s, Update) and name not in declared
+        if name not in variant and not outside:
             out.append(s)
             continue
         for c in range(copies):
             copy = substitute((s,), {var: constant(c)})
-            out += rename(copy, {n: f"{n}_{c}" for n in own})
+            out += rename(copy, {n: f"{n}_{c}" for n in variant & declared})
     return tuple(out)
 
 
