@@ -45,7 +45,10 @@ def build(coefficients):
 @given(linear, steps)
 def test_simplified_expressions_have_the_same_values(start, ops):
     expression = build(start)
-    plain = {tuple(e.values()): start[0] + sum(k * v for k, v in zip(start[1:], e.values(), strict=True)) for e in envs()}
+    plain = {
+        tuple(e.values()): start[0] + sum(k * v for k, v in zip(start[1:], e.values(), strict=True))
+        for e in envs()
+    }
     for op, d, extra in ops:
         if op == "/":
             expression = expression // d
