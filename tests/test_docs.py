@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import runpy
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,12 +15,24 @@ PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if PYTHON.search((ROOT / p).read_text())], ids=str)
-def test_the_python_on_a_page_runs(page: Path) -> None:
+def test_the_python_on_a_page_runs_and_prints_what_it_says(page: Path) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
-    names: dict[str, object] = {}
+    lines = text.splitlines()
+    wrong: list[str] = []
+
+    def show(*values: object) -> None:
+        """As print; where the line ends in a comment, that is what must come out, up to a colon."""
+        number = sys._getframe(1).f_lineno
+        said = lines[number - 1].partition("  # ")[2].partition(": ")[0].strip()
+        printed = " ".join(map(str, values))
+        if said and said != printed:
+            wrong.append(f"{page}:{number} says {said}, prints {printed}")
+
+    names: dict[str, object] = {"__name__": "page", "print": show}
     for block in PYTHON.finditer(text):
         above = text.count("\n", 0, block.start(1))  # so that a traceback names the page's own line
         exec(compile("\n" * above + block[1], str(page), "exec"), names)
+    assert not wrong
 
 
 def test_the_contract_page_is_fresh() -> None:
