@@ -34,12 +34,9 @@ def run(*command: str | Path, cwd: Path, **env: str) -> subprocess.CompletedProc
 
 def source_files(*folders: str) -> set[str]:
     """What a checkout holds in these folders, less what tools and measurements leave there."""
-    return {
-        p.relative_to(ROOT).as_posix()
-        for folder in folders
-        for p in (ROOT / folder).rglob("*")
-        if p.is_file() and not {"__pycache__", "results"} & set(p.parts) and not p.name.startswith(".")
-    }
+    files = (p.relative_to(ROOT) for folder in folders for p in (ROOT / folder).rglob("*") if p.is_file())
+    left = {"__pycache__", "results"}
+    return {p.as_posix() for p in files if not any(n in left or n.startswith(".") for n in p.parts)}
 
 
 @pytest.fixture(scope="module")
