@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -14,3 +16,28 @@ def test_a_sum_of_equal_terms_counts_each_once(n: int, m: int) -> None:
     x = Tensor(np.arange(1, n + 1, dtype=np.float32).reshape(n, 1)).expand(n, m)
     assert x.sum().item() == m * n * (n + 1) / 2
     assert x.sum(1).tolist() == [m * (i + 1) for i in range(n)]
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        lambda x: x.roll(3, 0),
+        lambda x: x.cumsum(1),
+        lambda x: x.cummax(1)[0],
+        lambda x: x.pad([(0, 0), (0, 0)], mode="reflect"),
+        lambda x: x.cat(dim=0),
+        lambda x: x.dropout(0.5),
+        lambda x: x.cast("int32").round(2),
+        lambda x: x**1,
+        lambda x: +x,
+    ],
+)
+def test_a_result_that_equals_its_operand_is_a_tensor_of_its_own(same: Callable[[Tensor], Tensor]) -> None:
+    """Operations with nothing to do gave the operand itself, and assignment to one changed the other."""
+    x = Tensor([[1.0], [2.0], [3.0]])
+    y = same(x)
+    y[0] = 9
+    assert x.tolist() == [[1.0], [2.0], [3.0]]
+    y = same(x)
+    x.assign(x.flip(0))
+    assert y.tolist() == [[1.0], [2.0], [3.0]]

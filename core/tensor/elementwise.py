@@ -174,7 +174,7 @@ class Elementwise(Movement):
                     n >>= 1
                     square = square.mul(square) if n else square
                 assert out is not None
-                return out if exponent > 0 else out.reciprocal()
+                return x._new(out.node) if exponent > 0 else out.reciprocal()
         if exponent == 0.5:
             return x._new(graph.elementwise(Op.SQRT, x.node))
         return x._new(power(x.node, basic.full(float(exponent), x.node)))

@@ -107,7 +107,7 @@ class Functional(Pool):
         if not 0 <= p <= 1:
             raise ArgumentError(f"dropout with probability {p}: from 0 to 1")
         if not (TensorBase.training if training is None else training) or p == 0:
-            return self
+            return self._new(self.node)
         if p == 1:
             return self.mul(0)
         kept = self.rand(self.shape, device=self.device).ge(p)

@@ -161,7 +161,7 @@ class Functions(Operators):
         if decimals == 0:
             return self._new(basic.round_even(self.node))
         if not self.dtype.is_float:
-            return self
+            return self._new(self.node)
         scale = 10.0**decimals
         return self.mul(scale).round().div(scale)
 

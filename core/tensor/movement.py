@@ -213,7 +213,7 @@ class Movement(Create):
         return [(0, 0) if p is None else (int(p[0]), int(p[1])) for p in pad]
 
     def _pad_by_copies(self, spans: Sequence[tuple[int, int]], mode: str) -> Self:
-        x = self
+        x = self._new(self.node)
         for axis, (a, b) in enumerate(spans):
             n = x.shape[axis]
             if not (a or b):
@@ -287,7 +287,7 @@ class Movement(Create):
         axes = [dims] if isinstance(dims, int) else list(dims)
         if len(by) != len(axes):
             raise ArgumentError(f"roll by {shifts} along {dims}: one shift for each axis")
-        x = self
+        x = self._new(self.node)
         for s, a in zip(by, axes, strict=True):
             axis = x._axis(a)
             n = x.shape[axis]
@@ -405,5 +405,5 @@ def _cat(tensors: Sequence[Any], dim: int) -> Any:
                 "other axes must be equal"
             )
     if len(tensors) == 1:
-        return first
+        return first._new(first.node)
     return first._with(join([graph.cast(t.node, dtype) for t in tensors], d), *tensors[1:])

@@ -69,7 +69,7 @@ class Operators(Elementwise):
         return self.neg()
 
     def __pos__(self) -> Self:
-        return self
+        return self._new(self.node)
 
     def __abs__(self) -> Self:
         return self.abs()

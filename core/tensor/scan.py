@@ -64,10 +64,10 @@ class Scan(Activation):
 
     def _running(self, op: Op, dim: int) -> Self:
         if not self.shape and dim in (0, -1):
-            return self
+            return self._new(self.node)
         axis = self._axis(dim)
         if self.shape[axis] < 2:
-            return self
+            return self._new(self.node)
         x = self.movedim(axis, -1)
         return x._new(running(op, x.node)).movedim(-1, axis)
 
@@ -109,7 +109,7 @@ class Scan(Activation):
         """log of the running sum of exp, without overflow."""
         x = self if self.dtype.is_float else self.cast(default_float)
         if not x.shape and dim in (0, -1):
-            return x
+            return x._new(x.node)
         axis = x._axis(dim)
         moved = x.movedim(axis, -1)
         wide = moved.cast(float32) if x.dtype.bits == 16 else moved
