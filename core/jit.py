@@ -36,8 +36,7 @@ class Jit(Generic[P, R]):
         functools.update_wrapper(self, function)
         self.function = function
         self._name = getattr(function, "__qualname__", type(function).__name__).rpartition("<locals>.")[2]
-        code = getattr(function, "__code__", None)
-        self._names = () if code is None else code.co_varnames[: code.co_argcount]
+        self._names = _argument_names(function)
         self._lock = threading.RLock()
         self._warm: Warm | None = None
         self._replay: Replay | None = None
@@ -120,6 +119,14 @@ class Jit(Generic[P, R]):
         method: Jit[..., R] = Jit(functools.partial(self.function, instance))
         method._name, method._names = self._name, self._names[1:]
         return method
+
+
+def _argument_names(function: Callable[..., Any]) -> tuple[str, ...]:
+    """The names of what may be passed by position, where they are known."""
+    bound = not inspect.isfunction(function)
+    written = getattr(function, "__func__", function if not bound else type(function).__call__)
+    code = getattr(written, "__code__", None)
+    return () if code is None else code.co_varnames[int(bound) : code.co_argcount]
 
 
 def jit(function: Callable[P, R]) -> Jit[P, R]:

@@ -15,7 +15,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from operator import attrgetter, is_, itemgetter
+from itertools import chain
+from operator import attrgetter, call, is_, itemgetter
 from types import CellType, CodeType, FunctionType, MethodType, ModuleType, SimpleNamespace
 from typing import Any
 
@@ -34,6 +35,9 @@ ATOMS = (
 )  # fmt: skip
 LARGE_ARRAY = 1 << 16
 """Bytes up to which a captured NumPy array is compared by content; a larger one only by being the same."""
+
+
+flat = chain.from_iterable
 
 
 @dataclass(slots=True)
@@ -106,15 +110,16 @@ class Watch:
             self.gradients = self._found[-1]
             self._walk()
         self._lengths = [len(s) for s in self._sized]
+        self._nows = [f.now for f in self._found]
+        self._kept = [f.kept for f in self._found]
 
     # ------------------------------------------------------------------------------------------ asking
 
     def holds(self) -> bool:
         """Whether every place holds the very object that it held. A few loops in C."""
         try:
-            for found in self._found:
-                if not all(map(is_, found.now(), found.kept)):
-                    return False
+            if not all(map(is_, flat(map(call, self._nows)), flat(self._kept))):
+                return False
         except (KeyError, AttributeError, ValueError):  # a name, an attribute or a cell that is gone
             return False
         if list(map(len, self._sized)) != self._lengths:
@@ -260,6 +265,7 @@ class Watch:
 
     def _instance(self, label: str, value: Any) -> None:
         cls = type(value)
+        label = label or cls.__name__
         wrapped = getattr(value, "__wrapped__", None)
         if wrapped is not None:
             self._todo.append((label, wrapped))

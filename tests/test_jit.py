@@ -87,6 +87,26 @@ def test_another_device_is_refused(device: str) -> None:
         g(tensor(1, 2, device=other))
 
 
+def test_methods_and_objects_name_their_arguments() -> None:
+    class Scaled:
+        k = 2.0
+
+        def __call__(self, x: Tensor) -> Tensor:
+            return x * self.k
+
+        def times(self, x: Tensor) -> Tensor:
+            return x * self.k
+
+    scaled = Scaled()
+    for g in (captured(scaled, tensor(1)), captured(scaled.times, tensor(1))):
+        with pytest.raises(JitError, match="shape of argument x"):
+            g(tensor(1, 2))
+        scaled.__dict__["k"] = 3.0
+        with pytest.raises(JitError, match="had 0 elements and has 1"):
+            g(tensor(1))
+        del scaled.k
+
+
 def test_zero_and_one_and_true_are_different_arguments() -> None:
     g = captured(lambda x, k: x * k, tensor(3), 1)
     for k in (True, 1.0):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ from jitting import captured, default, tensor, values
 
 from portwright import Tensor, jit, nn
 from portwright.core.errors import JitError
+from portwright.core.tensor import random
 
 
 @pytest.fixture(params=["CPU", "NUMPY"], autouse=True)
@@ -196,6 +198,22 @@ def test_random_numbers_are_new_at_each_replay() -> None:
     assert g.is_captured
     assert draws(g, 6) == want
     assert len({tuple(w) for w in want}) == 6
+
+
+def test_the_first_draw_of_all_is_not_captured(device: str) -> None:
+    random.states.pop(device, None)
+    calls = itertools.count()
+
+    def f(x: Tensor) -> Tensor:
+        return x + Tensor.rand(1) if next(calls) else x
+
+    g = jit(f)
+    g(tensor(1))
+    found = [g(tensor(1)).item()]
+    assert not g.is_captured
+    found += [g(tensor(1)).item() for _ in range(4)]
+    assert g.is_captured
+    assert len(set(found)) == 5
 
 
 def test_dropout_and_the_mode_that_it_ran_in() -> None:
