@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from . import report
-from .harness import Process, measure, present
+from .harness import ROOT, Process, measure, present
 from .limits import measure as measure_limits
 from .peers import PEERS, PORTWRIGHT
 from .workloads import WORKLOADS
@@ -103,11 +103,11 @@ def main(arguments: list[str]) -> int:
     else:
         results = run(chosen)
         path = report.save(results)
-        print(f"\nkept in {path.relative_to(report.ROOT)}\n")
+        print(f"\nkept in {path.relative_to(ROOT)}\n")
     print(report.tables(results))
     if chosen.write:
         report.write_page(results)
-        print(f"\nwritten into {report.PAGE.relative_to(report.ROOT)}")
+        print(f"\nwritten into {report.PAGE.relative_to(ROOT)}")
     return 0
 
 

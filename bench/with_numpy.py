@@ -16,7 +16,7 @@ f4 = np.float32
 
 
 def chain(x: Array, a: float, b: float) -> Array:
-    return np.maximum((x * f4(a) + f4(b)) * (x - f4(b)), f4(a)) * f4(b) - np.abs(x)
+    return np.asarray(np.maximum((x * f4(a) + f4(b)) * (x - f4(b)), f4(a)) * f4(b) - np.abs(x))
 
 
 def gelu(x: Array, a: float, b: float) -> Array:

@@ -97,8 +97,8 @@ def _training(kind: str, inputs: Inputs, t: dict[str, Any]) -> Callable[[], floa
         optimizer = Adam(list(p.values()), lr=inputs["lr"])
 
         def forward(x: Tensor) -> Tensor:
-            x = x.conv2d(p["w1"], p["b1"], padding=1).relu().max_pool2d(2)
-            x = x.conv2d(p["w2"], p["b2"], padding=1).relu().max_pool2d(2)
+            x = x.conv2d(p["w1"], p["b1"], padding=1).relu().max_pool2d((2, 2))
+            x = x.conv2d(p["w2"], p["b2"], padding=1).relu().max_pool2d((2, 2))
             return x.flatten(1).linear(p["w3"].T, p["b3"])
 
     @TinyJit

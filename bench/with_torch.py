@@ -71,9 +71,9 @@ def prepare(kind: str, inputs: Inputs, compiled: bool = False) -> Task | None:
     else:
         return None
 
-    @torch.no_grad()  # type: ignore[untyped-decorator]
+    @torch.no_grad()
     def compute() -> Tensor:
-        return expression(**t)  # type: ignore[no-any-return]
+        return expression(**t)
 
     latest = Latest(compute, numpy_of)
     return Task(latest.run, latest.result)

@@ -89,17 +89,17 @@ def positive(random: Random, *shape: int) -> Array:
 
 
 def axpb64(v: Inputs, x: Array) -> Array:
-    return x * v["a"] + v["b"]
+    return np.asarray(x * v["a"] + v["b"])
 
 
 def gelu64(v: Inputs, x: Array) -> Array:
     u = axpb64(v, x)
-    return 0.5 * u * (1 + np.tanh(math.sqrt(2 / math.pi) * (u + 0.044715 * u**3)))
+    return np.asarray(0.5 * u * (1 + np.tanh(math.sqrt(2 / math.pi) * (u + 0.044715 * u**3))))
 
 
 def chain64(v: Inputs, x: Array) -> Array:
     a, b = v["a"], v["b"]
-    return np.maximum((x * a + b) * (x - b), a) * b - np.abs(x)
+    return np.asarray(np.maximum((x * a + b) * (x - b), a) * b - np.abs(x))
 
 
 def elementwise(kind: str, name: str, says: str, n: int, exact: Callable[[Inputs, Array], Array]) -> Workload:
