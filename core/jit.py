@@ -40,7 +40,9 @@ class Jit(Generic[P, R]):
         self._lock = threading.RLock()
         self._warm: Warm | None = None
         self._replay: Replay | None = None
+        # where every argument is a tensor: how many are passed by position, and the names of the others
         self._plain = -1
+        self._named: dict[str, None] = {}
         self._attribute = ""
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -56,12 +58,13 @@ class Jit(Generic[P, R]):
             replay = self._replay
             if replay is None:
                 return self._learn(args, kwargs)
-            if len(args) == self._plain and not kwargs:
-                for a in args:
-                    if type(a) is not Tensor:
+            if len(args) == self._plain and kwargs.keys() == self._named:
+                tensors = (*args, *[kwargs[n] for n in self._named]) if kwargs else args
+                for t in tensors:
+                    if type(t) is not Tensor:
                         break
                 else:
-                    return replay(args)  # type: ignore[arg-type, no-any-return]
+                    return replay(tensors)  # type: ignore[arg-type, no-any-return]
             taken = take_arguments(self._names, args, kwargs)
             differs = arguments_difference(replay.recipe.arguments, taken.rest)
             if differs is not None:
@@ -95,7 +98,8 @@ class Jit(Generic[P, R]):
                     self._replay = Replay(recipe)
                     trace.jitted("captured", self._name, f"{len(recipe.tape.actions)} kernels")
                     plain = all(r is HERE for r in recipe.arguments.values())
-                    self._plain = len(args) if plain and not kwargs else -1
+                    self._plain = len(args) if plain else -1
+                    self._named = dict.fromkeys(sorted(kwargs))
         return result  # type: ignore[no-any-return]
 
     def __set_name__(self, owner: type, name: str) -> None:

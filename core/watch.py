@@ -98,6 +98,7 @@ class Watch:
         self._sized_labels: list[str] = []
         self._contents: list[tuple[str, Callable[[], Any], Any]] = []
         self._met: dict[int, Any] = {}
+        self._modules: set[tuple[int, tuple[str, ...]]] = set()
         self._todo: deque[tuple[str, Any]] = deque([("", function), *others])
         self._walk()
         leaves = [t for t in self.tensors if t._requires_grad]
@@ -199,6 +200,7 @@ class Watch:
             self._instance(label, value)
         elif isinstance(value, set):
             self._contents.append((label, partial(frozenset, value), frozenset(value)))
+            self._todo.extend((f"an element of {label}", v) for v in value)
         elif isinstance(value, np.ndarray):
             if value.nbytes <= LARGE_ARRAY:
                 self._contents.append((label, value.tobytes, value.tobytes()))
@@ -245,11 +247,17 @@ class Watch:
         namespace = f.__globals__
         self._named(namespace, present, present, lambda i, v: namespace.__setitem__(present[i], v))
         for n in present:
-            if isinstance(namespace[n], ModuleType) and not is_library(namespace[n].__name__):
-                self._module(n, namespace[n], attributes)
+            self._module(n, namespace[n], attributes)
 
-    def _module(self, label: str, module: ModuleType, attributes: Sequence[str]) -> None:
+    def _module(self, label: str, module: Any, attributes: tuple[str, ...]) -> None:
+        if not isinstance(module, ModuleType) or is_library(module.__name__):
+            return
+        if (id(module), attributes) in self._modules:
+            return
+        self._modules.add((id(module), attributes))
         present = [n for n in attributes if n in vars(module)]
+        for n in present:
+            self._module(f"{label}.{n}", vars(module)[n], attributes)
         self._named(
             vars(module), present, [f"{label}.{n}" for n in present],
             lambda i, v: setattr(module, present[i], v),

@@ -144,6 +144,26 @@ def test_attributes_set_to_other_tensors() -> None:
     assert values(g(tensor(2))) == [5 + (values(plain(tensor(2)))[0] - 5)]
 
 
+TOTAL = Tensor([0.0])
+
+
+def test_variables_set_to_other_tensors() -> None:
+    global TOTAL
+    TOTAL, last = tensor(0), tensor(0)
+
+    def add(x: Tensor) -> Tensor:
+        global TOTAL
+        nonlocal last
+        TOTAL, last = TOTAL + x, TOTAL
+        return last
+
+    f = jit(add)
+    for i in range(6):
+        assert values(f(tensor(i))) == [sum(range(i))]
+        assert (values(TOTAL), values(last)) == ([sum(range(i + 1))], [sum(range(i))])
+    assert f.is_captured
+
+
 def test_an_argument_may_be_changed() -> None:
     g = jit(lambda x, y: x.assign(x + y))
     x = tensor(1)

@@ -128,15 +128,21 @@ def test_an_attribute_of_an_object_and_of_its_class() -> None:
 def test_a_module_of_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
     config = types.ModuleType("some_config")
     config.rate = 2.0  # type: ignore[attr-defined]
+    config.inner = types.ModuleType("some_config.inner")  # type: ignore[attr-defined]
+    config.inner.power = 1  # type: ignore[attr-defined]
     monkeypatch.setitem(globals(), "config", config)
     f = captured(uses_config, tensor(1))
     config.rate = 3.0  # type: ignore[attr-defined]
     with pytest.raises(JitError, match=r"config.rate was 2.0 and is 3.0"):
         f(tensor(1))
+    config.rate = 2.0  # type: ignore[attr-defined]
+    config.inner.power = 2  # type: ignore[attr-defined]
+    with pytest.raises(JitError, match=r"config.inner.power was 1 and is 2"):
+        f(tensor(1))
 
 
 def uses_config(x: Tensor) -> Tensor:
-    return x * config.rate  # type: ignore[name-defined] # noqa: F821
+    return x * config.rate * config.inner.power  # type: ignore[name-defined] # noqa: F821
 
 
 def test_an_array_and_a_set() -> None:
