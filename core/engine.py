@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from . import node as nodes
 from . import trace
 from .device import Buffer, Device, Launch
-from .graph import GraphOp, Node, toposort
+from .graph import Node, toposort
 from .registry import open_device
+from .signature import signature
 
 if TYPE_CHECKING:
     from .plan import KernelInfo, Plan, Step
@@ -107,7 +107,7 @@ def _planned(todo: list[Node], device: str) -> tuple[Plan, list[Node]]:
     """A plan for ``todo``, and the leaves to run it on. Called while ``storing`` is held."""
     order = toposort(todo, stop=lambda n: n.storage is not None)
     leaves = [n for n in order if n.storage is not None]
-    key = _structure(order, todo, device)
+    key = (device, *signature(order, todo, lambda n: n.storage is not None))
     plan = _plans.get(key)
     if plan is None:
         from .plan import make_plan
@@ -118,22 +118,6 @@ def _planned(todo: list[Node], device: str) -> tuple[Plan, list[Node]]:
                 _plans.pop(next(iter(_plans)))
             _plans[key] = plan
     return plan, leaves
-
-
-def _structure(order: list[Node], roots: list[Node], device: str) -> Hashable:
-    """Equal for graphs that differ only in which buffers they read."""
-    number = {n: i for i, n in enumerate(order)}
-    rows: list[Hashable] = [device, tuple(number[r] for r in roots)]
-    for n in order:
-        if n.storage is not None:
-            rows.append((n.storage.device.name, n.dtype, n.shape))
-        elif n.op is GraphOp.PARAMETER:
-            rows.append((n.op, number[n.srcs[0]]))
-        else:
-            rows.append((n.op, n.dtype, n.shape, n.arg, n.device, tuple([number[s] for s in n.srcs])))
-    if nodes.locate is not None:  # a plan tells where its kernels were made
-        rows.append(tuple([n.made_at for n in order]))
-    return tuple(rows)
 
 
 # --------------------------------------------------------------------------------------------------- running

@@ -52,6 +52,7 @@ class _Fusion:
     def __init__(self, roots: Sequence[Node], spec: Spec) -> None:
         self.spec = spec
         self.order = toposort(roots, stop=_stored)
+        self.rank = {n: i for i, n in enumerate(self.order)}
         self.users: dict[Node, list[Node]] = {n: [] for n in self.order}
         for n in self.order:
             if not _stored(n):
@@ -66,26 +67,33 @@ class _Fusion:
             if n.op in (GraphOp.COPY, GraphOp.SCATTER):
                 self.cut.update((s, None) for s in n.srcs if not _stored(s) and not is_constant(s))
         self.cut.update((r, None) for r in roots if not _stored(r))
+        self.constant: set[Node] = set()  # computed from nothing in memory: cutting it would save no reads
+        for n in self.order:
+            if not _stored(n) and all(s in self.constant for s in n.srcs):
+                self.constant.add(n)
         self.surveys: dict[Node, Lowered] = {}
+        self.faults: dict[Node, list[Node]] = {}  # where each surveyed kernel must be cut
         self.costs: dict[Node, int] = {}
 
     def reads(self, node: Node) -> bool:
         return _stored(node) or node in self.cut
 
     def run(self) -> list[Group]:
-        while True:
-            new = self.violations()
-            if not new:
-                break
+        while new := self.violations():
             self.cut.update(dict.fromkeys(new))
             self.costs.clear()
-            self.surveys = {k: s for k, s in self.surveys.items() if not any(n in s.positions for n in new)}
+            for root in [r for r, s in self.surveys.items() if any(n in s.nodes for n in new)]:
+                del self.surveys[root], self.faults[root]
         groups = [
             Group((n,), tuple(self.leaves(n)))
             for n in self.order
             if n in self.cut and not _stored(n) and n.size
         ]
-        return join_siblings(groups, self.only_walks, self.reads, SLACK)
+        return join_siblings(groups, self.only_walks, self.survey)
+
+    def survey(self, roots: Sequence[Node]) -> Lowered:
+        """What one kernel of ``roots`` would evaluate, given the cuts so far."""
+        return survey(roots, self.reads, self.rank, SLACK)
 
     def only_walks(self, group: Group) -> bool:
         """True of a kernel without reductions."""
@@ -106,13 +114,12 @@ class _Fusion:
                 continue
             found = self.surveys.get(root)
             if found is None:
-                found = self.surveys[root] = survey([root], self.reads, SLACK)
+                found = self.surveys[root] = self.survey([root])
+                again = [self.epilogue(n) for n in self.run_again(root, found)]
+                self.faults[root] = again or self.recomputed(root, found)
+            new.update(dict.fromkeys(self.faults[root]))
             for node in {n.demand.node for n in found.reductions if n.demand}:
                 inlined[node] = inlined.get(node, 0) + 1
-            again = self.run_again(root, found)
-            new.update((self.epilogue(n), None) for n in again)
-            if not again:
-                new.update((n, None) for n in self.recomputed(root, found))
         for node, kernels in inlined.items():
             if kernels > 1:
                 new[self.epilogue(node)] = None
@@ -120,10 +127,14 @@ class _Fusion:
 
     def topmost(self, nodes: list[Node]) -> list[Node]:
         """Of ``nodes``, those that no other of them is computed from: with these cut, the rest may do."""
-        wanted, below = set(nodes), set()
-        for n in reversed(self.order):
-            if any(u in wanted or u in below for u in self.users[n]):
-                below.add(n)
+        lowest = min((self.rank[n] for n in nodes), default=0)
+        below: set[Node] = set()
+        stack = list(nodes)
+        while stack:
+            for s in stack.pop().srcs:
+                if s not in below and self.rank.get(s, -1) >= lowest:
+                    below.add(s)
+                    stack.append(s)
         return [n for n in nodes if n not in below]
 
     def run_again(self, root: Node, found: Lowered) -> list[Node]:
@@ -171,7 +182,8 @@ class _Fusion:
         total = nest.times * prod(nest.extents.values())
         if total < CONTRACTION:
             return None
-        touched = sum(n.size for n in toposort([node], self.reads) if self.reads(n)) + node.size
+        inputs = (n for n in toposort([node.srcs[0]], self.bounds) if self.bounds(n))
+        touched = sum(n.size for n in inputs) + node.size
         if total < 8 * touched:
             return None
         while top.parent is not None and top.parent.demand is not None and self.continues(top.parent, top):
@@ -179,6 +191,10 @@ class _Fusion:
         alone = top.parent is not None and top.parent.parent is None and top.level == len(top.parent.extents)
         assert top.demand is not None
         return None if alone else top.demand.node
+
+    def bounds(self, node: Node) -> bool:
+        """True where elementwise work and movement begin: at memory and at reductions."""
+        return self.reads(node) or node.op is GraphOp.REDUCE
 
     def continues(self, outer: Nest, inner: Nest) -> bool:
         """True when ``outer`` folds nothing but what ``inner`` folds."""
@@ -210,37 +226,30 @@ class _Fusion:
     def recomputed(self, root: Node, found: Lowered) -> list[Node]:
         """Costly nodes under an expansion, whose values ``root``'s kernel would compute many times over."""
         out = []
-        for node, times in found.evaluations.items():
-            if node is root or self.reads(node) or not node.size or times <= 4 * node.size:
+        for node in found.nodes:
+            if node is root or self.reads(node) or not node.size:
                 continue
             if not (isinstance(node.op, Op) or node.op is GraphOp.PAD) or node.op is Op.CONST:
                 continue
             if not any(u.op in MOVEMENT or u.op is GraphOp.GATHER for u in self.users[node]):
                 continue
+            times = found.evaluations(node)
+            if times <= 4 * node.size:
+                continue
             cost = self.cost(node)
             reuse = times / node.size
             saves = (times - node.size) * cost
-            inside = node in found.inside and reuse >= 8 and cost >= 2
+            inside = found.is_inside(node) and reuse >= 8 and cost >= 2
             outside = cost >= 6 and (reuse - 1) * cost >= 32
-            if saves >= WORTH and (inside or outside) and not self.folded(node):
+            if saves >= WORTH and (inside or outside) and node not in self.constant:
                 out.append(node)
-        # of nodes that feed each other, the last: it holds the work of those before it
-        return [n for n in out if not any(m is not n and self.leads(n, m) for m in out)]
-
-    def folded(self, node: Node) -> bool:
-        """True when everything below is constant: nothing would be read from memory instead."""
-        return all(
-            n.op in (Op.CONST, GraphOp.IOTA) or n.srcs for n in toposort([node], self.reads)
-        ) and not any(self.reads(n) for n in toposort([node], self.reads) if n is not node)
-
-    def leads(self, node: Node, other: Node) -> bool:
-        return node in toposort([other], self.reads)
+        return self.topmost(out)  # of those that feed each other, the last holds the work of the others
 
     def cost(self, node: Node) -> int:
         """Operations of one element of ``node``, down to memory or a reduction."""
 
         def stop(n: Node) -> bool:
-            return n is not node and (self.reads(n) or n.op is GraphOp.REDUCE)
+            return n is not node and (n in self.costs or self.bounds(n))
 
         for n in toposort([node], stop):
             if n in self.costs:

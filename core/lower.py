@@ -12,8 +12,9 @@ so that an expression may be as deep as memory holds.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 
 from . import value as val
 from .dtype import wide
@@ -27,9 +28,9 @@ from .position import Position, loop_shape, move_position, reshape_position
 from .value import Access, Value
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Demand:
-    """A node wanted at a position, where a mask holds."""
+    """A node wanted at a position, where a mask holds. Each is one object."""
 
     node: Node
     position: Position
@@ -93,53 +94,86 @@ class Gathered:
 
 @dataclass(slots=True)
 class Lowered:
-    """A fresh kernel, and how often it evaluates what.
+    """A fresh kernel, and what it evaluates how often.
 
     Attributes:
-        kernel: the tree.
+        kernel: the tree; None of a survey.
         leaves: the node that each parameter after the roots' own reads.
         reductions: each inlined reduction's nest.
-        evaluations: how often each other node is evaluated, all its positions together.
-        positions: at how many different positions each node is evaluated.
-        inside: the nodes that are evaluated inside a reduction's loops.
         stopped: reductions that a survey did not go below, since they would be run too often.
+        walk: how it was found.
     """
 
     kernel: Kernel | None
     leaves: list[Node]
     reductions: list[Nest]
-    evaluations: dict[Node, int]
-    positions: dict[Node, int]
-    inside: set[Node]
     stopped: list[Node]
+    walk: _Lowering
+
+    @property
+    def nodes(self) -> Iterable[Node]:
+        """Every node that the kernel evaluates or reads."""
+        return self.walk.demands
+
+    def positions(self, node: Node) -> int:
+        """At how many different positions a node is evaluated."""
+        return len(self.walk.live(node))
+
+    def evaluations(self, node: Node) -> int:
+        """How often a node is evaluated, all its positions together."""
+        return sum(self.walk.runs(d) for d in self.walk.live(node))
+
+    def is_inside(self, node: Node) -> bool:
+        """True of a node that is evaluated inside a reduction's loops."""
+        walk = self.walk
+        return any(
+            walk.owner[v] is not walk.top for d in walk.live(node) for v in walk.needs(d.position, d.mask)
+        )
 
 
 class _Lowering:
-    def __init__(self, roots: Sequence[Node], reads: Callable[[Node], bool], slack: int = 0) -> None:
+    def __init__(
+        self,
+        roots: Sequence[Node],
+        reads: Callable[[Node], bool],
+        rank: Mapping[Node, int] | None = None,
+        slack: int = 0,
+    ) -> None:
         self.slack = slack
         self.stopped: list[Node] = []
-        self.roots = roots
-        self.reads = reads
+        self.roots = frozenset(roots)
+        self.outputs = roots
+        self.given = reads
+        if rank is None:
+            rank = {n: i for i, n in enumerate(toposort(roots, self.reads))}
+        self.rank = rank
         shape = loop_shape(roots[0], reads)
         self.top = Nest({f"i{a}": n for a, n in enumerate(shape) if n > 1})
         self.owner = dict.fromkeys(self.top.extents, self.top)
         self.where = tuple(variable(f"i{a}", n) for a, n in enumerate(shape))
         self.shape = shape
-        self.order = toposort(roots, stop=lambda n: reads(n) and n not in roots)
         self.edges: dict[Demand, tuple[Demand, ...]] = {}
-        self.demands: dict[Node, dict[tuple[Position, Mask], Demand]]
-        self.demands = {n: {} for n in self.order}
+        self.demands: dict[Node, dict[tuple[Position, Mask], Demand]] = {}
+        self.ahead: list[tuple[int, Node]] = []  # demanded nodes whose operands are not, users first
         self.nests: dict[Demand, Nest] = {}
         self.gathers: dict[Demand, Gathered] = {}
         self.known: dict[str, frozenset[str]] = {}  # what a computed index depends on
+
+    def reads(self, node: Node) -> bool:
+        """True of what is in memory before the kernel runs."""
+        return node not in self.roots and self.given(node)
 
     # ------------------------------------------------------------------ who is wanted where
 
     def want(self, node: Node, position: Position, mask: Mask) -> Demand:
         key = (position, mask if node.size else NEVER)
-        found = self.demands[node].get(key)
+        known = self.demands.get(node)
+        if known is None:
+            known = self.demands[node] = {}
+            heappush(self.ahead, (-self.rank[node], node))
+        found = known.get(key)
         if found is None:
-            found = self.demands[node][key] = Demand(node, *key)
+            found = known[key] = Demand(node, *key)
         return found
 
     def needs(self, position: Position, mask: Mask) -> frozenset[str]:
@@ -152,11 +186,12 @@ class _Lowering:
     def spread(self) -> None:
         """From the roots down: every node's demands give its operands'."""
         self.stores = []
-        for root in self.roots:
+        for root in self.outputs:
             position = reshape_position(self.where, self.shape, root.shape)
             self.stores.append(self.want(root, position, ()))
-        for node in reversed(self.order):
-            if self.reads(node) and node not in self.roots:
+        while self.ahead:
+            _, node = heappop(self.ahead)
+            if self.reads(node):
                 continue
             if self.slack and node.op is GraphOp.REDUCE and self.too_often(node):
                 self.stopped.append(node)
@@ -243,6 +278,10 @@ class _Lowering:
                 c.level = nest.level_of(c.needs)
             todo += nest.children
 
+    def live(self, node: Node) -> list[Demand]:
+        """The demands of a node that hold somewhere."""
+        return [d for d in self.demands[node].values() if d.mask != NEVER]
+
     def runs(self, d: Demand) -> int:
         names = self.needs(d.position, d.mask)
         nest = max((self.owner[v] for v in names), key=lambda n: n.depth, default=self.top)
@@ -283,7 +322,7 @@ class _Lowering:
         node, op, arg = d.node, d.node.op, d.node.arg
         if d.mask == NEVER and op is not Op.CONST:
             return val.number(0, node.dtype)
-        if self.reads(node) and node not in self.roots:
+        if self.reads(node):
             inside = all(i.lo >= 0 and i.hi < n for i, n in zip(d.position, node.shape, strict=True))
             # what lies inside its memory anyhow needs no guard: what is masked is chosen by a WHERE above
             access = Access(self.names[node], flatten(d.position, node.shape), () if inside else d.mask)
@@ -342,28 +381,19 @@ class _Lowering:
     def run(self, whole: bool) -> Lowered:
         self.spread()
         self.place()
-        leaves = [n for n in self.order if self.reads(n) and n not in self.roots and self.demands[n]]
-        leaves = [n for n in leaves if any(d.mask != NEVER for d in self.demands[n].values())]
+        order = toposort(self.outputs, stop=lambda n: self.reads(n) or n not in self.demands)
+        leaves = [n for n in order if n in self.demands and self.reads(n) and self.live(n)]
         self.names = {n: f"in{i}" for i, n in enumerate(leaves)}
-        evaluations: dict[Node, int] = {}
-        positions: dict[Node, int] = {}
-        inside: set[Node] = set()
-        for node, demands in self.demands.items():
-            live = [d for d in demands.values() if d.mask != NEVER]
-            positions[node] = len(live)
-            evaluations[node] = sum(self.runs(d) for d in live)
-            if any(self.owner[v] is not self.top for d in live for v in self.needs(d.position, d.mask)):
-                inside.add(node)
         kernel = None
         if whole:
-            for n in self.order:  # a leaf that is only read where nothing is read still needs a name
+            for n in order:  # a leaf that is only read where nothing is read still needs a name
                 self.names.setdefault(n, "")
             body = merge_loops(flatten_reductions(self.tree(self.build())))
-            outs = [Memory(f"out{i}", r.dtype, r.size, written=True) for i, r in enumerate(self.roots)]
+            outs = [Memory(f"out{i}", r.dtype, r.size, written=True) for i, r in enumerate(self.outputs)]
             ins = [Memory(f"in{i}", n.dtype, n.size) for i, n in enumerate(leaves)]
             kernel = Kernel((*outs, *ins), body)
         nests = list(self.nests.values())
-        return Lowered(kernel, leaves, nests, evaluations, positions, inside, self.stopped)
+        return Lowered(kernel, leaves, nests, self.stopped, self)
 
 
 def lower(roots: Sequence[Node], reads: Callable[[Node], bool]) -> Lowered:
@@ -376,10 +406,13 @@ def lower(roots: Sequence[Node], reads: Callable[[Node], bool]) -> Lowered:
     return _Lowering(roots, reads).run(True)
 
 
-def survey(roots: Sequence[Node], reads: Callable[[Node], bool], slack: int) -> Lowered:
+def survey(
+    roots: Sequence[Node], reads: Callable[[Node], bool], rank: Mapping[Node, int], slack: int
+) -> Lowered:
     """As ``lower``, without building the tree: what the kernel would evaluate, and how often.
 
-    It stops at reductions that would be run more than ``slack`` times as often as they have results: without
-    that, a deep graph that is not cut yet would be evaluated at ever more positions, layer by layer.
+    ``rank`` puts operands before users; no node is visited that the kernel does not reach. It stops at
+    reductions that would be run more than ``slack`` times as often as they have results: without that, a deep
+    graph that is not cut yet would be evaluated at ever more positions, layer by layer.
     """
-    return _Lowering(roots, reads, slack).run(False)
+    return _Lowering(roots, reads, rank, slack).run(False)

@@ -7,6 +7,7 @@ keeps them, so that they can be shown.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 
 from .device import Device
@@ -23,6 +24,7 @@ from .pack import pack
 from .scatter import lower_scatter
 from .schedule import schedule
 from .siblings import Group
+from .signature import signature
 from .work import flops_of
 
 
@@ -53,46 +55,63 @@ class Stages:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """One kernel of a group, and what it works on: nodes, or the group's own temporary memory by name.
+    """One kernel of a group, and what it works on.
 
-    A copy between devices has no stages.
+    Nodes go by their place among the group's roots and reads, so that groups of one structure share pieces;
+    the group's own temporary memory goes by name. A copy between devices has no stages.
     """
 
     stages: Stages | None
-    writes: tuple[Node | str, ...]
-    reads: tuple[Node | str, ...]
+    writes: tuple[int | str, ...]
+    reads: tuple[int | str, ...]
     nbytes: tuple[int, ...]
+
+
+_built: dict[Hashable, list[Piece]] = {}
+KEPT = 4096
+"""Groups whose pieces are remembered."""
 
 
 def build(group: Group, device: Device) -> list[Piece]:
     """The kernels that compute ``group`` on ``device``: copies that it wants of its operands, then itself."""
-    fresh = fresh_kernel(group)
+    reads = frozenset(group.reads)
+    order = toposort(group.roots, stop=reads.__contains__)
+    key = (device, signature(order, (*group.roots, *group.reads), reads.__contains__))
+    found = _built.get(key)
+    if found is None:
+        found = _pieces(group, device)
+        if len(_built) >= KEPT:
+            _built.pop(next(iter(_built)), None)
+        _built[key] = found
+    return found
+
+
+def _pieces(group: Group, device: Device) -> list[Piece]:
     spec = device.spec
     sizes = tuple(r.nbytes for r in group.roots)
+    outputs = tuple(range(len(group.roots)))
+    inputs = tuple(range(len(outputs), len(outputs) + len(group.reads)))
+    if group.roots[0].op is GraphOp.COPY:
+        return [Piece(None, outputs, inputs, sizes)]
+    fresh = fresh_kernel(group)
     if device.dialect is None:
-        stages = Stages(
-            _name(group, fresh, str(fresh)),
-            fresh,
-            fresh,
-            fresh,
-            "",
-            1,
-            group.roots[0].shape,
-            _made_at(group.roots[0]),
-        )
-        return [Piece(stages, group.roots, group.reads, sizes)]
+        root, name = group.roots[0], _name(group, fresh, str(fresh))
+        stages = Stages(name, fresh, fresh, fresh, "", 1, root.shape, _made_at(root))
+        return [Piece(stages, outputs, inputs, sizes)]
     packed = pack(legalize_kernel(keep_rows(fresh, spec), spec), spec)
-    named: dict[str, Node | str] = {f"in{i}": n for i, n in enumerate(group.reads)}
+    named: dict[str, int | str] = {f"in{i}": at for i, at in enumerate(inputs)}
     pieces: list[Piece] = []
     for name, copy in packed.copies:
         named[name] = name
-        reads = tuple(named[p.name] for p in copy.params if not p.written)
-        pieces.append(
-            Piece(_stages(group, copy, copy, device, "pack"), (name,), reads, (copy.params[0].nbytes,))
-        )
-    reads = tuple(named[p.name] for p in packed.kernel.params if not p.written)
-    pieces.append(Piece(_stages(group, fresh, packed.kernel, device), group.roots, reads, sizes))
+        stages = _stages(group, copy, copy, device, "pack")
+        pieces.append(Piece(stages, (name,), _reads(copy, named), (copy.params[0].nbytes,)))
+    stages = _stages(group, fresh, packed.kernel, device)
+    pieces.append(Piece(stages, outputs, _reads(packed.kernel, named), sizes))
     return pieces
+
+
+def _reads(kernel: Kernel, named: dict[str, int | str]) -> tuple[int | str, ...]:
+    return tuple(named[p.name] for p in kernel.params if not p.written)
 
 
 def _stages(group: Group, fresh: Kernel, legal: Kernel, device: Device, what: str = "") -> Stages:

@@ -15,7 +15,7 @@ from .device import Device, Reach
 from .fuse import fuse
 from .graph import GraphOp, Node
 from .loops import Kernel
-from .pipeline import Piece, Stages, build
+from .pipeline import Stages, build
 from .registry import open_device
 from .siblings import Group
 
@@ -128,9 +128,7 @@ def make_plan(todo: list[Node], leaves: list[Node], device: Device) -> Plan:
             copies = g.roots[0].op is GraphOp.COPY
             by_hand = where.spec.reach is Reach.DISPATCH and not copies
             dispatched |= by_hand
-            sizes = tuple(r.nbytes for r in g.roots)
-            pieces = [Piece(None, g.roots, g.reads, sizes)] if copies else build(g, where)
-            for piece in pieces:
+            for piece in build(g, where):
                 for key in piece.writes:
                     slot[_slot_key(key, g)] = len(slot)
                 steps.append(
@@ -152,5 +150,6 @@ def make_plan(todo: list[Node], leaves: list[Node], device: Device) -> Plan:
     return Plan(steps, len(leaves), results, dispatched)
 
 
-def _slot_key(key: Node | str, group: Group) -> Hashable:
-    return key if isinstance(key, Node) else (key, group.roots[0])
+def _slot_key(key: int | str, group: Group) -> Hashable:
+    """A node of the group by its place, or its own memory, which is no other group's, by name."""
+    return (*group.roots, *group.reads)[key] if isinstance(key, int) else (key, group.roots[0])

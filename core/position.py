@@ -7,6 +7,7 @@ kernel, since each only turns its own position into its operand's.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 from .graph import AxesArg, GraphOp, Node, Shape, SpanArg, WindowArg
 from .index import ZERO, Index, Mask, both, constant, flatten, unflatten
@@ -35,6 +36,7 @@ def loop_shape(root: Node, reads: Callable[[Node], bool]) -> Shape:
     return root.shape
 
 
+@lru_cache(maxsize=1 << 14)
 def reshape_position(position: Position, shape: Shape, to: Shape) -> Position:
     """The position of the same element under another shape; axes that stay the same stay as they are."""
     if shape == to:

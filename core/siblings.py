@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from .graph import Node
-from .lower import survey
+from .lower import Lowered
 
 MOST = 24
 """Parameters of a joined kernel at most: more would cost more registers than the reads save."""
@@ -27,9 +27,14 @@ class Group:
 
 
 def join_siblings(
-    groups: Sequence[Group], plain: Callable[[Group], bool], reads: Callable[[Node], bool], slack: int
+    groups: Sequence[Group],
+    plain: Callable[[Group], bool],
+    survey: Callable[[Sequence[Node]], Lowered],
 ) -> list[Group]:
-    """The groups with siblings joined; ``plain`` is true of a kernel that only walks elements."""
+    """The groups with siblings joined.
+
+    ``plain`` is true of a kernel that only walks elements; ``survey`` tells what a kernel would evaluate.
+    """
     out: list[Group] = []
     made: dict[Node, int] = {}  # which group of ``out`` computes a node
     open_to_more: list[bool] = []
@@ -38,7 +43,7 @@ def join_siblings(
         is_plain = plain(g)
         earliest = max((made[n] for n in g.reads if n in made), default=0)
         for i in range(len(out) - 1, earliest - 1, -1) if is_plain else ():
-            joined = _joined(out[i], g, reads, slack) if open_to_more[i] and _kin(out[i], g) else None
+            joined = _joined(out[i], g, survey) if open_to_more[i] and _kin(out[i], g) else None
             if joined is not None:
                 out[i], at = joined, i
                 break
@@ -56,11 +61,11 @@ def _kin(a: Group, b: Group) -> bool:
     return not large.isdisjoint(b.reads)
 
 
-def _joined(a: Group, b: Group, reads: Callable[[Node], bool], slack: int) -> Group | None:
+def _joined(a: Group, b: Group, survey: Callable[[Sequence[Node]], Lowered]) -> Group | None:
     roots = (*a.roots, *b.roots)
-    found = survey(roots, reads, slack)
+    found = survey(roots)
     if found.reductions or len(roots) + len(found.leaves) > MOST:
         return None
-    if any(found.positions[r] != 1 for r in roots):
+    if any(found.positions(r) != 1 for r in roots):
         return None  # one would be computed again for the other
     return Group(roots, tuple(found.leaves))
