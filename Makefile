@@ -30,7 +30,7 @@ demo: $(READY)
 	@$(BIN)/python examples/digits.py
 	@echo
 	@echo "Look at next:"
-	@echo "  . $(BIN)/activate            then \`portwright\` and \`python\` are the ones set up here"
+	@echo "  . $(BIN)/activate         then \`portwright\` and \`python\` are the ones set up here"
 	@echo "  python examples/seed.py      one expression, from Tensor to C, step by step"
 	@echo "  portwright devices           the ports that were found, and what each can do"
 	@echo "  portwright doctor            what is installed, what is missing and how to mend it"
@@ -70,7 +70,7 @@ clean:
 
 $(READY): pyproject.toml | $(VENV)/bin/python
 	@echo "Installing Portwright and its tools into $(VENV) (a minute or two, once)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS)]'
+	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --editable '.[$(EXTRAS)]'
 	@touch $@
 
 $(VENV)/bin/python:
