@@ -45,15 +45,14 @@ def devices(as_json: bool) -> int:
     for i, port in enumerate(found):
         if i:
             table.add_row()
-        table.add_row(Text(port.name, style="bold"), state(port), Text("\n").join(_lines(port)))
+        table.add_row(Text(port.name, style="bold"), _state(port), Text("\n").join(_lines(port)))
     out.print(table)
     if default:
         out.print(f"\nTensors are made on {default} unless told otherwise (PORTWRIGHT_DEVICE, device=).")
     return 0
 
 
-def state(port: Status) -> Text:
-    """Ready or not, in colour."""
+def _state(port: Status) -> Text:
     return Text(port.state.value, style="green" if port.state is State.READY else "yellow")
 
 
@@ -72,23 +71,21 @@ def _lines(port: Status) -> Iterator[Text]:
     if port.mend:
         yield Text(f"→ {port.mend}", style="cyan")
     if port.spec is not None:
-        yield from map(Text, summary(port.spec))
+        yield from map(Text, _abilities(port.spec))
+        yield from (Text(f"{key}: {value}", style="dim") for key, value in port.spec.driver.items())
 
 
-def summary(spec: Spec) -> Iterator[str]:
-    """What a device can do, in a few lines."""
+def _abilities(spec: Spec) -> Iterator[str]:
     yield f"{spec.reach.value}, {spec.evidence.value}, accuracy {spec.tier.value}"
     held = [d.name for d in dtypes.ALL if d in spec.dtypes]
     every = len(dtypes.ALL)
     yield f"all {every} dtypes" if len(held) == every else f"{len(held)} of {every} dtypes: {', '.join(held)}"
     absent = [op.name for op in Op if op not in spec.native]
-    legalized = f", the rest made of these: {', '.join(absent)}" if absent else ""
-    yield f"native {len(ALL_OPS) - len(absent)}/{len(ALL_OPS)}{legalized}"
+    built = f"; built from those: {', '.join(absent)}" if absent else ""
+    yield f"native {len(ALL_OPS) - len(absent)}/{len(ALL_OPS)}{built}"
     parts = [f"{spec.threads} thread{'s' if spec.threads != 1 else ''}"]
     if spec.vector_bytes:
         parts.append(f"vectors of {spec.lanes(dtypes.float32)} × float32, {spec.vector_registers} registers")
     if spec.local_bytes:
         parts.append(f"{size(spec.local_bytes)} local memory")
     yield ", ".join(parts)
-    for key, value in spec.driver.items():
-        yield f"{key}: {value}"
