@@ -19,6 +19,7 @@ from ..core.ops import Op
 from ..core.registry import open_device
 from .inputs import Rng, to_bits
 from .judge import Accuracy, Mismatch, judge
+from .watch import Watch
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -41,11 +42,12 @@ class Case:
         accuracy: what has been measured.
     """
 
-    def __init__(self, name: str, seed: int, id_: str) -> None:
+    def __init__(self, name: str, seed: int, id_: str, watch: Watch | None = None) -> None:
         self.name = name
         self.seed = seed
         self.id = id_
         self.accuracy: list[Accuracy] = []
+        self._watch = watch
         self._placed: list[tuple[Node, Array]] = []
         self._ran: tuple[Node, ...] = ()
 
@@ -95,10 +97,10 @@ class Case:
             self.accuracy.append(accuracy)
 
     def finish(self) -> None:
-        """Checks that what was placed is as it was.
+        """Checks that what was placed is as it was, and that nothing was written past the end of a buffer.
 
         Raises:
-            Mismatch: when a kernel wrote into one of its inputs.
+            Mismatch: when a kernel wrote where it must not.
         """
         for node, before in self._placed:
             assert node.storage is not None
@@ -106,6 +108,8 @@ class Case:
                 raise Mismatch(
                     f"an input changed: {before.dtype} {list(before.shape)}; kernels must only read it"
                 )
+        for fault in self._watch.look() if self._watch is not None else ():
+            raise Mismatch(fault)
 
     def records(self) -> list[dict[str, Any]]:
         """The measurements, as JSON can hold them."""

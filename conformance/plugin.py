@@ -7,19 +7,24 @@ the caller's own when the device exists only there.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from ..core.errors import PortwrightError
+from ..core.registry import open_device
 from .case import Case
 from .judge import Mismatch
+from .ladder import Rung, rung_of
+from .watch import Watch
 
 SUITE = f"{__package__}.suite"
 RECORD = "portwright-accuracy"
 MOST_SOURCE = 200
+BARE = frozenset({Rung.OPEN, Rung.MEMORY, Rung.COPY})
+"""Rungs that ask the device for memory themselves, and need no guard bands."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -54,18 +59,27 @@ def case_id(nodeid: str) -> str:
     return f"{path.rsplit('/', 1)[-1].removeprefix('test_').removesuffix('.py')}::{name}"
 
 
+@pytest.fixture(scope="session")
+def watch(request: pytest.FixtureRequest) -> Iterator[Watch]:
+    """The guard bands of the device under test."""
+    with Watch(open_device(request.config.option.device_under_test)).installed() as made:
+        yield made
+
+
 @pytest.fixture
-def case(request: pytest.FixtureRequest) -> Case:
+def case(request: pytest.FixtureRequest, watch: Watch) -> Case:
     """The case: see ``Case``."""
     option = request.config.option
-    made = Case(option.device_under_test, option.seed, case_id(request.node.nodeid))
+    made = Case(option.device_under_test, option.seed, case_id(request.node.nodeid), watch)
     request.node.case = made
+    watch.active = rung_of(made.id) not in BARE
+    watch.look()  # what an earlier case left is not this one's fault
     return made
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
-    """After the case's own checks: its inputs are unchanged, and what it measured is kept."""
+    """After the case's own checks: nothing else was written, and what it measured is kept."""
     yield
     made: Case | None = getattr(item, "case", None)
     if made is not None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
@@ -15,6 +16,7 @@ from portwright.conformance.ladder import Rung
 from portwright.core import registry
 from portwright.core.graph import Node
 from portwright.core.ops import Op
+from portwright.devices.cpu import CPU
 
 QUICK = "not float64 and not uint and not int16 and not int64"
 """Leaves out dtypes that would show nothing that the others do not."""
@@ -76,3 +78,51 @@ def test_a_claim_that_is_not_made_is_skipped_and_counted() -> None:
     (row,) = outcome.summary()
     assert (row.cases, row.passed + row.unclaimed, row.failed) == (len(outcome.cases), len(outcome.cases), 0)
     assert row.unclaimed == len(unclaimed) > 0
+
+
+class Misprints(CPU):
+    """A kernel language whose source text is changed before it is compiled."""
+
+    def __init__(self, name: str, change: Callable[[str], str]) -> None:
+        super().__init__()
+        self.change = change
+        self.spec = replace(self.spec, name=name, vector_bytes=0)
+
+    def compile(self, source: str) -> bytes:
+        return super().compile(self.change(source))
+
+    def compiler_key(self) -> str:
+        return f"{self.spec.name} {super().compiler_key()}"
+
+
+def one_more(source: str) -> str:
+    """The last loop of a kernel runs once more than it should."""
+    return re.sub(r"b_o < (\d+);", lambda m: f"b_o < {int(m[1]) + 1};", source)
+
+
+def one_fewer(source: str) -> str:
+    """The last loop of a kernel runs once less than it should."""
+    return re.sub(r"b_o < (\d+);", lambda m: f"b_o < {int(m[1]) - 1};", source)
+
+
+def starts_at_one(source: str) -> str:
+    """Sums begin with 1."""
+    return re.sub(r"float (acc\d+) = 0\.0f;", r"float \1 = 1.0f;", source)
+
+
+@pytest.mark.parametrize(
+    ("change", "rung", "keyword", "said"),
+    [
+        (one_more, Rung.PRIMITIVES, "test_sizes[float32]", "past the end of a buffer"),
+        (one_fewer, Rung.PRIMITIVES, "test_sizes[float32]", "elements are not within 0.5 ulp"),
+        (starts_at_one, Rung.REDUCTIONS, "test_sum_of_integers[float32]", "sum of 2"),
+    ],
+    ids=["one_more", "one_fewer", "starts_at_one"],
+)
+def test_a_kernel_that_is_misprinted_is_noticed(
+    change: Callable[[str], str], rung: Rung, keyword: str, said: str
+) -> None:
+    wrong = Misprints(change.__name__.upper(), change)
+    (failure,) = runner.run(wrong, rungs=[rung], keyword=keyword).failures
+    assert said in failure.message
+    assert "void " in failure.message.partition("  kernel\n")[2]  # the generated source is shown
