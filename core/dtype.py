@@ -10,6 +10,7 @@ since no integer type holds both.
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -123,17 +124,43 @@ class DType:
         return float(2.0**-self.mantissa)
 
     def cast_scalar(self, value: Scalar) -> Scalar:
-        """The Python value that this type holds for ``value``: integers wrap, floats stay a Python float."""
+        """The Python value that this type holds for ``value``: integers wrap, floats are rounded.
+
+        Raises:
+            DTypeError: for an integer beyond every float, in a float type.
+        """
         if self.is_bool:
             return bool(value)
         if self.is_float:
-            return float(value)
+            try:
+                return self._rounded(float(value))
+            except OverflowError as e:
+                raise DTypeError(
+                    f"an integer of {int(value).bit_length()} bits does not fit {self}, which ends at "
+                    f"{self.finite_max:.5g}"
+                ) from e
         if isinstance(value, float):
             if value != value or value in (float("inf"), float("-inf")):
                 return 0
             value = int(value)
         wrapped = int(value) & ((1 << self.bits) - 1)
         return wrapped - (1 << self.bits) if self.kind is Kind.INT and wrapped >> (self.bits - 1) else wrapped
+
+    def text(self, value: Scalar) -> str:
+        """A value of this type in as few digits as tell it from the others."""
+        narrow = self.is_float and self.bits < 64 and not float(value).is_integer()
+        return str(self.numpy.type(value)) if narrow else repr(value)
+
+    def _rounded(self, value: float) -> float:
+        """The nearest value of a float type, ties to even; infinity beyond the greatest."""
+        if self.bits == 64 or not math.isfinite(value):
+            return value
+        if value.is_integer() and abs(value) <= 1 << self.mantissa:
+            return value
+        binade = max(math.frexp(value)[1] - 1, 2 - (1 << (self.exponent - 1)))
+        unit = math.ldexp(1.0, binade - self.mantissa)
+        near = math.copysign(round(value / unit) * unit, value)
+        return near if abs(near) <= self.finite_max else math.copysign(math.inf, value)
 
 
 bool_ = DType("bool", Kind.BOOL, 8)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 def const(value: Scalar, dtype: DType) -> Node:
     """A scalar (shape ``()``); integers wrap to ``dtype``."""
     value = dtype.cast_scalar(value)
-    return intern(Op.CONST, dtype, (), (), ConstArg(value, repr(value)))
+    return intern(Op.CONST, dtype, (), (), ConstArg(value, dtype.text(value)))
 
 
 def full(value: Scalar, shape: Shape, dtype: DType) -> Node:

@@ -119,7 +119,7 @@ def make(
 def number(value: Scalar, dtype: DType) -> Value:
     """A constant."""
     value = dtype.cast_scalar(value)
-    return make(Op.CONST, dtype, (), Number(value, repr(value)))
+    return make(Op.CONST, dtype, (), Number(value, dtype.text(value)))
 
 
 def primitive(op: Op, *srcs: Value) -> Value:

@@ -41,3 +41,14 @@ def test_a_result_that_equals_its_operand_is_a_tensor_of_its_own(same: Callable[
     y = same(x)
     x.assign(x.flip(0))
     assert y.tolist() == [[1.0], [2.0], [3.0]]
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype"), [(0.1, "float32"), (1e300, "float32"), (1e5, "float16"), (2.0**-150, "float32")]
+)
+def test_a_constant_is_rounded_to_its_dtype(value: float, dtype: str) -> None:
+    """A constant kept its Python value: it was cast unrounded, and what is inf did not compile."""
+    with np.errstate(over="ignore"):
+        want = float(np.array(value).astype(dtype))
+    assert Tensor(value, dtype=dtype).cast("float64").item() == want
+    assert (Tensor([0.0], dtype=dtype) + value).tolist() == [want]
