@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import gc
+import pickle
 from collections.abc import Iterator
 
 import numpy as np
@@ -213,6 +215,20 @@ def test_moving_between_devices() -> None:
 def test_bad_input_is_refused_with_what_was_given(make: object, error: type[Exception], says: str) -> None:
     with pytest.raises(error, match=says):
         make()  # type: ignore[operator]
+
+
+def test_what_python_asks_of_a_value() -> None:
+    x = Tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+    assert [row.tolist() for row in x] == [[1, 2], [3, 4]]
+    assert f"{x.sum():.2f}" == "10.00"
+    for other in (copy.deepcopy(x), pickle.loads(pickle.dumps(x))):
+        assert other.tolist() == x.tolist()
+        assert other.requires_grad
+        assert other is not x
+    with pytest.raises(ShapeError):
+        iter(Tensor(1.0))
+    with pytest.raises(DTypeError, match="masked_fill"):
+        Tensor([1]).masked_fill(Tensor([True]), 0.5)
 
 
 def test_a_long_chain_builds_runs_differentiates_and_dies() -> None:

@@ -67,16 +67,17 @@ def mul(a: Node, b: Node) -> Node:
     return graph.elementwise(Op.MUL, a, b)
 
 
-def scaled_exp(x: Expr, halvings: int = 0) -> Expr:
-    """exp(x) / 2^halvings, without overflow before the division.
+def scaled_exp(x: Expr, halvings: int = 0, *, negative: bool = False) -> Expr:
+    """exp(x) / 2^halvings, without overflow before the division; ``negative`` says that x is at most 0.
 
     x = t·ln 2 + r with t a multiple of 2^-8: EXP2(t) errs only as the primitive does, because t is exact, and
     the rest is 1 + r + r²/2 + … of an |r| below 0.0014.
     """
     c = SPLIT[x.node.dtype]
     t = (x * LOG2_E + c.grid) - c.grid
-    last = c.top - 2.0**-8 + halvings
-    t = where(t < last, t, last)
+    if not negative:
+        last = c.top - 2.0**-8 + halvings
+        t = where(t < last, t, last)
     r = (x - t * c.ln2[0]) - t * c.ln2[1]
     power = (t - halvings).exp2() if halvings else t.exp2()
     rest = r.poly((1.0, 0.5) if x.node.dtype is float32 else (1.0, 0.5, 1 / 6, 1 / 24, 1 / 120))

@@ -106,7 +106,7 @@ class Activation(Reduce):
         if x is None:
             return self.cast(dtype or default_float).mul(0).exp()
         node, own = x.node, x.dtype
-        e = scaled_exp(_shifted(node, axis))
+        e = scaled_exp(_shifted(node, axis), negative=True)
         y = e * Expr(graph.expand(Expr(graph.reduce(Op.ADD, e.node, (axis,))).recip().node, node.shape))
 
         def rule(g: Node, y: Node) -> list[Node | None]:
@@ -123,12 +123,12 @@ class Activation(Reduce):
             return self.cast(dtype or default_float).mul(0)
         node, own = x.node, x.dtype
         s = _shifted(node, axis)
-        total = Expr(graph.reduce(Op.ADD, scaled_exp(s).node, (axis,))).log2() * math.log(2)
+        total = Expr(graph.reduce(Op.ADD, scaled_exp(s, negative=True).node, (axis,))).log2() * math.log(2)
         y = s - Expr(graph.expand(total.node, node.shape))
 
         def rule(g: Node, y: Node) -> list[Node | None]:
             total = graph.expand(graph.reduce(Op.ADD, g, (axis,)), y.shape)
-            return [(Expr(g) - scaled_exp(Expr(y)) * Expr(total)).node]
+            return [(Expr(g) - scaled_exp(Expr(y), negative=True) * Expr(total)).node]
 
         return x._new(define(y.node, (node,), rule)).cast(self._result(dtype, own.name))
 

@@ -311,8 +311,14 @@ class Elementwise(Movement):
         return self._lift(value)
 
     def masked_fill(self, mask: Self, value: Any) -> Self:
-        """``value`` where ``mask`` is true."""
+        """``value`` where ``mask`` is true.
+
+        Raises:
+            DTypeError: when this tensor's dtype doesn't hold the value.
+        """
         dtype = self.dtype
+        if not isinstance(value, TensorBase) and self._scalar(value, dtype) is not dtype:
+            raise DTypeError(f"masked_fill of {dtype} with {value}: cast the tensor first")
         fill = (
             value.cast(dtype)
             if isinstance(value, TensorBase)

@@ -149,7 +149,7 @@ class Functional(Pool):
             key: (…, source length, width).
             value: (…, source length, value width).
             attn_mask: a bool that says what takes part, or a float to add.
-            dropout_p: of the weights, in training only.
+            dropout_p: of the weights, in training and out of it.
             is_causal: position i sees those up to i only.
             scale: 1/sqrt(width) unless given.
             enable_gqa: key and value have fewer heads (axis -3), each shared by a group of the query's.

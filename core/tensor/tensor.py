@@ -1,10 +1,12 @@
-"""Tensor: every layer together, and the casts named after dtypes."""
+"""Tensor: every layer together, what Python asks of a value, and the casts named after dtypes."""
 
 from __future__ import annotations
 
-from typing import Self
+from collections.abc import Callable, Iterator
+from typing import Any, Self
 
 from ..dtype import DTypeLike, bool_
+from ..errors import ShapeError
 from .decompose import Decompose
 
 
@@ -15,6 +17,17 @@ class Tensor(Decompose):
     """
 
     __slots__ = ()
+
+    def __iter__(self) -> Iterator[Self]:
+        if not self.shape:
+            raise ShapeError("a tensor without axes holds nothing to go through")
+        return iter(self.unbind())
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec else str(self)
+
+    def __reduce__(self) -> tuple[Callable[..., Tensor], tuple[Any, ...]]:
+        return type(self), (self.numpy(), None, self.device, self.requires_grad)
 
     def half(self) -> Self:
         """float16."""
