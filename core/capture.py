@@ -290,10 +290,14 @@ class Capture:
 
     def _recipe(self, results: Taken) -> Recipe:
         outputs = [self._given(t) for t in results.tensors]
-        assigned, placed, graded = self._assigned(), self._placed(), self._graded()
+        graded = self._graded()
+        placed = [c.after for c in self.changes if c.after is not None]
+        given = [*outputs, *map(self._given, placed), *[self._given(s.tensor) for s in self.moved]]
+        given += [g.given for g in graded if g.given is not None]
         self._check_made()
-        needed = self.recorder.tape.read() | {g.value for g in outputs} | {a.given.value for a in assigned}
-        needed |= {p.given.value for p in placed if p.given} | {g.given.value for g in graded if g.given}
+        needed = self.recorder.tape.read() | {g.value for g in given}
+        objects = [t for t in (*placed, *self.pinned.values()) if t in self.stands]
+        needed |= {s.number for s in (*self.moved, *[self.stands[t] for t in objects])}
         inside = [s for t, s in self.stands.items() if t in self.watch.tensors and s.number in needed]
         stands = [*(self.stands[self.arguments[i]] for i in self.own), *inside]
         for s in inside:
@@ -307,12 +311,12 @@ class Capture:
             self.watch,
             self.taken.rest,
             self.own,
-            self.pinned,
+            {i: position[t] - len(self.own) for i, t in self.pinned.items()},
             [s.source() for s in stands],
             captured,
             holders,
-            assigned,
-            placed,
+            [Assigned(position[s.tensor], self._given(s.tensor)) for s in self.moved],
+            self._placed(position),
             graded,
             [position.get(t, g) for t, g in zip(results.tensors, outputs, strict=True)],
             results.rest,
@@ -323,14 +327,7 @@ class Capture:
     def _argument(self, t: TensorBase) -> int:
         return next((i for i, a in enumerate(self.arguments) if a is t and i in self.own), -1)
 
-    def _assigned(self) -> list[Assigned]:
-        out = []
-        for s in self.moved:
-            argument = self._argument(s.tensor)
-            out.append(Assigned(s.tensor if argument < 0 else None, argument, self._given(s.tensor)))
-        return out
-
-    def _placed(self) -> list[Placed]:
+    def _placed(self, position: Mapping[TensorBase, int]) -> list[Placed]:
         read = self.recorder.tape.read()
         out = []
         for c in self.changes:
@@ -339,10 +336,8 @@ class Capture:
                 and c.found is self.watch.gradients
                 and self.stands[c.before].number not in read
             )
-            given = None if c.after is None else self._given(c.after)
+            given = None if c.after is None else position.get(c.after, self._given(c.after))
             out.append(Placed(Place(c.found, c.index), given, c.before, unread))
-            if c.before is not None and c.after is not None:
-                c.found.kept[c.index] = c.after
         return out
 
     def _graded(self) -> list[Graded]:
@@ -365,15 +360,17 @@ class Capture:
     def _holders(self, inside: Sequence[_Stand]) -> tuple[list[list[Place]], list[TensorBase]]:
         """Where each captured tensor is held, and the tensor that is there now."""
         index = {s.tensor: i for i, s in enumerate(inside)}
-        after = {(id(c.found), c.index): c for c in self.changes}
         holders: list[list[Place]] = [[] for _ in inside]
         captured: list[TensorBase] = [s.tensor for s in inside]
-        for found, i, now in self.watch.places():
-            change = after.get((id(found), i))
-            before = now if change is None else change.before
-            if before in index:
-                holders[index[before]].append(Place(found, i))
-                captured[index[before]] = now
+        for found, i, t in self.watch.places():
+            if t in index:
+                holders[index[t]].append(Place(found, i))
+        for c in self.changes:
+            if c.before is not None and c.after is not None:
+                c.found.kept[c.index] = c.after
+        for i, held in enumerate(holders):
+            if held:
+                captured[i] = held[0].found.kept[held[0].index]
         for s, t, held in zip(inside, captured, holders, strict=True):
             if any(p.found.kept[p.index] is not t for p in held):
                 raise self.refuse(f"{s.label} is held in several places, and it changes one of them")

@@ -56,13 +56,11 @@ class Assigned:
     """An effect: a tensor object got another value.
 
     Attributes:
-        tensor: the object; None of an argument, which is another one at each call.
-        argument: which argument.
+        source: which of the recipe's sources.
         given: its value afterwards.
     """
 
-    tensor: TensorBase | None
-    argument: int
+    source: int
     given: Given
 
 
@@ -72,13 +70,13 @@ class Placed:
 
     Attributes:
         place: which.
-        given: the tensor; None of none.
+        given: the tensor, or which of the recipe's sources it is; None of none.
         before: what was there when the function was captured.
         unread: whether no kernel reads what was there, and it is a gradient: None will do as well.
     """
 
     place: Place
-    given: Given | None
+    given: Given | int | None
     before: Any
     unread: bool
 
@@ -102,7 +100,7 @@ class Recipe:
         watch: what it can see besides its arguments.
         arguments: what the arguments are besides tensors (see ``take_arguments``).
         own: the positions, among the arguments' tensors, of those that are sources; others are pinned.
-        pinned: the tensor objects that arguments must be, by position.
+        pinned: which of ``captured`` an argument must be, by position.
         sources: of the arguments in ``own``, then of ``captured``.
         captured: the other sources' tensors.
         holders: where each tensor of ``captured`` is held.
@@ -117,7 +115,7 @@ class Recipe:
     watch: Watch
     arguments: Any
     own: list[int]
-    pinned: dict[int, TensorBase]
+    pinned: dict[int, int]
     sources: list[Source]
     captured: list[TensorBase]
     holders: list[list[Place]]

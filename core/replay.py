@@ -82,17 +82,19 @@ class Replay:
         self._lease_of: dict[Node, Lease] = {}
         given = [r for r in recipe.results if isinstance(r, Given)]
         given += [a.given for a in recipe.assigned]
-        given += [e.given for e in recipe.placed if e.given is not None]
+        given += [e.given for e in recipe.placed if isinstance(e.given, Given)]
         given += [e.given for e in recipe.graded if e.given is not None]
         written = recipe.tape.written()
         self._lent = {g.value: g for g in reversed(given) if g.value in written}
-        leaves = [a for a in recipe.assigned if a.tensor is not None and a.tensor._requires_grad]
-        self._leaves = {a.given.value: a.tensor for a in leaves}
+        leaves = [a for a in recipe.assigned if recipe.sources[a.source].requires_grad]
+        inside = [a for a in leaves if a.source >= len(recipe.own)]
+        self._leaves = {a.given.value: recipe.captured[a.source - len(recipe.own)] for a in inside}
         self._lent |= {a.given.value: a.given for a in leaves if a.given.value in written}
         self._source_of = {s.value: i for i, s in enumerate(recipe.sources)}
         self._place = {(id(p.found), p.index): i for i, held in enumerate(recipe.holders) for p in held}
         self._placed = {(id(e.place.found), e.place.index): e for e in recipe.placed}
-        self._changes_arguments = any(a.tensor is None for a in recipe.assigned)
+        collects = any(e.place.found is recipe.watch.gradients for e in recipe.placed)
+        self._moves_leaves = bool(leaves) or collects
 
     def refuse(self, why: str) -> JitError:
         """The error that says why it can't be replayed, and what to do."""
@@ -114,10 +116,12 @@ class Replay:
             raise self.refuse(f"the default device was {recipe.device} and is {default_device()}")
         if not recipe.watch.holds():
             self._reconcile()
-        if recipe.pinned or recipe.graded or self._changes_arguments:
+        if recipe.pinned or recipe.graded:
             self._check_arguments(tensors)
         own = [tensors[i] for i in recipe.own] if recipe.pinned else tensors
         sources = [*own, *recipe.captured]
+        if recipe.assigned and len(set(map(id, sources))) != len(sources):
+            raise self.refuse("it changes tensors, and one that was two is met under two names")
         if not self._turns:
             self._open(sources)
         turn = self._turns[self._next]
@@ -138,7 +142,7 @@ class Replay:
             for r in recipe.results
         ]
         if recipe.assigned or recipe.placed or recipe.graded:
-            self._take_effect(turn, tensors)
+            self._take_effect(turn, tensors, sources)
         return put_back(recipe.rest, iter(results))
 
     def _node(self, turn: _Turn, given: Given) -> Node:
@@ -154,13 +158,18 @@ class Replay:
         assert storage is not None
         return graph.buffer(storage, given.shape, given.dtype)
 
-    def _take_effect(self, turn: _Turn, tensors: Sequence[TensorBase]) -> None:
+    def _take_effect(self, turn: _Turn, tensors: Sequence[TensorBase], sources: Sequence[TensorBase]) -> None:
         recipe = self.recipe
         # every node first: one tensor's new value may be another's old one
         assigned = [(a, self._node(turn, a.given)) for a in recipe.assigned]
-        placed = [(e, None if e.given is None else self._node(turn, e.given)) for e in recipe.placed]
+        placed = [
+            sources[e.given] if isinstance(e.given, int)
+            else None if e.given is None
+            else Tensor._of(self._node(turn, e.given), e.given.device)
+            for e in recipe.placed
+        ]  # fmt: skip
         for a, node in assigned:
-            t = tensors[a.argument] if a.tensor is None else a.tensor
+            t = sources[a.source]
             lease = turn.leases.get(a.given.value)
             if not t._requires_grad:
                 t.node = node
@@ -168,8 +177,7 @@ class Replay:
                 t.node = lease.top
             else:
                 t._become_leaf(node)
-        for e, new in placed:
-            held = None if new is None or e.given is None else Tensor._of(new, e.given.device)
+        for e, held in zip(recipe.placed, placed, strict=True):
             found, index = e.place.found, e.place.index
             assert found.put is not None
             found.put(index, held)
@@ -244,15 +252,10 @@ class Replay:
 
     def _check_arguments(self, tensors: Sequence[TensorBase]) -> None:
         recipe = self.recipe
-        for i, t in recipe.pinned.items():
-            if tensors[i] is not t:
-                raise self.refuse(f"argument {i} was the tensor that the function also finds by itself")
-        if self._changes_arguments:
-            met = {id(t) for t in recipe.captured}
-            for i, t in enumerate(tensors):
-                if id(t) in met and i not in recipe.pinned:
-                    raise self.refuse(f"it changes its arguments, and tensor {i} of them is met twice")
-                met.add(id(t))
+        for i, at in recipe.pinned.items():
+            if tensors[i] is not recipe.captured[at]:
+                label = recipe.sources[len(recipe.own) + at].label
+                raise self.refuse(f"tensor {i} of the arguments was {label} itself, and is another one")
         for g in recipe.graded:
             if not g.had_one and tensors[g.argument].grad is not None:
                 raise self.refuse(f"tensor {g.argument} of the arguments had no grad and has one")
@@ -269,6 +272,8 @@ class Replay:
             place = (id(c.found), c.index)
             effect = self._placed.get(place)
             if isinstance(c.before, TensorBase) and isinstance(c.after, TensorBase):
+                if c.before._requires_grad and self._moves_leaves:
+                    raise self.refuse(f"{c.label} is another tensor, and requires a gradient")
                 if place in self._place:
                     moved.add(self._place[place])
                 elif effect is None and (c.before.shape, c.before.dtype) != (c.after.shape, c.after.dtype):
