@@ -154,6 +154,8 @@ def test_corners() -> None:
     assert gradient_of(lambda x: x.maximum(0.0), [-1.0, 0.0, 1.0]) == [0, 0.5, 1]
     assert gradient_of(lambda x: x.floor() + x.round() + x.sign(), [0.5, 1.0]) == [0, 0]
     assert gradient_of(lambda x: x.max(), [3.0, 3.0, 1.0]) == [0.5, 0.5, 0]
+    assert gradient_of(lambda x: x.norm(), [0.0, 0.0]) == [0, 0]
+    assert gradient_of(lambda x: x.std(), [2.0, 2.0]) == [0, 0]
     assert gradient_of(lambda x: x.hardtanh(), [-1.0, 0.0, 1.0]) == [0, 1, 0]
     assert gradient_of(lambda x: x.softmax(0)[0], [0.0, float("-inf")]) == [0, 0]
 

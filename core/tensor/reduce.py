@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 from .. import graph
+from ..derivative import define
 from ..dtype import (
     DType,
     DTypeLike,
@@ -128,7 +129,8 @@ class Reduce(Functions):
 
     def std(self, dim: Dims = None, correction: int = 1, keepdim: bool = False, axis: Dims = None) -> Self:
         """The square root of ``var``."""
-        return self.var(dim, correction, keepdim, axis).sqrt()
+        v = self.var(dim, correction, keepdim, axis)
+        return v._new(_root(v.node))
 
     def var_mean(self, dim: Dims = None, correction: int = 1, keepdim: bool = False) -> tuple[Self, Self]:
         """Variance and mean."""
@@ -193,7 +195,9 @@ class Reduce(Functions):
         """The p-norm of the elements: 2 ("fro"), 1, 0, ±inf or another number."""
         x = self if self.dtype.is_float else self.cast(default_float)
         if p in ("fro", 2):
-            return x.mul(x).sum(dim, keepdim).sqrt()
+            wide = x.cast(float32) if x.dtype.bits == 16 else x
+            total = wide.mul(wide).sum(dim, keepdim)
+            return total._new(_root(total.node)).cast(x.dtype)
         if not isinstance(p, (int, float)):
             raise ArgumentError(f"no norm {p!r}: give a number or 'fro'")
         size = x.abs()
@@ -210,6 +214,17 @@ class Reduce(Functions):
     def normalize(self, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Self:
         """self over its p-norm along ``dim``, but at least ``eps``."""
         return self.div(self.norm(p, dim, keepdim=True).clip(min=eps))
+
+
+def _root(x: Node) -> Node:
+    """The square root of a sum of squares: 0 where its gradient is taken of no spread at all."""
+    y = graph.elementwise(Op.SQRT, x)
+
+    def rule(g: Node, y: Node) -> list[Node | None]:
+        e = Expr(y)
+        return [where(e > 0, Expr(g) * where(e > 0, e * 2.0, 1.0).recip(), 0.0).node]
+
+    return define(y, (x,), rule)
 
 
 def total_dtype(dtype: DType) -> DType:
