@@ -88,7 +88,7 @@ PEERS = {
         Peer("torch", "with_torch", ("torch",), says="PyTorch, eager"),
         Peer("compiled", "with_torch", ("torch",), {"compiled": True}, says="PyTorch, torch.compile"),
         Peer(
-            "compiled, pages kept", "with_torch", ("torch",), {"compiled": True}, KEEP_PAGES,
+            "compiled+pages", "with_torch", ("torch",), {"compiled": True}, KEEP_PAGES,
             frozenset({"chain", "axpb", "gelu", "softmax", "layernorm", "transadd", "gather"}),
             says="the same with an allocator told to keep pages, as Portwright's does",
         ),

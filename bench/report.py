@@ -38,7 +38,7 @@ class Target:
     seconds: float = 0.0
 
 
-COMPILED = ("compiled", "compiled, pages kept")
+COMPILED = ("compiled", "compiled+pages")
 TARGETS = (
     Target("chain_64m", "an elementwise chain: at least 70 % of the copy's speed", (COPY,), 0.7),
     Target("softmax_4096", "softmax: not slower than compiled PyTorch", COMPILED, 1.0),
