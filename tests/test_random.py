@@ -138,6 +138,17 @@ def test_starting_values_of_weights() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "name", ["uniform", "normal", "scaled_uniform", "glorot_uniform", "kaiming_uniform", "kaiming_normal"]
+)
+def test_draws_like_another_tensor(name: str) -> None:
+    x = Tensor.zeros(3, 4, dtype="float64")
+    Tensor.manual_seed(5)
+    like = getattr(x, f"{name}_like")()
+    Tensor.manual_seed(5)
+    np.testing.assert_array_equal(like.numpy(), getattr(Tensor, name)(3, 4, dtype="float64").numpy())
+
+
 def test_what_can_not_be_drawn() -> None:
     with pytest.raises(ArgumentError):
         Tensor.randint(5, 5, (2,))

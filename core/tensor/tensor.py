@@ -7,10 +7,10 @@ from typing import Any, Self
 
 from ..dtype import DTypeLike, bool_
 from ..errors import ShapeError
-from .decompose import Decompose
+from .likes import Likes
 
 
-class Tensor(Decompose):
+class Tensor(Likes):
     """An n-dimensional array, computed when it is looked at.
 
     See ``TensorBase.__init__`` for how to make one.
