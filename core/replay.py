@@ -134,7 +134,7 @@ class Replay:
             if not lease.is_free():
                 self._lend(turn, value)
         turn.player.play()
-        if trace.watching:
+        if trace.listening:
             trace.jitted("replayed", recipe.name, f"{len(recipe.tape.actions)} kernels")
         self._next = 1 - self._next
         results: list[TensorBase] = [

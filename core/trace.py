@@ -133,6 +133,8 @@ class JitEvent(Event):
 
 Listener = Callable[[Event], None]
 
+listening = False
+"""Whether somebody wants to know anything."""
 watching = False
 """Whether somebody wants to see kernels run. Looked at before every launch."""
 _listeners: list[Listener] = []
@@ -151,21 +153,21 @@ def listen(listener: Listener, kernels: bool) -> Callable[[], None]:
         listener: is called with every event, in the thread in which it happens.
         kernels: whether it wants to see kernels run: then each is waited for and timed.
     """
-    global watching, _wanting_kernels
-    with _lock:
-        _listeners.append(listener)
-        _wanting_kernels += kernels
-        watching = _wanting_kernels > 0
+
+    def change(by: int) -> None:
+        global listening, watching, _wanting_kernels
+        _wanting_kernels += by * kernels
+        listening, watching = bool(_listeners), _wanting_kernels > 0
         nodes.locate = users_line if watching else None
 
     def stop() -> None:
-        global watching, _wanting_kernels
         with _lock:
             _listeners.remove(listener)
-            _wanting_kernels -= kernels
-            watching = _wanting_kernels > 0
-            nodes.locate = users_line if watching else None
+            change(-1)
 
+    with _lock:
+        _listeners.append(listener)
+        change(1)
     return stop
 
 
@@ -251,7 +253,7 @@ def users_line() -> str | None:
 def opened(device: Device) -> None:
     """A device was opened."""
     _start()
-    if _listeners:
+    if listening:
         _emit(DeviceOpened(device=device.name, driver=dict(device.spec.driver)))
 
 
@@ -260,13 +262,13 @@ def planning(count: int) -> Iterator[None]:
     """A graph is fused and lowered."""
     begin = time.perf_counter()
     yield
-    if _listeners:
+    if listening:
         _emit(Planned(nodes=count, seconds=time.perf_counter() - begin))
 
 
 def planned(group: Group, stages: Stages | None, device: Device) -> None:
     """A kernel was planned."""
-    if _listeners:
+    if listening:
         from .views import graph_text  # as text: an event keeps no memory of the program's alive
 
         graph = graph_text(group.roots, group.reads)
@@ -284,7 +286,7 @@ def compiling(stages: Stages, device: Device) -> Iterator[None]:
         log = getattr(e, "log", "") or str(e)
         raise
     finally:
-        if _listeners:
+        if listening:
             seconds = time.perf_counter() - begin
             driver = dict(device.spec.driver)
             _emit(Compiled(kernel=stages.name, device=device.name, driver=driver, seconds=seconds, log=log))
@@ -292,7 +294,7 @@ def compiling(stages: Stages, device: Device) -> Iterator[None]:
 
 def loaded(stages: Stages, device: Device, kept: bool, binary: bytes) -> None:
     """A program is ready."""
-    if _listeners:
+    if listening:
         _emit(Loaded(kernel=stages.name, device=device.name, kept=kept, binary=binary))
 
 
@@ -323,5 +325,5 @@ def _kernel(stages: Stages, device: Device) -> Iterator[None]:
 
 def jitted(what: str, function: str, detail: str = "") -> None:
     """``jit`` did something."""
-    if _listeners:
+    if listening:
         _emit(JitEvent(what=what, function=function, detail=detail))

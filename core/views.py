@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .pipeline import Stages
 
 WIDTH = 100
-_TREES, _SOURCE, _GRAPH, _BINARY = 3, 4, 5, 6
+_RUNS, _TREES, _SOURCE, _GRAPH, _BINARY = 2, 3, 4, 5, 6
 
 
 class Screen:
@@ -46,8 +46,12 @@ class Screen:
             yield f"{'opened':10}{event.device}"
             yield from (f"{'':10}{name}: {value}" for name, value in event.driver.items())
         elif isinstance(event, JitEvent):
+            key = f"{event.what} {event.function}"
+            if event.what == "replayed" and self.level < _RUNS and key in self._shown:
+                return  # the first one is news, the others come with their kernels from level 2 on
+            self._shown.add(key)
             yield f"{'jit':10}{event.what:10}{event.function}{f': {event.detail}' if event.detail else ''}"
-        elif isinstance(event, KernelRun) and self.level > 1:
+        elif isinstance(event, KernelRun) and self.level >= _RUNS:
             yield from self._stages(event.stages, event.device)
             yield run_line(event)
         elif isinstance(event, KernelPlanned) and self.level >= _TREES:

@@ -224,12 +224,13 @@ def test_times_are_readable() -> None:
 
 def test_debug_1_shows_devices_and_jit() -> None:
     text = run(
-        f"{PROGRAM}\nfrom portwright import jit\nf = jit(lambda x: x + 1)\nfor _ in range(3): f(x)", DEBUG="1"
+        f"{PROGRAM}\nfrom portwright import jit\nf = jit(lambda x: x + 1)\nfor _ in range(5): f(x)", DEBUG="1"
     )
     assert text.startswith("opened    CPU\n")
     assert "compiler:" in text
     assert "warmed up <lambda>" in text
     assert "captured  <lambda>: 1 kernels" in text
+    assert text.count("replayed  <lambda>: 1 kernels") == 1
     assert "GB/s" not in text
 
 
