@@ -29,8 +29,9 @@ from .core.tensor import Tensor
 
 if TYPE_CHECKING:
     from . import nn
-    from .core import registry as Device
+    from .core import dtype as dtypes
     from .core.jit import jit
+    from .core.registry import devices as Device
     from .core.trace import debug
 
 __version__ = "0.1.0"
@@ -38,6 +39,7 @@ __version__ = "0.1.0"
 _LAZY = {
     "Device": ("core.registry", "devices"),
     "debug": ("core.trace", "debug"),
+    "dtypes": ("core.dtype", None),
     "jit": ("core.jit", "jit"),
     "nn": ("nn", None),
 }
@@ -64,6 +66,7 @@ __all__ = [
     "bfloat16",
     "bool_",
     "debug",
+    "dtypes",
     "float16",
     "float32",
     "float64",
