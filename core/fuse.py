@@ -51,6 +51,7 @@ def fuse(roots: Sequence[Node], spec: Spec) -> tuple[list[Node], list[Group]]:
 class _Fusion:
     def __init__(self, roots: Sequence[Node], spec: Spec) -> None:
         self.spec = spec
+        self.asked = roots
         self.order = toposort(roots, stop=_stored)
         self.rank = {n: i for i, n in enumerate(self.order)}
         self.users: dict[Node, list[Node]] = {n: [] for n in self.order}
@@ -89,7 +90,23 @@ class _Fusion:
             for n in self.order
             if n in self.cut and not _stored(n) and n.size
         ]
-        return join_siblings(groups, self.only_walks, self.survey)
+        return self.needed(join_siblings(groups, self.only_walks, self.survey))
+
+    def needed(self, groups: Sequence[Group]) -> list[Group]:
+        """The groups without what nobody asked for and no other kernel reads."""
+        read = set(self.asked)
+        out: list[Group] = []
+        for g in reversed(groups):
+            roots = tuple(r for r in g.roots if r in read)
+            if not roots:
+                continue
+            if roots != g.roots:  # the others are computed on the way, for their fellows
+                for r in set(g.roots) - set(roots):
+                    del self.cut[r]
+                g = Group(roots, tuple(self.survey(roots).leaves))
+            read.update(g.reads)
+            out.append(g)
+        return out[::-1]
 
     def survey(self, roots: Sequence[Node]) -> Lowered:
         """What one kernel of ``roots`` would evaluate, given the cuts so far."""

@@ -205,3 +205,13 @@ def test_values_that_share_a_loop_are_computed_once_in_it():
     (kernel,) = kernels(t.softmax(t.integers((16, 32))))
     loops = [s for s in statements(kernel.loops.body) if isinstance(s, Loop)]
     assert [s.extent for s in loops] == [16, 32, 32, 32]
+
+
+def test_a_kernel_stores_nothing_that_nobody_reads():
+    x = t.integers((64,))
+    first = graph.contiguous(t.add(x, 1.0))
+    second = graph.contiguous(t.mul(first, 2.0))
+    (kernel,) = kernels(t.sub(second, 3.0))
+    assert kernel.nbytes == 2 * x.nbytes
+    (both,) = kernels(first, t.sub(second, 3.0))
+    assert both.nbytes == 3 * x.nbytes
