@@ -115,11 +115,6 @@ class Case:
         """The measurements, as JSON can hold them."""
         return [asdict(a) for a in self.accuracy]
 
-    def again(self) -> str:
-        """The command that runs this case alone."""
-        rung, name = self.id.split("::", 1)
-        return f"portwright certify {self.name} --rung {rung} -k '{name}' --seed {self.seed}"
-
     def sources(self) -> Sequence[str]:
         """The generated sources of what ran last; empty of a device that is not driven by kernels."""
         made = [n for n in self._ran if n.op is not GraphOp.BUFFER]

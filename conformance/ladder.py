@@ -54,3 +54,9 @@ _SHOWS = {
 def rung_of(case: str) -> Rung:
     """The rung of a case called "primitives::test_unary[SIN-float32]"."""
     return Rung(case.split("::", 1)[0])
+
+
+def again(device: str, case: str, seed: int) -> str:
+    """The command that runs one case alone."""
+    rung, name = case.split("::", 1)
+    return f"portwright certify {device} --rung {rung} -k '{name}' --seed {seed}"

@@ -17,7 +17,7 @@ from ..core.errors import PortwrightError
 from ..core.registry import open_device
 from .case import Case
 from .judge import Mismatch
-from .ladder import Rung, rung_of
+from .ladder import Rung, again, rung_of
 from .watch import Watch
 
 SUITE = f"{__package__}.suite"
@@ -107,7 +107,7 @@ def pytest_runtest_makereport(
 
 
 def _context(case: Case) -> list[str]:
-    lines = [f"  seed       {case.seed}", f"  again      {case.again()}"]
+    lines = [f"  seed       {case.seed}", f"  again      {again(case.name, case.id, case.seed)}"]
     try:
         sources = list(case.sources())
     except Exception as error:  # what fails here must not hide why the case failed

@@ -15,15 +15,25 @@ import pytest
 from ..core import registry
 from ..core.device import Device
 from ..core.errors import PortwrightError
-from .ladder import SUITE, Rung
+from .ladder import SUITE, Rung, again
 from .outcome import CRASHED, FAILED, HUNG, PASSED, UNCLAIMED, CaseResult, Outcome
 from .plugin import RECORD, case_id
 
 PLUGIN = "portwright.conformance.plugin"
 DEFAULT_LIMIT = 120.0
 MOST_WORDS = 30
-NOT_NEEDED = ("cacheprovider", "unraisableexception", "threadexception", "warnings", "doctest", "unittest")
-"""Plugins of pytest that leave files, or look for what the suite has none of."""
+MOST_CRASHES = 50
+"""Workers that may die before the rest of the cases are given up."""
+NOT_NEEDED = (
+    "cacheprovider",
+    "faulthandler",
+    "unraisableexception",
+    "threadexception",
+    "warnings",
+    "doctest",
+    "unittest",
+)
+"""Plugins of pytest that leave files, fill the terminal, or look for what the suite has none of."""
 
 
 class SuiteError(PortwrightError, RuntimeError):
@@ -41,6 +51,7 @@ class Recorder:
         self.limit = limit
         self.watch = watch
         self.errors: list[str] = []
+        self.interrupted = False
         self._known: set[str] = set()
         self._started: dict[str, float] = {}
 
@@ -66,6 +77,10 @@ class Recorder:
         if report.failed:
             self.errors.append(report.longreprtext)
 
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Told apart: somebody's ctrl-C, and pytest's own end after too many crashes."""
+        self.interrupted = type(excinfo.value) is KeyboardInterrupt
+
     def pytest_runtest_logstart(self, nodeid: str, location: Any) -> None:
         """The clock of a case, for telling a hang from a crash."""
         self._started[nodeid] = time.monotonic()
@@ -90,26 +105,28 @@ class Recorder:
             case_id(report.nodeid),
             outcome,
             round(report.duration if not crashed else ran, 4),
-            _message(report, outcome, self.limit),
+            self._message(report, outcome),
             tuple(records) if isinstance(records, (list, tuple)) else (),
         )
         self.outcome.results.append(result)
         if self.watch is not None:
             self.watch(self.outcome, result)
 
-
-def _message(report: pytest.TestReport, outcome: str, limit: float) -> str:
-    if outcome == PASSED:
-        return ""
-    if outcome == UNCLAIMED:
-        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
-        return reason.removeprefix("Skipped: ")
-    if outcome == CRASHED:
-        return "the process that ran the case died: a kernel or the driver crashed"
-    if outcome == HUNG:
-        return f"the case ran past its limit of {limit:g} s"
-    lines = report.longreprtext.splitlines()
-    return "\n".join(line for line in lines if not line.startswith("[gw"))  # which worker it was is no news
+    def _message(self, report: pytest.TestReport, outcome: str) -> str:
+        if outcome == PASSED:
+            return ""
+        if outcome == UNCLAIMED:
+            reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+            return reason.removeprefix("Skipped: ")
+        if outcome == FAILED:
+            lines = report.longreprtext.splitlines()
+            return "\n".join(line for line in lines if not line.startswith("[gw"))  # which worker is no news
+        what = {
+            CRASHED: "the process that ran the case died: a kernel or the driver crashed",
+            HUNG: f"the case ran past its limit of {self.limit:g} s",
+        }[outcome]
+        command = again(self.outcome.device, case_id(report.nodeid), self.outcome.seed)
+        return f"{what}\n  seed       {self.outcome.seed}\n  again      {command}"
 
 
 def run(
@@ -173,14 +190,26 @@ def _session(outcome: Outcome, rungs: Sequence[Rung], jobs: int, limit: float, w
     if outcome.keyword:
         arguments += ["-k", outcome.keyword]
     if jobs:
-        arguments += ["-pxdist.plugin", f"-n{jobs}", "--max-worker-restart=50", "--timeout-method=thread"]
+        arguments += [
+            "-pxdist.plugin",
+            f"-n{jobs}",
+            f"--max-worker-restart={MOST_CRASHES}",
+            "--timeout-method=thread",
+        ]
     else:
         arguments += ["--timeout-method=signal"]
     recorder = Recorder(outcome, limit, watch)
     said = io.StringIO()
     with _own_environment(), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
         status = pytest.main(arguments, plugins=[recorder])
-    ran = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
+    if recorder.interrupted:
+        raise KeyboardInterrupt
+    ran = (
+        pytest.ExitCode.OK,
+        pytest.ExitCode.TESTS_FAILED,
+        pytest.ExitCode.NO_TESTS_COLLECTED,
+        pytest.ExitCode.INTERRUPTED,
+    )
     if recorder.errors or status not in ran:
         words = "\n".join(recorder.errors or said.getvalue().strip().splitlines()[-MOST_WORDS:])
         raise SuiteError(f"the suite did not run ({pytest.ExitCode(status).name.lower()}): {words}")

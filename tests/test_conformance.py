@@ -214,6 +214,8 @@ def test_a_crash_and_a_hang_are_each_one_case(acme: Path, tmp_path: Path) -> Non
     assert outcomes.pop("primitives::test_unary[SIN-float16]") == "hung"
     assert len(outcomes) >= 4
     assert set(outcomes.values()) == {"passed"}
+    command = "portwright certify ACME --rung primitives -k 'test_unary[SQRT-float16]' --seed 0"
+    assert command in document["cases"]["primitives::test_unary[SQRT-float16]"]["reason"]
     assert document["port"]["distribution"] == "acme"
     assert document["port"]["version"] == "1.0"
 
