@@ -26,9 +26,10 @@ def flatten_reductions(body: Body) -> Body:
     )
     if at is None or inner is None:
         return tuple(out)
+    chosen_by = () if chosen is None else (chosen,)  # a condition on the sum itself is known after it only
     rest = [s for i, s in enumerate(out) if i not in (at, at + 1, len(out) - 1)]
     loop = out[at + 1]
-    if not isinstance(loop, Loop) or any(inner in _refs(v) for v in values(tuple(rest))):
+    if not isinstance(loop, Loop) or any(inner in _refs(v) for v in (*values(tuple(rest)), *chosen_by)):
         return tuple(out)
     redirected = _redirect(loop, inner, last, chosen)
     return (*out[:at], *out[at + 2 : -1], redirected)

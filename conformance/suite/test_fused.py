@@ -188,9 +188,28 @@ def convolution(x: Node) -> Node:
     return graph.reduce(Op.ADD, mul(windows, weights), (2, 3))
 
 
+def chosen_by_sum(x: Node) -> Node:
+    """Sums over windows, of which a fold takes those that differ from the middle."""
+    windows = graph.window(graph.pad(x, ((0, 0), (1, 1))), 1, 3)
+    sums = graph.reshape(graph.reduce(Op.ADD, windows, (2,)), x.shape)
+    zero = graph.full(0.0, x.shape, x.dtype)
+    below = graph.elementwise(Op.CMPLT, graph.full(3.0, x.shape, x.dtype), sums)
+    return graph.reduce(Op.ADD, graph.elementwise(Op.WHERE, below, sums, zero), (0,))
+
+
 NAMED: dict[str, Callable[[Node], Node]] = {
     f.__name__: f
-    for f in (softmax, layernorm, chain, outer_sum, epilogue, fold_of_fold, running_sum, convolution)
+    for f in (
+        softmax,
+        layernorm,
+        chain,
+        outer_sum,
+        epilogue,
+        fold_of_fold,
+        running_sum,
+        convolution,
+        chosen_by_sum,
+    )
 }
 
 
