@@ -9,6 +9,7 @@ found by ``hasattr`` or by name.
 from __future__ import annotations
 
 import enum
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from .dtype import DType
-from .errors import DeviceError, PortError
+from .errors import DeviceError, OutOfMemoryError, PortError
 from .ops import ALL_OPS, Op, Tier
 
 if TYPE_CHECKING:
@@ -238,6 +239,10 @@ class Buffer:
         self.nbytes = nbytes
         self.keep = keep
         self.serial = next(self.serials)
+        if nbytes > sys.maxsize:
+            raise OutOfMemoryError(
+                f"{device.name} has no room for {nbytes:,} bytes: no machine has. Use smaller tensors"
+            )
         self.handle = device.alloc(max(nbytes, 1)) if handle is None else handle
 
     def __del__(self) -> None:

@@ -215,7 +215,7 @@ def as_dtype(value: DTypeLike) -> DType:
     name = value if isinstance(value, str) else ""
     if not name:
         try:
-            name = np.dtype(value).name
+            name = "None" if value is None else np.dtype(value).name
         except TypeError:
             name = str(value)
     found = _BY_NAME.get(name) or _ALIASES.get(name)

@@ -160,7 +160,9 @@ def expand(x: Node, shape: Shape) -> Node:
     """Axes of size 1 repeated to ``shape``; the rank stays."""
     if shape == x.shape:
         return x
-    if len(shape) != len(x.shape) or any(s not in (1, t) for s, t in zip(x.shape, shape, strict=True)):
+    if len(shape) != len(x.shape) or any(
+        s not in (1, t) or t < 0 for s, t in zip(x.shape, shape, strict=True)
+    ):
         raise ShapeError(f"expand of {x.shape} to {shape}: only axes of size 1 can be repeated")
     if x.op is GraphOp.EXPAND:
         x = x.srcs[0]

@@ -199,6 +199,8 @@ def _canonical(offer: Offer, everything: list[Offer]) -> str:
 def _resolve(name: str) -> tuple[Offer, str | None, str]:
     """What ``name`` asks for: the offer, the argument after it, and the one way to write both."""
     everything = offers()
+    if not isinstance(name, str):
+        raise DeviceError(f"a device called {name!r}: its name is text. {_unknown(str(name), everything)}")
     head, _, rest = name.partition(":")
     chosen, _, argument = rest.partition(":")
     named = [o for o in everything if o.name == chosen.upper() and _same(o.distribution, head)]

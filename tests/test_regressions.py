@@ -52,3 +52,9 @@ def test_a_constant_is_rounded_to_its_dtype(value: float, dtype: str) -> None:
         want = float(np.array(value).astype(dtype))
     assert Tensor(value, dtype=dtype).cast("float64").item() == want
     assert (Tensor([0.0], dtype=dtype) + value).tolist() == [want]
+
+
+@pytest.mark.parametrize("dtype", [">f4", ">i2", ">f8", "<f4"])
+def test_an_array_in_another_order_of_bytes_keeps_its_values(dtype: str) -> None:
+    """The bytes were taken as they lay."""
+    assert Tensor(np.array([1, 2, 300], dtype)).tolist() == [1, 2, 300]

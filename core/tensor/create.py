@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -22,13 +23,18 @@ def shape_of(*shape: Any) -> Shape:
     """A shape given as one sequence or as several integers, checked."""
     if len(shape) == 1 and isinstance(shape[0], (tuple, list)):
         shape = tuple(shape[0])
-    try:
-        out = tuple([int(n.__index__()) for n in shape])
-    except AttributeError as e:
-        raise ArgumentError(f"a shape must be integers, not {shape!r}") from e
+    out = integers(shape)
     if any(n < 0 for n in out):
         raise ShapeError(f"a shape of {out}: no axis may be negative")
     return out
+
+
+def integers(shape: Sequence[Any]) -> Shape:
+    """A shape's entries as Python integers."""
+    try:
+        return tuple([int(n.__index__()) for n in shape])
+    except AttributeError as e:
+        raise ArgumentError(f"a shape must be integers, not {tuple(shape)!r}") from e
 
 
 class Create(Autograd):
@@ -59,6 +65,8 @@ class Create(Autograd):
             to = bool_
         else:
             to = default_int if isinstance(fill_value, int) else default_float
+        if not isinstance(fill_value, (bool, int, float, np.number, np.bool_)):
+            raise DTypeError(f"a tensor full of {fill_value!r}: give a number")
         if to.is_int and isinstance(fill_value, int) and not to.min <= fill_value <= to.max:
             raise DTypeError(f"{fill_value} does not fit {to}: name a wider dtype")
         return cls._make(graph.full(fill_value, shape_of(size), to), device, requires_grad)
@@ -114,6 +122,8 @@ class Create(Autograd):
         """
         if end is None:
             start, end = 0, start
+        if not all(math.isfinite(v) for v in (start, end, step)):
+            raise ArgumentError(f"arange from {start} to {end} by {step}: all three must be finite")
         if step == 0 or (end - start) * step < 0:
             raise ArgumentError(f"arange from {start} to {end} by {step}: the step must lead to the end")
         whole = not any(isinstance(v, float) for v in (start, end, step))

@@ -39,7 +39,7 @@ def leaf(data: Any, dtype: DType | None, device: str) -> Node:
         array = reference.cast(dtype, array)
     if array.ndim == 0:
         return graph.const(plain(array, dtype).item(), dtype)
-    flat = np.ascontiguousarray(array).reshape(-1)
+    flat = np.ascontiguousarray(array, dtype.numpy).reshape(-1)  # in the host's order of bytes
     buffer = Buffer(open_device(device), flat.nbytes)
     buffer.write(memoryview(flat.view(np.uint8)))
     return graph.buffer(buffer, array.shape, dtype)

@@ -126,6 +126,9 @@ def _parse(index: Any, shape: Shape) -> _Parsed:
 
 
 def _checked_slice(s: slice) -> slice:
+    for bound in (s.start, s.stop, s.step):
+        if not (bound is None or isinstance(bound, (int, np.integer, TensorBase))):
+            raise IndexingError(f"a slice by {bound!r}: its bounds and its step must be integers")
     if s.step == 0:
         raise IndexingError("a slice with step 0: it never moves on")
     return s
@@ -258,7 +261,7 @@ class Indexing(Random):
             raise GradientError(
                 "assignment into a leaf with requires_grad: detach() it first, or assign() a whole new value"
             )
-        other = self._lift(value)
+        other = self._lift(value, self.dtype if isinstance(value, int) else None)
         given = graph.cast(other.node, self.dtype)
         p = _parse(index, self.shape)
         node = self._scattered(index, given) if p.arrays else self._covered(p, given)

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 from .. import graph
-from ..dtype import Scalar, bool_, promote_all
-from ..errors import ArgumentError, ShapeError
+from ..dtype import Scalar, bool_, promote_all, scalar_dtype
+from ..errors import ArgumentError, DTypeError, ShapeError
 from ..graph import Node
 from ..ops import Op
-from .create import Create
+from .create import Create, integers
 
 
 def join(nodes: Sequence[Node], axis: int) -> Node:
@@ -53,6 +53,8 @@ class Movement(Create):
             shape = tuple(shape[0])
         if any(s is None for s in shape):
             shape = tuple(self.shape[i] if s is None else s for i, s in enumerate(shape))
+        if any(type(s) is not int for s in shape):
+            shape = integers(shape)
         if -1 in shape:
             rest = math.prod(s for s in shape if s != -1)
             if shape.count(-1) > 1 or not rest or self.node.size % rest:
@@ -104,6 +106,7 @@ class Movement(Create):
         """Axes of size 1 repeated, and new leading axes; -1 keeps an axis as it is."""
         if len(shape) == 1 and isinstance(shape[0], (tuple, list)):
             shape = tuple(shape[0])
+        shape = integers(shape)
         missing = len(shape) - self.ndim
         if missing < 0:
             raise ShapeError(f"expand of {self.shape} to {shape}: there are fewer axes")
@@ -196,6 +199,10 @@ class Movement(Create):
         x = graph.shrink(self.node, cut)
         if value == 0 or not any(a or b for a, b in grown):
             return self._new(graph.pad(x, grown))
+        if not (scalar_dtype(value, x.dtype) is x.dtype or x.dtype.is_bool) or (
+            x.dtype.is_int and not x.dtype.min <= value <= x.dtype.max
+        ):
+            raise DTypeError(f"pad of {x.dtype} with {value}, which it does not hold: cast the tensor first")
         inside = graph.pad(graph.full(True, x.shape, bool_), grown)
         fill = graph.full(value, inside.shape, x.dtype)
         return self._new(graph.elementwise(Op.WHERE, inside, graph.pad(x, grown), fill))
@@ -210,7 +217,8 @@ class Movement(Create):
             return [(0, 0)] * (self.ndim - len(pairs)) + pairs[::-1]
         if len(pad) != self.ndim:
             raise ShapeError(f"pad of {self.shape} by {tuple(pad)}: one pair for each axis")
-        return [(0, 0) if p is None else (int(p[0]), int(p[1])) for p in pad]
+        counts = [integers(p or (0, 0)) for p in pad]
+        return [(c[0], c[1]) for c in counts]
 
     def _pad_by_copies(self, spans: Sequence[tuple[int, int]], mode: str) -> Self:
         x = self._new(self.node)

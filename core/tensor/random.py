@@ -57,7 +57,11 @@ class Random(Scan):
     def manual_seed(cls, seed: int) -> None:
         """Starts the random numbers anew, on every device. Without it the seed is 0."""
         global _seed
-        _seed = int(seed) & (2**64 - 1)
+        try:
+            _seed = int(seed)
+        except ValueError as e:
+            raise ArgumentError(f"a seed of {seed!r}: give an integer") from e
+        _seed &= 2**64 - 1
         for device, state in states.items():
             state.assign(cls(_fresh(), dtype=uint32, device=device))
             realize_all((state,))
