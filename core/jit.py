@@ -28,6 +28,11 @@ class Jit(Generic[P, R]):
         function: as it was written.
     """
 
+    __slots__ = (
+        "__dict__", "__weakref__", "_is_bound", "_key", "_lock", "_name", "_named", "_names", "_plain",
+        "_replay", "_warm", "function",
+    )  # fmt: skip
+
     def __init__(self, function: Callable[P, R]) -> None:
         if not callable(function):
             raise JitError(f"jit of {function!r}: it takes a function")
@@ -43,7 +48,8 @@ class Jit(Generic[P, R]):
         # where every argument is a tensor: how many are passed by position, and the names of the others
         self._plain = -1
         self._named: dict[str, None] = {}
-        self._attribute = ""
+        self._key = ""
+        self._is_bound = False
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """What the function returns.
@@ -103,7 +109,7 @@ class Jit(Generic[P, R]):
         return result  # type: ignore[no-any-return]
 
     def __set_name__(self, owner: type, name: str) -> None:
-        self._attribute = name
+        self._key = f"{owner.__qualname__}.{name}"
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         """As a method: each object has a captured function of its own, in its ``__dict__``."""
@@ -112,17 +118,28 @@ class Jit(Generic[P, R]):
         held = getattr(instance, "__dict__", None)
         if held is None:
             raise JitError(f"{self._name}: a {type(instance).__name__} has no __dict__ to keep it in")
-        # all at once: an attribute that came later would be a change of what the others were captured with
-        for cls in type(instance).__mro__:
-            for name, method in vars(cls).items():
-                if isinstance(method, Jit) and name not in held:
-                    held[name] = method._bind(instance)
-        return held[self._attribute]
+        found = held.get(self._key)
+        if found is None:
+            # all at once: one that came later would be a change of what the others were captured with
+            for cls in type(instance).__mro__:
+                for method in vars(cls).values():
+                    if isinstance(method, Jit) and held.get(method._key) is None:
+                        held[method._key] = method._bind(instance)
+            found = held[self._key]
+        return found
 
     def _bind(self, instance: Any) -> Jit[..., R]:
         method: Jit[..., R] = Jit(functools.partial(self.function, instance))
-        method._name, method._names = self._name, self._names[1:]
+        method._name, method._names, method._is_bound = self._name, self._names[1:], True
         return method
+
+    def __reduce__(self) -> Any:
+        """A function is pickled by its name; a copy of an object makes its methods anew."""
+        return (_nothing, ()) if self._is_bound else self.__dict__["__qualname__"]
+
+
+def _nothing() -> None:
+    """What a captured method becomes in a copy of its object."""
 
 
 def _argument_names(function: Callable[..., Any]) -> tuple[str, ...]:
@@ -146,8 +163,10 @@ def jit(function: Callable[P, R]) -> Jit[P, R]:
 
     Everything else is frozen as captured, and compared at each call: plain arguments, and what the function
     sees through its closure, defaults and globals, in the objects there and their attributes. When something
-    differs, there is a JitError. Not seen: what installed packages keep, NumPy arrays above 64 KiB that are
-    written in place, and anything from outside Python (time, files, random numbers of other packages).
+    differs, there is a JitError. To compare takes about 0.03 µs for each attribute and element: keep data
+    sets out of the objects that a captured function uses. Not seen: what installed packages keep, NumPy
+    arrays above 64 KiB that are written in place, and anything from outside Python (time, files, random
+    numbers of other packages).
 
     Two copies of what is given out are kept, and used in turn; a tensor that is still in use is never
     written: its memory is left to it. A gradient that is in ``grad`` when the function returns is given out

@@ -347,7 +347,7 @@ def names_of(code: CodeType) -> tuple[tuple[str, ...], tuple[str, ...]]:
         c = todo.pop()
         todo += [k for k in c.co_consts if isinstance(k, CodeType)]
         for i in dis.get_instructions(c):
-            if i.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+            if i.opname in ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"):
                 names[i.argval] = None
             elif i.opname in ("LOAD_ATTR", "LOAD_METHOD", "IMPORT_FROM"):
                 attributes[i.argval] = None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
+import pickle
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,7 +14,7 @@ import pytest
 from jitting import captured, default, tensor, values
 
 import portwright
-from portwright import Tensor, jit
+from portwright import Tensor, jit, nn
 from portwright.core.errors import JitError
 from portwright.core.trace import JitEvent, KernelRun
 
@@ -195,6 +197,45 @@ def test_methods_are_captured_for_each_object() -> None:
     two.k = 5.0
     with pytest.raises(JitError, match=r"k was 2.0 and is 5.0"):
         two.times(tensor(1))
+
+
+def test_methods_of_a_subclass_and_of_a_copy() -> None:
+    class Base:
+        def __init__(self) -> None:
+            self.w = tensor(2, requires_grad=True)
+
+        @jit
+        def times(self, x: Tensor) -> Tensor:
+            return x * self.w
+
+    class More(Base):
+        @jit
+        def times(self, x: Tensor) -> Tensor:
+            return super().times(x) + 1
+
+        @jit
+        def other(self, x: Tensor) -> Tensor:
+            return self.times(x) * 10
+
+    one = More()
+    for i in range(4):
+        assert values(one.times(tensor(i))) == [2 * i + 1]
+        assert values(one.other(tensor(i))) == [20 * i + 10]
+    assert list(nn.state_dict(one)) == ["w"]
+    two = copy.deepcopy(one)
+    two.w = tensor(3, requires_grad=True)
+    for i in range(4):
+        assert values(two.times(tensor(i))) == [3 * i + 1]
+        assert values(one.times(tensor(i))) == [2 * i + 1]
+
+
+def test_a_function_is_pickled_by_its_name() -> None:
+    assert pickle.loads(pickle.dumps(at_the_top)) is at_the_top
+
+
+@jit
+def at_the_top(x: Tensor) -> Tensor:
+    return x
 
 
 def test_events_tell_what_happens() -> None:
