@@ -60,3 +60,11 @@ def test_tensors_move_with_their_gradients() -> None:
         assert x.grad is not None
         assert x.grad.device == "CPU"
         assert x.grad.tolist() == [3, 3]
+
+
+def test_one_divisor_of_many_is_inverted_once() -> None:
+    with on("CPU"):
+        x = Tensor(np.ones((64, 256), np.float32)).realize()
+        (kernel,) = x.softmax().kernels()
+        loops = kernel.source.split("void ")[-1]
+        assert loops.count(" / ") <= 1  # before the loop over the row, not in it

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..ops import Op
-from ..value import Value
+from ..value import Extra, Value, toposort
 from .term import Target
 
 
@@ -22,6 +22,12 @@ def quotient(
     """
     if old.op is Op.MUL and target.divides:
         for factor, other in ((0, 1), (1, 0)):
-            if old.srcs[other].op is Op.RECIP:
+            if old.srcs[other].op is Op.RECIP and not _is_shared(old.srcs[other], old.srcs[factor]):
                 return target.divide(srcs[factor], memo[old.srcs[other].srcs[0]])
     return None
+
+
+def _is_shared(divisor: Value, dividend: Value) -> bool:
+    """Whether one result of a reduction divides many elements: its reciprocal, taken once, then multiplies."""
+    known = {v.op for v in toposort([divisor])}
+    return Extra.REF in known and Op.LOAD not in known and Op.LOAD in {v.op for v in toposort([dividend])}
