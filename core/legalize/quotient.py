@@ -28,6 +28,6 @@ def quotient(
 
 
 def _is_shared(divisor: Value, dividend: Value) -> bool:
-    """Whether one result of a reduction divides many elements: its reciprocal, taken once, then multiplies."""
+    """Whether one result of a reduction divides many elements: inverted once, it multiplies them."""
     known = {v.op for v in toposort([divisor])}
     return Extra.REF in known and Op.LOAD not in known and Op.LOAD in {v.op for v in toposort([dividend])}

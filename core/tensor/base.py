@@ -165,8 +165,8 @@ class TensorBase:
         """``axes`` counted from 0, in order; all of them for None."""
         if axes is None:
             return tuple(range(len(self.node.shape)))
-        if isinstance(axes, (int, np.integer)):
-            return (self._axis(int(axes)),) if self.node.shape or axes not in (0, -1) else ()
+        if not isinstance(axes, Iterable):
+            return (self._axis(axes),) if self.node.shape or axes not in (0, -1) else ()
         kept = [self._axis(a) for a in axes]
         if len(set(kept)) != len(kept):
             raise ShapeError(f"axes {tuple(axes)} of shape {self.node.shape}: one is named twice")
@@ -345,8 +345,10 @@ class TensorBase:
         """The bits read as another dtype of the same width. No gradient passes."""
         return self._of(graph.bitcast(self.detach().node, as_dtype(dtype)), self.device)
 
-    def to(self, device: str) -> Self:
-        """The values on another device."""
+    def to(self, device: str | DType) -> Self:
+        """The values on another device, or in another dtype."""
+        if isinstance(device, DType):
+            return self.cast(device)
         name = open_device(device).name
         return self if name == self.device else self._of(_moved(self.node, name), name, self._requires_grad)
 
@@ -374,16 +376,16 @@ class TensorBase:
         Raises:
             GradientError: when a leaf would be given values that depend on tensors with ``requires_grad``.
         """
-        other = self._lift(value, None)
+        other = self._lift(value, self.dtype if isinstance(value, int) else None)
         node = graph.cast(graph.broadcast_to(other.node, self.shape), self.dtype)
         if self._requires_grad and self._own_leaf():
             if other._requires_grad:
                 raise GradientError(
                     "assign to a leaf with requires_grad of values that need a gradient: detach() the values"
                 )
-            self._become_leaf(graph.assign(self.node.srcs[0], node))
+            self._become_leaf(graph.assign(_memory(self.node.srcs[0]), node))
         else:
-            self.node, self._requires_grad = graph.assign(self.node, node), other._requires_grad
+            self.node, self._requires_grad = graph.assign(_memory(self.node), node), other._requires_grad
         return self
 
 
@@ -405,6 +407,13 @@ def realize_all(tensors: Sequence[TensorBase]) -> None:
         engine.realize([value for _, value in todo], device)
         for t, value in todo:
             t._settle(value)
+
+
+def _memory(node: Node) -> Node:
+    """What stands in the memory that ``node`` is to take: below assignments that were not computed yet."""
+    while node.op is GraphOp.ASSIGN and node.storage is None:
+        node = node.srcs[0]
+    return node
 
 
 def _moved(node: Node, device: str) -> Node:

@@ -24,6 +24,7 @@ class Tensor(Likes):
         return iter(self.unbind())
 
     def __format__(self, spec: str) -> str:
+        """As a number's, of a tensor of one element: ``f"{loss:.3f}"``."""
         return format(self.item(), spec) if spec else str(self)
 
     def __reduce__(self) -> tuple[Callable[..., Tensor], tuple[Any, ...]]:
