@@ -110,7 +110,7 @@ class Sorting(Select):
 
     __slots__ = ()
 
-    def argsort(self, dim: int = -1, descending: bool = False) -> Self:
+    def argsort(self, dim: int = -1, descending: bool = False, stable: bool = True) -> Self:
         """The positions (int64) that put the elements of an axis in order; equal ones keep theirs.
 
         NaN is greatest.
@@ -126,8 +126,8 @@ class Sorting(Select):
         order = _by_rank(key) if n <= RANKED else _bitonic(key)
         return self._test(graph.cast(order, index_dtype)).movedim(-1, axis)
 
-    def sort(self, dim: int = -1, descending: bool = False) -> tuple[Self, Self]:
-        """The elements of an axis in order, and where they were (int64). Stable; NaN is greatest."""
+    def sort(self, dim: int = -1, descending: bool = False, stable: bool = True) -> tuple[Self, Self]:
+        """The elements of an axis in order, and where they were (int64). Always stable; NaN is greatest."""
         order = self.argsort(dim, descending)
         return self.gather(dim, order), order
 
