@@ -90,7 +90,9 @@ class _Fusion:
             for n in self.order
             if n in self.cut and not _stored(n) and n.size
         ]
-        return self.needed(join_siblings(groups, self.only_walks, self.survey))
+        done = self.needed(join_siblings(groups, self.only_walks, self.survey))
+        self.surveys.clear()  # they lead back here: a circle that would keep the graph, and its memory, for long
+        return done
 
     def needed(self, groups: Sequence[Group]) -> list[Group]:
         """The groups without what nobody asked for and no other kernel reads."""
