@@ -69,4 +69,10 @@ class NumPy(Device):
 
     def compute(self, node: Node, inputs: Mapping[Node, Array]) -> Array:
         """The node's value, one primitive at a time."""
-        return evaluate([node], inputs.__getitem__, self.primitives, inputs.__contains__)[0]
+        try:
+            return evaluate([node], inputs.__getitem__, self.primitives, inputs.__contains__)[0]
+        except MemoryError as e:
+            raise OutOfMemoryError(
+                f"NUMPY has no room for a step of {node.op.name} {node.shape}: {e}. "
+                "Use smaller tensors, or a device with a kernel language"
+            ) from e
