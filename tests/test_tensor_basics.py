@@ -187,6 +187,7 @@ def test_moving_between_devices() -> None:
     x = Tensor([1.0, 2.0], requires_grad=True)
     y = x.to("numpy")
     assert y is x
+    assert x.to(float16).dtype is float16
     with pytest.raises(DeviceError):
         Tensor([1.0], device="NOWHERE")
 
