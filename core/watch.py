@@ -123,9 +123,9 @@ class Watch:
                 return False
         except (KeyError, AttributeError, ValueError):  # a name, an attribute or a cell that is gone
             return False
-        if list(map(len, self._sized)) != self._lengths:
+        if self._sized and list(map(len, self._sized)) != self._lengths:
             return False
-        return all(now() == kept for _, now, kept in self._contents)
+        return not self._contents or all(now() == kept for _, now, kept in self._contents)
 
     def changes(self) -> Iterator[Change]:
         """The places that hold another object than they did.
@@ -233,10 +233,8 @@ class Watch:
             return
         dot = f"{label}: " if label else ""
         code = f.__code__
-        self._add(
-            lambda: (f.__code__, f.__defaults__, f.__kwdefaults__),
-            [f"{dot}its code", f"{dot}its defaults", f"{dot}its defaults"],
-        )
+        parts = [f"{dot}its code", f"{dot}its defaults", f"{dot}its defaults"]
+        self._add(partial(attrgetter("__code__", "__defaults__", "__kwdefaults__"), f), parts)
         cells = [(n, c) for n, c in zip(code.co_freevars, f.__closure__ or (), strict=True) if _is_set(c)]
         if cells:
             kept = [c for _, c in cells]
