@@ -91,7 +91,7 @@ class _Fusion:
             if n in self.cut and not _stored(n) and n.size
         ]
         done = self.needed(join_siblings(groups, self.only_walks, self.survey))
-        self.surveys.clear()  # they lead back here: a circle that would keep the graph, and its memory, for long
+        self.surveys.clear()  # they lead back here: a circle that keeps the graph, and its memory
         return done
 
     def needed(self, groups: Sequence[Group]) -> list[Group]:
