@@ -33,6 +33,8 @@ SLACK = 2
 """A reduction may be run this many times as often as it has results (windows overlap at their borders)."""
 SMALL = 1 << 16
 """Elements below which a reduction need not be spread over threads."""
+FAR = 100
+"""Nodes between a reduction and the cut that stands for it, at most."""
 CONTRACTION = 1 << 17
 """Steps from which a contraction is worth a kernel of its own."""
 WORTH = 1 << 14
@@ -134,7 +136,7 @@ class _Fusion:
             found = self.surveys.get(root)
             if found is None:
                 found = self.surveys[root] = self.survey([root])
-                again = [self.epilogue(n) for n in self.run_again(root, found)]
+                again = [self.border(n, root, found) for n in self.run_again(root, found)]
                 self.faults[root] = again or self.recomputed(root, found)
             new.update(dict.fromkeys(self.faults[root]))
             for node in {n.demand.node for n in found.reductions if n.demand}:
@@ -226,6 +228,29 @@ class _Fusion:
         assert isinstance(a, ReduceArg)
         assert isinstance(b, ReduceArg)
         return node is inner.demand.node and a.op is b.op
+
+    def border(self, node: Node, root: Node, found: Lowered) -> Node:
+        """Where to cut so that ``root``'s kernel does not run the reduction ``node`` again and again.
+
+        That is the last node that all ways from it to the root lead through and that is itself evaluated more
+        often than it has elements (the whole of a softmax, not each sum in it), else its epilogue.
+        """
+        last = None
+        front = {node}
+        for _ in range(FAR):
+            first = min(front, key=self.rank.__getitem__)
+            front.remove(first)
+            front.update(u for u in self.users[first] if u in found.nodes)
+            if len(front) != 1:
+                continue
+            (only,) = front
+            if only is root or only in self.cut:
+                break
+            if isinstance(only.op, Op):
+                if found.evaluations(only) <= SLACK * only.size:
+                    break
+                last = only
+        return last or self.epilogue(node)
 
     def epilogue(self, node: Node) -> Node:
         """The last node, elementwise or keeping a part, that only ``node`` and its followers lead to."""
