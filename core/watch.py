@@ -58,6 +58,19 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
+class Contents:
+    """What is compared by value: an array's bytes, a set's elements."""
+
+    label: str
+    now: Callable[[], Any]
+    kept: Any
+
+    def holds(self) -> bool:
+        """Whether it is as it was."""
+        return bool(self.now() == self.kept)
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """A place that holds another object than it did."""
 
@@ -96,7 +109,7 @@ class Watch:
         self._found: list[Found] = []
         self._sized: list[Any] = []
         self._sized_labels: list[str] = []
-        self._contents: list[tuple[str, Callable[[], Any], Any]] = []
+        self._contents: list[Contents] = []
         self._met: dict[int, Any] = {}
         self._modules: set[tuple[int, tuple[str, ...]]] = set()
         self._todo: deque[tuple[str, Any]] = deque([("", function), *others])
@@ -125,7 +138,7 @@ class Watch:
             return False
         if self._sized and list(map(len, self._sized)) != self._lengths:
             return False
-        return not self._contents or all(now() == kept for _, now, kept in self._contents)
+        return not self._contents or all(c.holds() for c in self._contents)
 
     def changes(self) -> Iterator[Change]:
         """The places that hold another object than they did.
@@ -136,9 +149,9 @@ class Watch:
         for sized, length, label in zip(self._sized, self._lengths, self._sized_labels, strict=True):
             if len(sized) != length:
                 raise Gone(f"{label} had {length} elements and has {len(sized)}")
-        for label, now, kept in self._contents:
-            if now() != kept:
-                raise Gone(f"{label} has other elements than it had")
+        for c in self._contents:
+            if not c.holds():
+                raise Gone(f"{c.label} has other elements than it had")
         for found in self._found:
             try:
                 values = list(found.now())
@@ -199,11 +212,11 @@ class Watch:
             self._mapping(label, value, [f"{label}[{k!r}]" for k in value])
             self._instance(label, value)
         elif isinstance(value, set):
-            self._contents.append((label, partial(frozenset, value), frozenset(value)))
+            self._contents.append(Contents(label, partial(frozenset, value), frozenset(value)))
             self._todo.extend((f"an element of {label}", v) for v in value)
         elif isinstance(value, np.ndarray):
             if value.nbytes <= LARGE_ARRAY:
-                self._contents.append((label, value.tobytes, value.tobytes()))
+                self._contents.append(Contents(label, value.tobytes, value.tobytes()))
         elif isinstance(value, type):
             self._class(label, value)
         elif not isinstance(value, (ModuleType, Device, Buffer, Node, CodeType)):
