@@ -9,8 +9,9 @@ and cuts the graph where computing on the way would cost more than memory does:
 - a reduction that would leave the device's threads idle where its user alone would keep them busy;
 - costly elementwise work, or padding, whose result is read many times.
 
-A cut falls after the elementwise epilogue of a reduction. Everything else is fused, so that no elementwise
-chain, no movement and no row-wise reduction ever touches memory.
+A cut falls after the elementwise epilogue of a reduction, or where all that follows from it meets again:
+after the whole of a softmax. Everything else is fused, so that no elementwise chain, no movement and no
+row-wise reduction ever touches memory.
 """
 
 from __future__ import annotations
