@@ -137,7 +137,8 @@ class _Fusion:
             found = self.surveys.get(root)
             if found is None:
                 found = self.surveys[root] = self.survey([root])
-                again = [self.border(n, root, found) for n in self.run_again(root, found)]
+                again = self.topmost(self.run_again(root, found))
+                again = [self.border(n, root, found) for n in again]
                 self.faults[root] = again or self.recomputed(root, found)
             new.update(dict.fromkeys(self.faults[root]))
             for node in {n.demand.node for n in found.reductions if n.demand}:

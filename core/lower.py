@@ -44,6 +44,8 @@ class Nest:
     Attributes:
         extents: its variables, outermost first once ordered.
         parent, level: the nest it stands in, and how many of that one's loops are open around it.
+        depth: how many nests stand around it.
+        times: how often its loops are run in all, once it is placed.
         demand: what it reduces; None of the kernel's own nest.
         needs: the variables that its position depends on.
     """
@@ -52,22 +54,14 @@ class Nest:
     name: str = ""
     parent: Nest | None = None
     level: int = 0
+    depth: int = 0
+    times: int = 1
     demand: Demand | None = None
     source: Demand | None = None
     needs: frozenset[str] = frozenset()
     children: list[Nest] = field(default_factory=list)
     lets: list[Gathered] = field(default_factory=list)
     made: int = 0
-
-    @property
-    def depth(self) -> int:
-        """How many nests stand around it."""
-        return 0 if self.parent is None else 1 + self.parent.depth
-
-    @property
-    def times(self) -> int:
-        """How often its loops are run in all."""
-        return 1 if self.parent is None else self.parent.runs(self.level)
 
     def runs(self, level: int) -> int:
         """How often a statement under its first ``level`` loops is run."""
@@ -235,6 +229,7 @@ class _Lowering:
         owners = [self.owner[v] for v in nest.needs]
         nest.parent = max(owners, key=lambda n: n.depth, default=self.top)
         nest.parent.children.append(nest)
+        nest.depth = nest.parent.depth + 1
         for v in nest.extents:
             self.owner[v] = nest
         self.nests[d] = nest
@@ -276,6 +271,7 @@ class _Lowering:
             }
             for c in nest.children:
                 c.level = nest.level_of(c.needs)
+                c.times = nest.runs(c.level)
             todo += nest.children
 
     def live(self, node: Node) -> list[Demand]:
