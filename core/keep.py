@@ -7,7 +7,9 @@ row that stays in the nearest cache, and the later one loads it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import count
 from typing import TypeGuard
 
 from . import value as val
@@ -24,12 +26,13 @@ COSTLY = frozenset({Op.EXP2, Op.LOG2, Op.SIN, Op.SQRT, Op.RECIP, Op.IDIV, Op.MOD
 def keep_rows(kernel: Kernel, spec: Spec) -> Kernel:
     """The fresh kernel with such values kept, where a row fits into half of the nearest cache but one."""
     room = spec.cache_bytes[min(1, len(spec.cache_bytes) - 1)] // 4 if spec.cache_bytes else 0
-    return kernel.with_body(_keep(kernel.body, room))
+    return kernel.with_body(_keep(kernel.body, room, count()))
 
 
-def _keep(body: Body, room: int) -> Body:
-    out: list[Stmt] = [replace(s, body=_keep(s.body, room)) if isinstance(s, Loop) else s for s in body]
-    rows = sum(isinstance(s, Scratch) for s in out)
+def _keep(body: Body, room: int, fresh: Iterator[int]) -> Body:
+    out: list[Stmt] = [
+        replace(s, body=_keep(s.body, room, fresh)) if isinstance(s, Loop) else s for s in body
+    ]
     for i, first in enumerate(out):
         if not _single(first):
             continue
@@ -42,11 +45,11 @@ def _keep(body: Body, room: int) -> Body:
             shared = _shared(first, later)
             if shared is None or shared.dtype.itemsize * first.extent > room:
                 continue
-            name = f"row{rows}"
+            name = f"row{next(fresh)}"
             out[j] = _load_it(later, shared, first.var, name)
             out[i] = _store_it(first, shared, name)
             out.insert(0, Scratch(Memory(name, shared.dtype, first.extent, written=True)))
-            return _keep(tuple(out), room)
+            return _keep(tuple(out), room, fresh)
     return tuple(out)
 
 

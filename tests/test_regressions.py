@@ -58,3 +58,16 @@ def test_a_constant_is_rounded_to_its_dtype(value: float, dtype: str) -> None:
 def test_an_array_in_another_order_of_bytes_keeps_its_values(dtype: str) -> None:
     """The bytes were taken as they lay."""
     assert Tensor(np.array([1, 2, 300], dtype)).tolist() == [1, 2, 300]
+
+
+def test_rows_are_kept_at_two_depths_of_one_kernel() -> None:
+    """Both were called row0."""
+    x = np.arange(2.0)
+    e = np.exp(x - x.max())
+    centred = e / e.sum() - (e / e.sum()).mean()
+    t = Tensor(x).softmax(0)
+    t = (t - t.mean(0, keepdim=True)).unsqueeze(1).expand(2, 66)
+    np.testing.assert_allclose(t.softmax(1).numpy(), 1 / 66, rtol=1e-12)
+    want = np.exp(centred[:, None] * np.arange(66))
+    got = (t * Tensor(np.arange(66.0))).softmax(1).numpy()
+    np.testing.assert_allclose(got, want / want.sum(1, keepdims=True), rtol=1e-12)
