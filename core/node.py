@@ -168,7 +168,7 @@ _living: dict[tuple[Hashable, ...], _Ref] = {}
 def _forget(ref: weakref.ref[Node]) -> None:
     assert isinstance(ref, _Ref)
     if _living.get(ref.key) is ref:
-        del _living[ref.key]
+        _living.pop(ref.key, None)  # another thread may have been here since
 
 
 locate: Callable[[], str | None] | None = None
