@@ -11,17 +11,28 @@ from typing import Any
 
 from . import trace
 from .cache import compile_cache
-from .device import Device
+from .device import Buffer, Device, Launch
 from .pipeline import Stages
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A kernel that is ready to launch."""
+    """A kernel that is ready to launch.
+
+    Attributes:
+        name: what it is called.
+        handle: what ``Device.load`` gave.
+        stages: what it was made from, with the shape of its launch.
+    """
 
     name: str
     handle: Any
-    grid: int
+    stages: Stages
+
+    def launch(self, buffers: Sequence[Buffer]) -> Launch:
+        """Its launch on these buffers."""
+        s = self.stages
+        return Launch(self.handle, (s.grid, 1, 1), (s.block, 1, 1), tuple(buffers), s.images)
 
 
 _loaded: dict[tuple[Device, str], Program] = {}
@@ -56,5 +67,5 @@ def _load(device: Device, s: Stages) -> None:
         cache.put(key, binary)
     handle = device.load(binary, [s.name])[0]
     with _lock:
-        _loaded[(device, s.name)] = Program(s.name, handle, s.grid)
+        _loaded[(device, s.name)] = Program(s.name, handle, s)
     trace.loaded(s, device, kept, binary)

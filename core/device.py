@@ -57,6 +57,22 @@ class Extra(enum.Enum):
 
 
 @dataclass(frozen=True)
+class Images:
+    """Images of four-element pixels, as memory that is read through the texture cache.
+
+    Attributes:
+        width, height: the most pixels in a row, and rows.
+        pitch: what the pixels of a row must be a multiple of.
+        dtypes: what a pixel's elements may be.
+    """
+
+    width: int
+    height: int
+    pitch: int
+    dtypes: frozenset[DType]
+
+
+@dataclass(frozen=True)
 class Spec:
     """What a device can do. Everything that core decides by device, it reads here.
 
@@ -76,7 +92,13 @@ class Spec:
         threads: how many work items make progress at once; how many pieces a kernel should have at least.
         cache_bytes: sizes of the data caches, nearest first: of one thread's own, the last one shared.
         local_bytes: memory that the threads of a block share; 0 of a device without.
-        max_grid, max_block: launch limits.
+        max_grid, max_block: launch limits: blocks on each axis, and threads of a block; a device whose
+            max_block is 1 has no blocks, and shares the work items out by itself.
+        block: threads of a block where a kernel asks for no number of its own.
+        warp: threads of a block that run in step; 1 where none do.
+        vector_lanes: the most lanes of a vector, of any dtype; 0: as many as its bytes hold.
+        max_buffers: the most buffers that a kernel may take.
+        images: what its images can hold, of a device that reads memory through images.
         unified_memory: the host can read the device's memory in place.
         alignment: of a buffer's first byte.
         driver: what the device was reached through, with versions, for certificates.
@@ -99,13 +121,23 @@ class Spec:
     local_bytes: int = 0
     max_grid: tuple[int, int, int] = (2**31 - 1, 1, 1)
     max_block: int = 1
+    block: int = 1
+    warp: int = 1
+    vector_lanes: int = 0
+    max_buffers: int = 64
+    images: Images | None = None
     unified_memory: bool = False
     alignment: int = 64
     driver: Mapping[str, str] = field(default_factory=dict)
 
     def lanes(self, dtype: DType) -> int:
         """Elements of ``dtype`` in a vector register; 1 without vectors."""
-        return max(1, self.vector_bytes // dtype.itemsize)
+        return self.lanes_of(dtype.itemsize)
+
+    def lanes_of(self, itemsize: int) -> int:
+        """Elements of ``itemsize`` bytes in a vector register; 1 without vectors."""
+        lanes = max(1, self.vector_bytes // itemsize)
+        return min(lanes, self.vector_lanes) if self.vector_lanes else lanes
 
 
 @dataclass(frozen=True)
@@ -117,12 +149,15 @@ class Launch:
         grid: how many work items (CPU-like devices) or blocks, on each axis.
         block: threads of a block on each axis; (1, 1, 1) on a device without blocks.
         buffers: the memory that it reads and writes, in the order of the kernel's arguments.
+        images: for each buffer the pixels in a row of the image that it is read through; 0: none, it is
+            plain memory. Empty when no buffer is an image.
     """
 
     program: Any
     grid: tuple[int, int, int]
     block: tuple[int, int, int]
     buffers: tuple[Buffer, ...]
+    images: tuple[int, ...] = ()
 
 
 class Device(ABC):

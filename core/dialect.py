@@ -46,56 +46,86 @@ class CLike(Dialect):
     """A language of the C family, as a table.
 
     Templates are filled by ``str.format``: ``{0}``, ``{1}`` … are operands, ``{T}`` is the result's type,
-    ``{V}`` its vector type, ``{n}`` its lanes and ``{I}`` the integer vector type of its lanes' width.
+    ``{V}`` its vector type, ``{n}`` its lanes, ``{I}`` the integer vector type of its lanes' width and
+    ``{A}``, ``{B}`` the types that bits are read from and as.
 
     Attributes:
         types: what each dtype is called.
         short: what each dtype is called inside the name of a vector type.
-        prelude: text before everything else.
-        kernel: the head of an entry, with ``{name}``.
-        parameter: the declaration of parameter ``{i}``, called ``{name}``, with ``{qualifier}``.
+        prelude: text before everything else; ``index_t`` in it is the integer that positions are counted in.
+        kernel: the head of an entry, with ``{name}`` and its ``{arguments}``.
+        argument: one of them: parameter ``{i}``, called ``{name}``, with ``{qualifier}`` and ``{alone}``.
+        parameter: its declaration in the body, where the head does not declare it.
         constant_qualifier, alone_qualifier: of memory that is only read, and of a pointer that aliases none.
-        vector_type: the definition of the vector type ``{V}`` and of its unaligned form ``{V}_u``.
-        grid_first, grid_last: the bounds of the grid loop's share.
-        scalar: what each operation is, of scalars.
-        vector: what each operation is, of vectors, where it is not what it is of scalars.
+        image_argument, image_load: a parameter that is read through an image, and a read of its pixel
+            ``{2}``, counted in rows of ``{width}``; a position of -1 reads zeros.
+        index_types: the integer for positions, and the one for positions of 2³¹ and more.
+        grid: opens the scope of work item ``{var}`` of ``{extent}``: a loop over a share, or a test.
+        grid_last: whether the last of ``{extent}`` work items is in this share.
+        block, thread: this block of the grid, and this thread of the block.
+        barrier: what all threads of a block wait at.
+        shared: the declaration of memory ``{name}`` of ``{size}`` elements that a block's threads share.
+        local: the declaration of a work item's own.
+        vector_name, vector_type: a vector type's name, and its definition where the language has none.
+        vector, scalar: what each operation is, of vectors and of scalars; a vector's is the scalar's where
+            they are spelled alike.
+        by_dtype: what a scalar operation is of one dtype, where that differs.
+        literal, lane: a vector of its ``{lanes}``, and lane ``{1}`` of a vector.
+        vector_load, vector_store: of consecutive elements from ``{0} + {1}`` on; where empty, each lane is
+            loaded and stored by itself.
+        aligned_load, aligned_store: the same where the first is at a multiple of the vector; as above where
+            empty.
         functions: definitions that a spelling needs, by the name that it calls: ``{V}_sqrt`` is made
             from "sqrt".
-        suffix: of a number of each dtype.
+        number: a number ``{0}`` of each dtype.
         infinity, nan: of each float dtype.
-        local: the declaration of a work item's own memory ``{name}`` of ``{size}`` elements.
         stream: a store that bypasses the caches, of a vector.
         after_stream: what makes streamed stores visible to others, once at the end.
+        floor_division: the functions of the prelude for floor division and remainder.
     """
 
     types: Mapping[DType, str]
     short: Mapping[DType, str]
     prelude: str
     kernel: str
-    parameter: str
     constant_qualifier: str
     alone_qualifier: str
-    vector_type: str
-    grid_first: str
+    grid: str
     grid_last: str
     scalar: Mapping[ValueOp, str]
     vector: Mapping[ValueOp, str]
-    functions: Mapping[str, str]
-    suffix: Mapping[DType, str]
+    number: Mapping[DType, str]
     infinity: Mapping[DType, str]
     nan: Mapping[DType, str]
-    local: str
+    literal: str
+    vector_load: str = ""
+    vector_store: str = ""
+    aligned_load: str = ""
+    aligned_store: str = ""
+    argument: str = ""
+    parameter: str = ""
+    image_argument: str = ""
+    image_load: str = ""
+    index_types: tuple[str, str] = ("long", "long")
+    block: str = ""
+    thread: str = ""
+    barrier: str = ""
+    shared: str = ""
+    local: str = "{T} {name}[{size}];"
+    vector_name: str = "{short}x{n}"
+    vector_type: str = ""
+    lane: str = "{0}[{1}]"
+    functions: Mapping[str, str] = field(default_factory=dict)
+    by_dtype: Mapping[tuple[ValueOp, DType], str] = field(default_factory=dict)
     stream: str = ""
     after_stream: str = ""
     floor_division: tuple[str, str] = ("floordiv", "floormod")
-    index_type: str = "long"
-    by_dtype: Mapping[tuple[ValueOp, DType], str] = field(default_factory=dict)
 
     def render(self, kernels: Sequence[NamedKernel], spec: Spec) -> str:
         """The source text."""
-        from .print_c import Printer
+        from .print_c import print_kernels
 
-        return Printer(self, spec).source(kernels)
+        return print_kernels(self, spec, kernels)
 
     def faults(self, spec: Spec) -> list[str]:
         """Dtypes without a name and primitives without a spelling."""
@@ -107,6 +137,12 @@ class CLike(Dialect):
         silent = [op.name for op in Op if op in spec.native - printed and op not in self.scalar]
         if silent:
             out.append(f"claims {', '.join(silent)} but its dialect does not spell them")
+        if spec.max_block > 1 and not (self.block and self.thread and self.barrier):
+            out.append(f"claims blocks of {spec.max_block} threads but its dialect names none")
+        if spec.local_bytes and not self.shared:
+            out.append(f"claims {spec.local_bytes} bytes of local memory but its dialect declares none")
+        if spec.images and not (self.image_argument and self.image_load):
+            out.append("claims images but its dialect reads none")
         return out
 
     def index(self, index: Index) -> str:
@@ -128,5 +164,10 @@ class CLike(Dialect):
         return f"{self.floor_division[0 if atom.is_div else 1]}({inner}, {atom.by})"
 
     def mask(self, mask: Mask) -> str:
-        """A mask as a condition."""
-        return " && ".join(f"{self.index(m)} >= 0" for m in mask) or "1"
+        """A mask as a condition: what is subtracted stands on the other side."""
+        return " && ".join(map(self._not_negative, mask)) or "1"
+
+    def _not_negative(self, m: Index) -> str:
+        less = Index(max(-m.const, 0), tuple((a, -k) for a, k in m.terms if k < 0))
+        more = Index(max(m.const, 0), tuple((a, k) for a, k in m.terms if k > 0))
+        return f"{self.index(less)} <= {self.index(more)}"

@@ -135,7 +135,7 @@ def run(todo: Sequence[Node], plan: Plan, leaves: Sequence[Node], device: str) -
         if recorder is not None:
             recorder.stepped(step, buffers)
         if step.program is not None:
-            _launch(step, Launch(step.program.handle, (step.program.grid, 1, 1), (1, 1, 1), buffers))
+            _launch(step, step.program.launch(buffers))
         elif step.stages is None:
             copy(buffers[1], buffers[0])
         elif trace.watching:

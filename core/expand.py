@@ -18,7 +18,7 @@ from itertools import count
 from . import value as val
 from .errors import KernelError
 from .index import Index, both, computed, constant
-from .loops import Acc, Bind, Body, Kernel, Let, Loop, Scratch, Stmt, Store, Update, statements
+from .loops import Acc, Barrier, Bind, Body, Kernel, Let, Loop, Scratch, Stmt, Store, Update, statements
 from .ops import Op
 from .rename import rename, substitute, substitute_mask
 from .value import Access, Extra, Place, Value, toposort
@@ -38,7 +38,7 @@ def _expand(body: Body, fresh: Iterator[int]) -> Body:
                 inner = jam(inner, s.var, s.extent)
             elif s.bind is Bind.VECTOR:
                 inner = _Lanes(s.var, s.extent, inner).widen(inner)
-            elif s.extent == 1:
+            elif s.extent == 1 and not _holds_threads(s) and s.bind is not Bind.THREAD:
                 inner = substitute(inner, {s.var: constant(0)})
             else:
                 out.append(replace(s, body=inner))
@@ -52,6 +52,10 @@ def _expand(body: Body, fresh: Iterator[int]) -> Body:
         else:
             out.append(s)
     return tuple(out)
+
+
+def _holds_threads(s: Loop) -> bool:
+    return any(isinstance(x, Loop) and x.bind is Bind.THREAD for x in s.body)
 
 
 def _declared(body: Body) -> set[str]:
@@ -107,6 +111,9 @@ def _jam(body: Body, var: str, copies: int, variant: set[str], declared: set[str
     for s in body:
         if isinstance(s, Loop):
             out.append(replace(s, body=_jam(s.body, var, copies, variant, declared)))
+            continue
+        if isinstance(s, Barrier):
+            out.append(s)
             continue
         name = s.memory.name if isinstance(s, Scratch) else s.memory if isinstance(s, Store) else s.name
         # an accumulator from outside takes every copy's term, also when all the terms are equal

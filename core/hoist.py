@@ -12,7 +12,7 @@ from dataclasses import replace
 from itertools import count
 
 from . import value as val
-from .loops import Acc, Body, Kernel, Let, Loop, Scratch, Stmt, Store, Update, statements
+from .loops import Acc, Bind, Body, Kernel, Let, Loop, Scratch, Stmt, Store, Update, statements
 from .ops import Op
 from .value import Access, Extra, Value
 
@@ -42,7 +42,8 @@ class _Hoist:
         wanted: list[tuple[Stmt, list[Value]]] = []
         for s in body:
             if isinstance(s, Loop):
-                inner, escapes = self.body(s.body, frozenset((s.var,)))
+                # a thread computes what its block could: the block's body is its threads alone
+                inner, escapes = self.body(s.body, frozenset((s.var,) if s.bind is not Bind.THREAD else ()))
                 wanted.append((replace(s, body=inner), escapes))
             elif isinstance(s, Let | Update | Store):
                 wanted.append((s, [s.value]))

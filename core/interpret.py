@@ -95,6 +95,7 @@ class _Run:
         self.names: dict[str, _Named] = {}
         self.writers: list[_Writers] = []
         self.kept: dict[int, _Effects] = {}  # by the loop's identity
+        self.block: int | None = None  # the axis of the threads of a block, inside one
 
     def body(self, body: Body) -> None:
         for s in body:
@@ -111,8 +112,9 @@ class _Run:
                 self.update(s)
             elif isinstance(s, Scratch):
                 self.scratch(s.memory)
-            else:
+            elif isinstance(s, Store):
                 self.store(s)
+            # at a barrier all threads are already: they run statement by statement, side by side
 
     def loop(self, loop: Loop) -> None:
         effects = self.kept.get(id(loop))
@@ -121,8 +123,11 @@ class _Run:
         if loop.bind is Bind.GRID and effects.folded:
             names = ", ".join(sorted(effects.folded))
             raise KernelError(f"the grid loop {loop.var} updates {names}, which all work items share")
-        at_once = 1 if effects.carried else max(1, SIDE_BY_SIDE // math.prod(self.sizes))
+        threads = [s.extent for s in loop.body if isinstance(s, Loop) and s.bind is Bind.THREAD]
+        at_once = 1 if effects.carried else max(1, SIDE_BY_SIDE // math.prod((*self.sizes, *threads)))
         depth = len(self.sizes)
+        if loop.bind is Bind.THREAD:
+            at_once, self.block = loop.extent, depth
         for first in range(0, loop.extent, at_once):
             if at_once == 1 or loop.extent == 1:
                 self.names[loop.var] = _Named(np.full((1,) * depth, first), depth)
@@ -136,6 +141,8 @@ class _Run:
             self.body(loop.body)
             self.writers.pop()
             self.sizes.pop()
+        if loop.bind is Bind.THREAD:
+            self.block = None
 
     # ------------------------------------------------------------------ shapes
 
@@ -210,10 +217,11 @@ class _Run:
     # ------------------------------------------------------------------ memory
 
     def scratch(self, memory: Memory) -> None:
-        copies = math.prod(self.sizes)
+        sizes = self.sizes[: self.block] if memory.shared else self.sizes
+        copies = math.prod(sizes)
         elements = np.full(copies * memory.nbytes, POISON, np.uint8).view(memory.dtype.numpy)
-        base = (np.arange(copies) * memory.size).reshape(self.sizes)
-        self.memories[memory.name] = _Held(elements, memory.size, _Named(base, len(self.sizes)))
+        base = (np.arange(copies) * memory.size).reshape(sizes)
+        self.memories[memory.name] = _Held(elements, memory.size, _Named(base, len(sizes)))
 
     def load(self, access: Access, lanes: int) -> Array:
         if access.places:

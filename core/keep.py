@@ -24,7 +24,12 @@ COSTLY = frozenset({Op.EXP2, Op.LOG2, Op.SIN, Op.SQRT, Op.RECIP, Op.IDIV, Op.MOD
 
 
 def keep_rows(kernel: Kernel, spec: Spec) -> Kernel:
-    """The fresh kernel with such values kept, where a row fits into half of the nearest cache but one."""
+    """The fresh kernel with such values kept, where a row fits into half of the nearest cache but one.
+
+    A block's threads share a row, so that none of them has room for it: there nothing is kept.
+    """
+    if spec.max_block > 1:
+        return kernel
     room = spec.cache_bytes[min(1, len(spec.cache_bytes) - 1)] // 4 if spec.cache_bytes else 0
     return kernel.with_body(_keep(kernel.body, room, count()))
 

@@ -30,6 +30,8 @@ def legalize_kernel(kernel: Kernel, spec: Spec) -> Kernel:
                 out.append(replace(s, value=legalize([to_storage(s.value, spec)], spec, memo)[0]))
             elif isinstance(s, Let | Update):
                 out.append(replace(s, value=legalize([s.value], spec, memo)[0]))
+            else:
+                out.append(s)
         return tuple(out)
 
     return replace(kernel, params=tuple(memory(p) for p in kernel.params), body=legal(kernel.body))

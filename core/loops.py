@@ -12,10 +12,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from .dtype import DType
-from .errors import KernelError
 from .index import Index, Mask
 from .ops import Op
-from .value import Access, Extra, Value, indices, toposort
+from .value import Access, Extra, Value, toposort
 
 
 class Bind(enum.Enum):
@@ -25,6 +24,7 @@ class Bind(enum.Enum):
     GRID = "grid"  # its iterations are independent work items
     UNROLL = "unroll"  # its iterations become copies of the statements inside, jammed into inner loops
     VECTOR = "vector"  # its iterations become lanes
+    THREAD = "thread"  # inside the grid loop, which then counts blocks: the threads of one block
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,8 @@ class Memory:
         dtype, size: of its elements.
         written: whether the kernel stores to it.
         stream: whether it is so large, or so long unread, that stores should bypass the caches.
+        shared: of scratch, whether the threads of a block share it.
+        image: of a parameter that is read as an image, the pixels of its rows; 0 of plain memory.
     """
 
     name: str
@@ -43,6 +45,8 @@ class Memory:
     size: int
     written: bool = False
     stream: bool = False
+    shared: bool = False
+    image: int = 0
 
     @property
     def nbytes(self) -> int:
@@ -89,8 +93,13 @@ class Store:
 
 
 @dataclass(frozen=True, slots=True)
+class Barrier:
+    """All threads of the block are here before one goes on; what they stored to shared memory is seen."""
+
+
+@dataclass(frozen=True, slots=True)
 class Scratch:
-    """Declares memory of the work item's own, in scope until the enclosing body ends; it starts unset."""
+    """Declares memory of the work item's own, or its block's, in this body; it starts unset."""
 
     memory: Memory
 
@@ -105,7 +114,7 @@ class Loop:
     bind: Bind = Bind.SERIAL
 
 
-Stmt = Let | Acc | Update | Store | Scratch | Loop
+Stmt = Let | Acc | Update | Store | Scratch | Barrier | Loop
 Body = tuple[Stmt, ...]
 
 
@@ -135,6 +144,15 @@ class Kernel:
         """The loop whose iterations are the work items, if there is one."""
         for s in self.body:
             if isinstance(s, Loop) and s.bind is Bind.GRID:
+                return s
+        return None
+
+    @property
+    def threads(self) -> Loop | None:
+        """The loop whose iterations are the threads of a block, if the grid loop counts blocks."""
+        grid = self.grid
+        for s in grid.body if grid else ():
+            if isinstance(s, Loop) and s.bind is Bind.THREAD:
                 return s
         return None
 
@@ -205,7 +223,10 @@ def _lines(body: Sequence[Stmt], depth: int) -> Iterator[str]:
         elif isinstance(s, Update):
             yield f"{tab}{s.name} {_SYMBOL.get(s.op, s.op.name)}= {show(s.value)}"
         elif isinstance(s, Scratch):
-            yield f"{tab}scratch {s.memory.name}: {s.memory.dtype}[{s.memory.size}]"
+            kind = "shared" if s.memory.shared else "scratch"
+            yield f"{tab}{kind} {s.memory.name}: {s.memory.dtype}[{s.memory.size}]"
+        elif isinstance(s, Barrier):
+            yield f"{tab}barrier"
         else:
             when = f" where {show_mask(s.guard)}" if s.guard else ""
             lanes = f" … +{s.value.lanes - 1}*{s.stride}" if s.value.lanes > 1 else ""
@@ -252,123 +273,3 @@ def _show_one(v: Value, done: dict[Value, str]) -> str:
         return f"({srcs[0]} {symbol} {srcs[1]})"
     name = v.op.name.lower()
     return f"{name}({', '.join(srcs)}{f'; {v.arg}' if v.arg is not None else ''})"
-
-
-# ------------------------------------------------------------------------------------------------ checking
-
-
-def verify(kernel: Kernel) -> None:
-    """Checks that the tree keeps its rules.
-
-    Every name is declared before it is used and once only in its scope; every access lies inside its memory
-    or under a guard; dtypes agree; an accumulator is updated with its own operation; the grid loop is
-    outermost and alone.
-
-    Raises:
-        KernelError: with the rule that is broken and where.
-    """
-    memories = {p.name: p for p in kernel.params}
-    if len(memories) != len(kernel.params):
-        raise KernelError("two parameters of a kernel have one name")
-    grids = [s for s in statements(kernel.body) if isinstance(s, Loop) and s.bind is Bind.GRID]
-    outer = kernel.grid
-    if len(grids) > 1 or (grids and outer is not grids[0]):
-        raise KernelError("the grid loop must be alone, and outermost")
-    if outer is not None:
-        before = kernel.body[: kernel.body.index(outer)]
-        if any(isinstance(s, Store) and s.memory in memories for s in statements(before)):
-            raise KernelError("a statement before the grid loop stores to a parameter")
-        own = {s.name for s in statements(outer.body) if isinstance(s, Acc)}
-        for s in statements(outer.body):
-            if isinstance(s, Update) and s.name not in own:
-                raise KernelError(f"the grid loop updates {s.name}, which its iterations share")
-    _verify(kernel.body, {}, {}, memories)
-
-
-def _verify(
-    body: Body, extents: dict[str, int], names: dict[str, Value | Acc], memories: dict[str, Memory]
-) -> None:
-    extents, names, memories = dict(extents), dict(names), dict(memories)
-    for s in body:
-        if isinstance(s, Loop):
-            if s.var in extents or s.extent < 0:
-                raise KernelError(f"loop variable {s.var} is taken, or its extent {s.extent} is negative")
-            if s.extent:
-                _verify(s.body, {**extents, s.var: s.extent}, names, memories)
-        elif isinstance(s, Scratch):
-            if s.memory.name in memories:
-                raise KernelError(f"the name {s.memory.name} is taken")
-            memories[s.memory.name] = s.memory
-        elif isinstance(s, Acc):
-            _fresh(s.name, names)
-            names[s.name] = s
-        elif isinstance(s, Let):
-            _verify_value(s.value, extents, names, memories)
-            _fresh(s.name, names)
-            names[s.name] = s.value
-        elif isinstance(s, Update):
-            _verify_value(s.value, extents, names, memories)
-            acc = names.get(s.name)
-            if not isinstance(acc, Acc) or acc.op is not s.op or acc.dtype is not s.value.dtype:
-                raise KernelError(f"update of {s.name} with {s.op!r} of {s.value.dtype}: no such accumulator")
-            if s.value.lanes not in (1, acc.lanes):
-                raise KernelError(f"update of {s.name} ({acc.lanes} lanes) with {s.value.lanes} lanes")
-        else:
-            _verify_value(s.value, extents, names, memories)
-            _verify_access(s.memory, s.index, s.guard, s.value.lanes, s.stride, extents, names, memories)
-            if memories[s.memory].dtype is not s.value.dtype:
-                raise KernelError(f"store of {s.value.dtype} to {s.memory} of {memories[s.memory].dtype}")
-            if not memories[s.memory].written:
-                raise KernelError(f"store to {s.memory}, which is only read")
-
-
-def _fresh(name: str, names: dict[str, Value | Acc]) -> None:
-    if name in names:
-        raise KernelError(f"the name {name} is taken")
-
-
-def _verify_access(
-    memory: str, index: Index, guard: Mask, lanes: int, stride: int,
-    extents: dict[str, int], names: dict[str, Value | Acc], memories: dict[str, Memory],
-) -> None:  # fmt: skip
-    where = memories.get(memory)
-    if where is None:
-        raise KernelError(f"access to {memory}, which is not declared")
-    for i in (index, *guard):
-        for atom in i.atoms():
-            if atom.inner is None and atom.key not in extents and atom.key.split("[")[0] not in names:
-                raise KernelError(f"{memory}[{index}] uses {atom.key}, which is not in scope")
-    reach = (lanes - 1) * stride
-    if not guard and (index.lo + min(reach, 0) < 0 or index.hi + max(reach, 0) >= where.size):
-        raise KernelError(
-            f"{memory}[{index}] reaches {index.lo} … {index.hi + reach}, outside 0 … {where.size - 1}"
-        )
-
-
-def _verify_value(
-    value: Value, extents: dict[str, int], names: dict[str, Value | Acc], memories: dict[str, Memory]
-) -> None:
-    for v in toposort([value]):
-        if v.op is Extra.REF:
-            found = names.get(str(v.arg))
-            if found is None or found.dtype is not v.dtype or found.lanes != v.lanes:
-                raise KernelError(f"{v.arg} is used as {v.dtype} of {v.lanes} lanes, which it is not")
-        elif v.op is Op.LOAD:
-            access = v.arg
-            assert isinstance(access, Access)
-            lanes = 1 if access.places else v.lanes
-            for p in access.places or (access,):
-                _verify_access(
-                    access.memory, p.index, p.guard, lanes, access.stride, extents, names, memories
-                )
-            if memories[access.memory].dtype is not v.dtype:
-                raise KernelError(
-                    f"load of {v.dtype} from {access.memory} of {memories[access.memory].dtype}"
-                )
-        elif v.op is Extra.INDEX:
-            for atom in (a for i in indices(v) for a in i.atoms()):
-                if atom.inner is None and atom.key not in extents and atom.key.split("[")[0] not in names:
-                    raise KernelError(f"index {v.arg} uses {atom.key}, which is not in scope")
-        for s in v.srcs:
-            if s.lanes not in (1, v.lanes) and v.op not in (Extra.FOLD, Extra.LANE):
-                raise KernelError(f"{v.op!r} of {v.lanes} lanes has an operand of {s.lanes}")

@@ -16,6 +16,7 @@ from .device import Spec
 from .index import flatten, variable
 from .loops import Body, Kernel, Let, Loop, Memory, Stmt, Store, Update, values
 from .ops import Op
+from .schedule.nest import perfect
 from .value import Access, Value, toposort
 from .work import iterations
 
@@ -50,7 +51,7 @@ class _Shape:
 def pack(kernel: Kernel, spec: Spec) -> Packed:
     """The kernel reading packed operands, and the kernels that pack them; itself where that is best."""
     shape = _contraction(kernel)
-    if shape is None or kernel.flops < WORK or not spec.vector_bytes:
+    if shape is None or kernel.flops < WORK or not spec.vector_bytes or spec.max_block > 1:
         return Packed(kernel, ())
     loads = [v for v in toposort(values((shape.reduced[-1],))) if v.op is Op.LOAD]
     if len(loads) < 2:
@@ -84,22 +85,15 @@ def pack(kernel: Kernel, spec: Spec) -> Packed:
 def _contraction(kernel: Kernel) -> _Shape | None:
     if len(kernel.body) != 1 or not isinstance(kernel.body[0], Loop):
         return None
-    outputs = _perfect(kernel.body[0])
+    outputs = perfect(kernel.body[0])
     inner = outputs[-1].body
     loops = [s for s in inner if isinstance(s, Loop)]
     if not loops:
         return None
-    reduced = _perfect(max(loops, key=iterations))
+    reduced = perfect(max(loops, key=iterations))
     if any(not isinstance(s, Let | Update) for s in reduced[-1].body):
         return None
     return _Shape(tuple(outputs), tuple(reduced))
-
-
-def _perfect(loop: Loop) -> list[Loop]:
-    out = [loop]
-    while len(out[-1].body) == 1 and isinstance(out[-1].body[0], Loop):
-        out.append(out[-1].body[0])
-    return out
 
 
 def _step(v: Value, var: str) -> int | None:

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
 
-from .device import Device
+from .device import Device, Spec
 from .dialect import NamedKernel
 from .errors import DeviceError
 from .expand import expand
@@ -18,13 +18,14 @@ from .graph import GraphOp, Node, toposort
 from .hoist import hoist
 from .keep import keep_rows
 from .legal_tree import legalize_kernel
-from .loops import Kernel, Loop, verify
+from .loops import Kernel, Loop
 from .lower import lower
 from .pack import pack
 from .scatter import lower_scatter
 from .schedule import schedule
 from .siblings import Group
 from .signature import signature
+from .verify import verify
 from .work import flops_of
 
 
@@ -38,7 +39,10 @@ class Stages:
         scheduled: after legalization and the schedule, whose steps are in ``trail``.
         final: as printed.
         source: the text, "" for a device that is driven by dispatch.
-        grid: how many work items it is launched over.
+        grid: how many work items it is launched over, or blocks of them.
+        block: threads of a block.
+        images: for each parameter the pixels in a row of the image that it is read through, or 0; empty
+            when none is.
         shape: of what it computes.
         made_at: the user's source line that asked for it, while debugging.
     """
@@ -49,6 +53,8 @@ class Stages:
     final: Kernel
     source: str
     grid: int
+    block: int
+    images: tuple[int, ...]
     shape: tuple[int, ...]
     made_at: str | None
 
@@ -96,7 +102,7 @@ def _pieces(group: Group, device: Device) -> list[Piece]:
     fresh = fresh_kernel(group)
     if device.dialect is None:
         root, name = group.roots[0], _name(group, fresh, str(fresh))
-        stages = Stages(name, fresh, fresh, fresh, "", 1, root.shape, _made_at(root))
+        stages = Stages(name, fresh, fresh, fresh, "", 1, 1, (), root.shape, _made_at(root))
         return [Piece(stages, outputs, inputs, sizes)]
     packed = pack(legalize_kernel(keep_rows(fresh, spec), spec), spec)
     named: dict[str, int | str] = {f"in{i}": at for i, at in enumerate(inputs)}
@@ -118,17 +124,29 @@ def _stages(group: Group, fresh: Kernel, legal: Kernel, device: Device, what: st
     assert device.dialect is not None
     spec = device.spec
     scheduled = schedule(legal, spec)
+    if scheduled.threads is not None:
+        scheduled = legalize_kernel(scheduled, spec)  # what the threads of a block do to meet
     verify(scheduled)
     final = hoist(expand(scheduled))
     verify(final)
     placeholder = "KERNEL"
     text = device.dialect.render([NamedKernel(placeholder, final)], spec)
     name = _name(group, fresh, text, what)
-    grid = final.grid
+    grid, block = _launched_over(final, spec)
+    images = tuple(p.image for p in final.params)
     return Stages(
-        name, fresh, scheduled, final, text.replace(placeholder, name), grid.extent if grid else 1,
-        group.roots[0].shape, _made_at(group.roots[0]),
+        name, fresh, scheduled, final, text.replace(placeholder, name), grid, block,
+        images if any(images) else (), group.roots[0].shape, _made_at(group.roots[0]),
     )  # fmt: skip
+
+
+def _launched_over(kernel: Kernel, spec: Spec) -> tuple[int, int]:
+    """How many blocks (work items, on a device without blocks) and threads of a block a kernel wants."""
+    items = kernel.grid.extent if kernel.grid else 1
+    if kernel.threads is not None:
+        return items, kernel.threads.extent
+    block = min(spec.block, spec.max_block)
+    return -(-items // block), block
 
 
 def fresh_kernel(group: Group) -> Kernel:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from . import value as val
 from .index import Index, Mask, both, computed
-from .loops import Acc, Body, Let, Loop, Scratch, Stmt, Store, Update
+from .loops import Acc, Barrier, Body, Let, Loop, Scratch, Stmt, Store, Update
 from .ops import Op
 from .value import Access, Extra, Value
 
@@ -89,6 +89,8 @@ def _declared(s: Stmt, names: Mapping[str, str]) -> Stmt:
         return replace(s, name=names.get(s.name, s.name))
     if isinstance(s, Scratch):
         return Scratch(replace(s.memory, name=names.get(s.memory.name, s.memory.name)))
+    if isinstance(s, Barrier):
+        return s
     return replace(s, memory=names.get(s.memory, s.memory))
 
 

@@ -58,7 +58,7 @@ class Action:
         """The kernel's launch on this memory."""
         program = self.step.program
         assert program is not None
-        return Launch(program.handle, (program.grid, 1, 1), (1, 1, 1), tuple(buffers))
+        return program.launch(buffers)
 
 
 @dataclass(slots=True)

@@ -45,8 +45,8 @@ typedef long long i64x4_s __attribute__((vector_size(32)));
 #else
 #define STREAM_END() __atomic_thread_fence(__ATOMIC_RELEASE)
 #endif
-static inline long floordiv(long a, long b) { long q = a / b; return q - (a % b < 0); }
-static inline long floormod(long a, long b) { long r = a % b; return r < 0 ? r + b : r; }
+static inline index_t floordiv(index_t a, index_t b) { index_t q = a / b; return q - (a % b < 0); }
+static inline index_t floormod(index_t a, index_t b) { index_t r = a % b; return r < 0 ? r + b : r; }
 """,
     kernel="void {name}(void *const *a, long first, long last)",
     parameter="{qualifier}{T} *{alone}{name} = ({qualifier}{T} *)a[{i}];",
@@ -56,10 +56,13 @@ static inline long floormod(long a, long b) { long r = a % b; return r < 0 ? r +
         "typedef {T} {V} __attribute__((vector_size({bytes})));\n"
         "typedef {T} {V}_u __attribute__((vector_size({bytes}), aligned({align}), may_alias));"
     ),
-    grid_first="first",
-    grid_last="last",
+    grid="for ({t} {var} = first; {var} < last; {var}++) {{",
+    grid_last="last == {extent}",
+    literal="({V}){{{lanes}}}",
+    vector_load="(({V})*({const}{V}_u *)({0} + {1}))",
+    vector_store="*({V}_u *)({0} + {1}) = {2};",
     scalar={
-        Op.CAST: "(({T}){0})", Op.BITCAST: "", Op.ADD: "({0} + {1})", Op.SUB: "({0} - {1})",
+        Op.CAST: "(({T}){0})", Op.BITCAST: "{name}({0})", Op.ADD: "({0} + {1})", Op.SUB: "({0} - {1})",
         Op.MUL: "({0} * {1})", Op.NEG: "(-{0})", Op.IDIV: "({0} / {1})",
         Op.MAX: "({0} > {1} || {0} != {0} ? {0} : {1})",
         Op.MOD: "({0} % {1})", Op.RECIP: "(({T})1 / {0})", Op.SQRT: "__builtin_sqrt({0})",
@@ -72,6 +75,9 @@ static inline long floormod(long a, long b) { long r = a % b; return r < 0 ? r +
         (Extra.FMA, dt.float32): "__builtin_fmaf({0}, {1}, {2})",
     },
     vector={
+        Op.CAST: "__builtin_convertvector({0}, {V})",
+        Op.BITCAST: "(({V}){0})",
+        Extra.SPLAT: "{V}_set({0})",
         Op.RECIP: "({V}_set(1) / {0})",
         Op.SQRT: "{V}_sqrt({0})",
         Op.MAX: "{V}_max({0}, {1})",
@@ -113,9 +119,9 @@ static inline long floormod(long a, long b) { long r = a % b; return r < 0 ? r +
         ),
         "bits": _function("{B} {name}({A} x) {{ union {{ {A} a; {B} b; }} u = {{x}}; return u.b; }}"),
     },
-    suffix={
-        dt.float32: "f", dt.float64: "", dt.int64: "ll", dt.uint64: "ull", dt.uint32: "u", dt.int32: "",
-        dt.int8: "", dt.int16: "", dt.uint8: "", dt.uint16: "",
+    number={
+        dt.float32: "{0}f", dt.float64: "{0}", dt.int64: "{0}ll", dt.uint64: "{0}ull", dt.uint32: "{0}u",
+        dt.int32: "{0}", dt.int8: "{0}", dt.int16: "{0}", dt.uint8: "{0}", dt.uint16: "{0}",
     },
     infinity={dt.float32: "__builtin_inff()", dt.float64: "__builtin_inf()"},
     nan={dt.float32: '__builtin_nanf("")', dt.float64: '__builtin_nan("")'},

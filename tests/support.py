@@ -21,12 +21,13 @@ from portwright.core.hoist import hoist
 from portwright.core.interpret import interpret
 from portwright.core.keep import keep_rows
 from portwright.core.legal_tree import legalize_kernel
-from portwright.core.loops import Kernel, verify
+from portwright.core.loops import Kernel
 from portwright.core.ops import Op
 from portwright.core.pack import pack
 from portwright.core.pipeline import fresh_kernel
 from portwright.core.registry import open_device
 from portwright.core.schedule import schedule
+from portwright.core.verify import verify
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

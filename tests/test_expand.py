@@ -36,12 +36,12 @@ from portwright.core.loops import (
     Update,
     statements,
     values,
-    verify,
 )
 from portwright.core.ops import Op
 from portwright.core.pipeline import fresh_kernel
 from portwright.core.schedule import split
 from portwright.core.value import Access, Extra, toposort
+from portwright.core.verify import verify
 
 
 def vary(draw: Callable[..., Any], body: Body, vectors: bool = True) -> Body:

@@ -10,21 +10,10 @@ from portwright.core import value as val
 from portwright.core.hoist import DEPTH, hoist
 from portwright.core.index import constant, variable
 from portwright.core.interpret import interpret
-from portwright.core.loops import (
-    Acc,
-    Body,
-    Kernel,
-    Let,
-    Loop,
-    Memory,
-    Store,
-    Update,
-    statements,
-    values,
-    verify,
-)
+from portwright.core.loops import Acc, Body, Kernel, Let, Loop, Memory, Store, Update, statements, values
 from portwright.core.ops import Op
 from portwright.core.value import Access, Extra, Value, toposort
+from portwright.core.verify import verify
 
 X = Memory("x", dt.float32, 64)
 Y = Memory("y", dt.float32, 64, written=True)

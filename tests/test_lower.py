@@ -28,12 +28,12 @@ from portwright.core.loops import (
     Store,
     Update,
     statements,
-    verify,
 )
 from portwright.core.lower import lower
 from portwright.core.merge import positions
 from portwright.core.ops import Op
 from portwright.core.value import Access, Extra, Value
+from portwright.core.verify import verify
 
 
 def tree(*roots: Node) -> Kernel:

@@ -31,6 +31,8 @@ from ..loops import (
 from ..ops import Op
 from ..value import Access, toposort
 from ..work import iterations, weight
+from .blocks import schedule_blocks
+from .nest import perfect, wrap
 from .transforms import chunks, fuse_loops, split_accumulator, split_chunks
 
 PARALLEL = 1 << 16
@@ -43,6 +45,8 @@ TINY = 16
 
 def schedule(kernel: Kernel, spec: Spec) -> Kernel:
     """The kernel with its loops cut, reordered and annotated for the device; ``trail`` says how."""
+    if spec.max_block > 1:
+        return schedule_blocks(kernel, spec)
     work = _Work(spec, [])
     kernel = replace(kernel, params=tuple(_stream(p, kernel, spec) for p in kernel.params))
     body = work.body(kernel.body, outermost=weight(kernel) >= PARALLEL and spec.threads > 1)
@@ -101,7 +105,7 @@ class _Work:
 
     def spine(self, loop: Loop, outermost: bool) -> Body:
         """A loop over results, with whatever it holds."""
-        nest = _perfect(loop)
+        nest = perfect(loop)
         inner = nest[-1].body
         if not any(isinstance(s, Loop) for s in statements(inner)):
             return self.elementwise(nest, outermost)
@@ -116,7 +120,7 @@ class _Work:
         heavy = _heavy(inner)
         if len(heavy) != 1 or any(isinstance(s, Scratch) for s in inner):
             return None
-        reduced = _perfect(heavy[0])[-1]
+        reduced = perfect(heavy[0])[-1]
         loads = [a for a in _loads(reduced.body) if a.index.coefficient(reduced.var) == 1]
         shared = [n for n in nest if n.extent > 1 and any(n.var not in a.index.names() for a in loads)]
         if len(loads) < 2 or not shared or reduced.extent < 2 * self.lanes(reduced.body):
@@ -137,7 +141,7 @@ class _Work:
 
     def rows(self, nest: Sequence[Loop], inner: Body, outermost: bool) -> Body:
         """Loops around reductions that are vectorised by themselves."""
-        rebuilt = _wrap(nest, inner)
+        rebuilt = wrap(nest, inner)
         if not outermost:
             return (rebuilt,)
         return (self.grid(rebuilt),)
@@ -191,7 +195,7 @@ class _Work:
 
     def reduction(self, acc: Acc, loop: Loop) -> Body:
         """A reduction by itself: its innermost loop in partial accumulators where loads follow it."""
-        nest = _perfect(loop)
+        nest = perfect(loop)
         inner = nest[-1].body
         if any(isinstance(s, Loop) for s in statements(inner)):
             return (acc, replace(loop, body=self.body(loop.body)))
@@ -213,7 +217,7 @@ class _Work:
             return (acc, loop)
         pieces = chunks(best.extent, lanes, self.partial)
         self.note(f"split accumulator {acc.name} over {best.var} as {', '.join(map(str, pieces))}")
-        rebuilt = _wrap([replace(n, body=()) for n in nest], inner)
+        rebuilt = wrap([replace(n, body=()) for n in nest], inner)
         return split_accumulator(acc, rebuilt, pieces)
 
     def vector_loop(self, nest: Sequence[Loop], inner: Body, lanes: int) -> Loop | None:
@@ -355,28 +359,11 @@ def _heavy(inner: Body) -> list[Loop]:
 
 def unrolled(nest: Sequence[Loop], inner: Body) -> Loop:
     """The nest with every loop unrolled."""
-    return _wrap([replace(n, bind=Bind.UNROLL) for n in nest], inner)
+    return wrap([replace(n, bind=Bind.UNROLL) for n in nest], inner)
 
 
 def _loads(body: Body) -> list[Access]:
     return [v.arg for v in toposort(values(body)) if v.op is Op.LOAD and isinstance(v.arg, Access)]
-
-
-def _perfect(loop: Loop) -> list[Loop]:
-    """The loops from ``loop`` inwards that have nothing between them."""
-    out = [loop]
-    while len(out[-1].body) == 1 and isinstance(out[-1].body[0], Loop):
-        out.append(out[-1].body[0])
-    return out
-
-
-def _wrap(nest: Sequence[Loop], inner: Body) -> Loop:
-    body = inner
-    for loop in reversed(nest):
-        body = (replace(loop, body=body),)
-    out = body[0]
-    assert isinstance(out, Loop)
-    return out
 
 
 def _stores(loop: Loop) -> bool:
@@ -410,6 +397,6 @@ def _sink(body: Body, loop: Loop) -> Body:
         moved: list[Stmt] = []
         for t in inner:
             assert isinstance(t, Loop)
-            moved.append(replace(t, body=(_wrap(held, t.body),) if held else t.body))
+            moved.append(replace(t, body=(wrap(held, t.body),) if held else t.body))
         out.append(replace(s, body=tuple(moved)))
     return tuple(out)

@@ -1,0 +1,153 @@
+"""The heuristic for devices with blocks of threads: which loops become work items, threads and lanes.
+
+A kernel with results enough to keep the device busy gets one work item for each (or for a small tile of
+them, where a contraction's results share what they load). One with few results and long reductions gets a
+block for each result, whose threads share the reductions and meet in shared memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import prod
+
+from ..device import Spec
+from ..loops import Acc, Bind, Body, Kernel, Let, Loop, Scratch, Store, statements, values
+from ..ops import Op
+from ..value import Access, toposort
+from ..work import iterations
+from .nest import perfect, wrap
+from .together import share
+from .transforms import fuse_loops, split
+
+LONG = 64
+"""Iterations of a result's reductions from which a block's threads share them."""
+TILE = 4
+"""Results of a contraction that one work item computes along a loop, at most."""
+UNROLLED = 4
+"""Iterations of a reduction that are written out in a row."""
+
+
+def schedule_blocks(kernel: Kernel, spec: Spec) -> Kernel:
+    """The kernel with its loops bound to blocks, threads and lanes; ``trail`` says how."""
+    work = _Work(spec, [])
+    return replace(kernel, body=work.body(kernel.body), trail=tuple(work.trail))
+
+
+@dataclass(slots=True)
+class _Work:
+    spec: Spec
+    trail: list[str]
+
+    def body(self, body: Body) -> Body:
+        loops = [s for s in body if isinstance(s, Loop)]
+        if len(body) == 1 and loops and not _in_order(loops[0]):
+            nest = perfect(loops[0])
+            inner = nest[-1].body
+            results = prod(n.extent for n in nest)
+            if not any(isinstance(s, Loop) for s in inner):
+                return self.elementwise(nest, inner)
+            if not self.is_shared(inner, results):
+                return self.items(*self.tile(nest, inner))
+            return self.blocks(nest, inner)
+        if loops and not any(map(_in_order, loops)) and self.is_shared(body, 1):
+            return self.blocks([], body)
+        stores = [s for s in loops if any(isinstance(x, Store) for x in statements((s,)))]
+        if len(stores) == 1 and body[-1] is stores[0] and not _in_order(stores[0]):
+            return (*body[:-1], *self.body((stores[0],)))  # what stands before is computed by everybody
+        return body
+
+    def is_shared(self, inner: Body, results: int) -> bool:
+        """Whether a block's threads should share the loops of one result."""
+        if any(isinstance(s, Scratch) for s in statements(inner)) or self.spec.max_block == 1:
+            return False
+        work = max(iterations(s) for s in inner if isinstance(s, Loop))
+        return results < self.spec.threads and work >= LONG
+
+    # ------------------------------------------------------------------ work items
+
+    def elementwise(self, nest: Sequence[Loop], inner: Body) -> Body:
+        """One element, or one vector of them, for each work item."""
+        lanes = self.lanes(inner)
+        last = nest[-1]
+        busy = prod(n.extent for n in nest) // max(lanes, 1) >= self.spec.threads
+        if lanes > 1 and busy and last.extent % lanes == 0 and _follow(inner, last.var):
+            self.trail.append(f"vectorize {last.var} by {lanes}")
+            (cut,) = split(replace(last, body=inner), lanes, Bind.VECTOR)
+            assert isinstance(cut, Loop)
+            return self.items([*nest[:-1], cut], cut.body)
+        return self.items(nest, inner)
+
+    def tile(self, nest: Sequence[Loop], inner: Body) -> tuple[Sequence[Loop], Body]:
+        """A register tile, where neighbouring results of a reduction load the same."""
+        reductions = tuple(s for s in inner if isinstance(s, Loop))
+        loads = [v.arg for v in toposort(values(reductions)) if isinstance(v.arg, Access)]
+        if any(isinstance(s, Scratch) for s in statements(inner)):
+            return nest, inner
+        nest = list(nest)
+        results = prod(n.extent for n in nest)
+        for i in reversed(range(len(nest))):
+            loop = nest[i]
+            saves = any(loop.var not in a.index.names() for a in loads)
+            factor = next((f for f in (TILE, 2) if loop.extent % f == 0), 1)
+            if not saves or factor == 1 or results // factor < self.spec.threads:
+                continue
+            self.trail.append(f"unroll {loop.var} by {factor}")
+            (cut,) = split(replace(loop, body=inner), factor, Bind.UNROLL)
+            assert isinstance(cut, Loop)
+            nest[i], inner, results = cut, cut.body, results // factor
+        return nest, inner
+
+    def items(self, nest: Sequence[Loop], inner: Body) -> Body:
+        """The loops as one, over the work items of the grid."""
+        return self.over(nest, inner, self.spec.max_grid[0] * min(self.spec.block, self.spec.max_block))
+
+    def over(self, nest: Sequence[Loop], inner: Body, most: int) -> Body:
+        one = wrap(nest, inner)
+        for _ in nest[1:]:
+            one = fuse_loops(one)
+        self.trail.append(f"grid {one.var} of {one.extent}")
+        if one.extent <= most:
+            return (replace(one, bind=Bind.GRID),)
+        each = -(-one.extent // most)
+        self.trail.append(f"split {one.var} by {each}")
+        return split(replace(one, bind=Bind.GRID), each)
+
+    # ------------------------------------------------------------------ blocks
+
+    def blocks(self, nest: Sequence[Loop], inner: Body) -> Body:
+        """A block for each result, whose threads share its loops."""
+        longest = max(iterations(s) for s in inner if isinstance(s, Loop))
+        threads = min(self.spec.max_block, max(self.spec.block, self.spec.warp))
+        while threads > self.spec.warp and threads > 2 and threads * 2 > longest:
+            threads //= 2
+        self.trail.append(f"share among {threads} threads")
+        body = share(inner, threads)
+        if not nest:
+            return (Loop("b", 1, (body,), Bind.GRID),)
+        if prod(n.extent for n in nest) > self.spec.max_grid[0]:
+            return self.items(nest, inner)
+        return self.over(nest, (body,), self.spec.max_grid[0])
+
+    def lanes(self, body: Body) -> int:
+        """How many lanes of the widest dtype fill a vector."""
+        sizes = [
+            v.dtype.itemsize for v in toposort(values(body)) if v.op is not Op.CONST and not v.dtype.is_bool
+        ]
+        return self.spec.lanes_of(max(sizes, default=1))
+
+
+def _in_order(loop: Loop) -> bool:
+    """Whether iterations may store to one place: at computed positions the last one stays."""
+    lets = {s.name for s in statements((loop,)) if isinstance(s, Let | Acc)}
+    return any(isinstance(s, Store) and not lets.isdisjoint(s.index.names()) for s in statements((loop,)))
+
+
+def _follow(body: Body, var: str) -> bool:
+    """Whether every access moves with the loop by one element or not at all, unguarded by it."""
+    accesses = [(v.arg.index, v.arg.guard) for v in toposort(values(body)) if isinstance(v.arg, Access)]
+    accesses += [(s.index, s.guard) for s in body if isinstance(s, Store)]
+    stored = [s.index.coefficient(var) == 1 for s in body if isinstance(s, Store)]
+    return all(stored) and all(
+        i.coefficient(var) in (0, 1) and not any(var in g.names() for g in guard) for i, guard in accesses
+    )

@@ -1,0 +1,72 @@
+"""The Metal Shading Language, as a table. A vector's condition is a vector of integers here too."""
+
+from __future__ import annotations
+
+from ..core import dtype as dt
+from ..core.dialect import CLike
+from ..core.ops import Op
+from ..core.value import Extra
+
+_NAMES = {
+    dt.bool_: "uchar", dt.int8: "char", dt.int16: "short", dt.int32: "int", dt.int64: "long",
+    dt.uint8: "uchar", dt.uint16: "ushort", dt.uint32: "uint", dt.uint64: "ulong",
+    dt.float16: "half", dt.bfloat16: "bfloat", dt.float32: "float",
+}  # fmt: skip
+
+METAL_SL = CLike(
+    types=_NAMES,
+    short=_NAMES,
+    prelude="""\
+#include <metal_stdlib>
+using namespace metal;
+#pragma METAL fp contract(off)
+inline index_t floordiv(index_t a, index_t b) { index_t q = a / b; return q - (a % b < 0); }
+inline index_t floormod(index_t a, index_t b) { index_t r = a % b; return r < 0 ? r + b : r; }
+template <typename T> inline T maximum(T a, T b) { return a > b || a != a ? a : b; }
+""",
+    kernel=(
+        "kernel void {name}({arguments}, uint3 block_at [[threadgroup_position_in_grid]], "
+        "uint3 thread_at [[thread_position_in_threadgroup]], uint3 item_at [[thread_position_in_grid]])"
+    ),
+    argument="device {qualifier}{T} *{alone}{name} [[buffer({i})]]",
+    constant_qualifier="const ",
+    alone_qualifier="",
+    index_types=("int", "long"),
+    grid="const {t} {var} = item_at.x; if ({var} < {extent}) {{",
+    grid_last="{var} == {last}",
+    block="block_at.x",
+    thread="thread_at.x",
+    barrier="threadgroup_barrier(mem_flags::mem_threadgroup);",
+    shared="threadgroup {T} {name}[{size}];",
+    vector_name="{short}{n}",
+    literal="{V}({lanes})",
+    aligned_load="(*(device {const}{V} *)({0} + {1}))",
+    aligned_store="*(device {V} *)({0} + {1}) = {2};",
+    scalar={
+        Op.CAST: "(({T}){0})", Op.BITCAST: "as_type<{T}>({0})", Op.ADD: "({0} + {1})", Op.SUB: "({0} - {1})",
+        Op.MUL: "({0} * {1})", Op.NEG: "(-{0})", Op.IDIV: "({0} / {1})", Op.MAX: "maximum({0}, {1})",
+        Op.MOD: "({0} % {1})", Op.RECIP: "(({T})1 / {0})", Op.SQRT: "precise::sqrt({0})",
+        Op.SIN: "precise::sin({0})",
+        Op.CMPLT: "({0} < {1})", Op.CMPNE: "({0} != {1})", Op.WHERE: "({0} ? {1} : {2})",
+        Op.AND: "({0} & {1})", Op.OR: "({0} | {1})", Op.XOR: "({0} ^ {1})", Op.SHL: "({0} << {1})",
+        Op.SHR: "({0} >> {1})", Extra.FMA: "fma({0}, {1}, {2})", Extra.DIV: "({0} / {1})",
+    },
+    by_dtype={(Op.SQRT, dt.float16): "sqrt({0})", (Op.SIN, dt.float16): "sin({0})"},
+    vector={
+        Op.CAST: "{V}({0})", Op.BITCAST: "as_type<{V}>({0})", Op.RECIP: "({V}(1) / {0})",
+        Op.CMPLT: "(-{I}({0} < {1}))", Op.CMPNE: "(-{I}({0} != {1}))", Op.MAX: "{V}_max({0}, {1})",
+        Op.WHERE: "select({2}, {1}, {0} != 0)", Extra.SPLAT: "{V}({0})",
+    },
+    functions={
+        "max": "inline {V} {V}_max({V} a, {V} b) {{ return select(b, a, (a > b) | (a != a)); }}",
+        **{f"fold_{how}": f"inline {{T}} {{V}}_fold_{how}({{V}} a) {{{{ {{fold}} }}}}"
+           for how in ("add", "mul", "max", "or")},
+    },
+    number={
+        dt.float16: "{0}h", dt.bfloat16: "bfloat({0}f)", dt.float32: "{0}f", dt.int64: "{0}l",
+        dt.uint64: "{0}ul", dt.uint32: "{0}u", dt.int32: "{0}", dt.int8: "{0}", dt.int16: "{0}",
+        dt.uint8: "{0}", dt.uint16: "{0}",
+    },
+    infinity={dt.float32: "INFINITY", dt.float16: "half(INFINITY)", dt.bfloat16: "bfloat(INFINITY)"},
+    nan={dt.float32: "NAN", dt.float16: "half(NAN)", dt.bfloat16: "bfloat(NAN)"},
+)  # fmt: skip
