@@ -103,6 +103,8 @@ class _Work:
         """A loop over results, with whatever it holds."""
         nest = _perfect(loop)
         inner = nest[-1].body
+        if any(_keeps_order(n) for n in nest):
+            return (replace(loop, body=self.body(loop.body)),)
         if not any(isinstance(s, Loop) for s in statements(inner)):
             return self.elementwise(nest, outermost)
         lanes = self.lanes(inner)
@@ -114,7 +116,7 @@ class _Work:
     def dot_tile(self, nest: Sequence[Loop], inner: Body, outermost: bool) -> Body | None:
         """Reductions along memory of several outputs at once, where the outputs share what is loaded."""
         heavy = _heavy(inner)
-        if len(heavy) != 1 or any(isinstance(s, Scratch) for s in inner):
+        if len(heavy) != 1 or any(isinstance(s, Scratch) for s in statements(inner)):
             return None
         reduced = _perfect(heavy[0])[-1]
         loads = [a for a in _loads(reduced.body) if a.index.coefficient(reduced.var) == 1]
@@ -193,7 +195,7 @@ class _Work:
         """A reduction by itself: its innermost loop in partial accumulators where loads follow it."""
         nest = _perfect(loop)
         inner = nest[-1].body
-        if any(isinstance(s, Loop) for s in statements(inner)):
+        if any(isinstance(s, Loop) for s in statements(inner)) or any(_keeps_order(n) for n in nest):
             return (acc, replace(loop, body=self.body(loop.body)))
         if prod(n.extent for n in nest) <= TINY:
             self.note(f"unroll {', '.join(n.var for n in nest)}")
@@ -377,6 +379,13 @@ def _wrap(nest: Sequence[Loop], inner: Body) -> Loop:
     out = body[0]
     assert isinstance(out, Loop)
     return out
+
+
+def _keeps_order(loop: Loop) -> bool:
+    """Whether iterations store to one place: an accumulator in memory, as legalization makes them."""
+    own = {s.memory.name for s in statements(loop.body) if isinstance(s, Scratch)}
+    stores = [s for s in statements(loop.body) if isinstance(s, Store) and s.memory not in own]
+    return any(loop.var not in s.index.names() for s in stores)
 
 
 def _stores(loop: Loop) -> bool:
