@@ -43,6 +43,8 @@ class DType:
         bits: the width in memory; a bool is stored as one byte.
         exponent: bits of the exponent (floats; 0 otherwise).
         mantissa: stored bits of the significand (floats; 0 otherwise).
+        has_infinity: whether a float has infinities; one that has none spends their bits on more numbers,
+            keeps one NaN of each sign, and what is beyond its greatest number becomes NaN.
     """
 
     name: str
@@ -50,6 +52,7 @@ class DType:
     bits: int
     exponent: int = 0
     mantissa: int = 0
+    has_infinity: bool = True
 
     def __repr__(self) -> str:
         return self.name
@@ -89,18 +92,18 @@ class DType:
 
     @cached_property
     def min(self) -> Scalar:
-        """The least value: -inf of a float."""
+        """The least value: -inf of a float that has infinities."""
         if self.is_float:
-            return float("-inf")
+            return float("-inf") if self.has_infinity else -self.finite_max
         if self.is_bool:
             return False
         return -(1 << (self.bits - 1)) if self.kind is Kind.INT else 0
 
     @cached_property
     def max(self) -> Scalar:
-        """The greatest value: inf of a float."""
+        """The greatest value: inf of a float that has infinities."""
         if self.is_float:
-            return float("inf")
+            return float("inf") if self.has_infinity else self.finite_max
         if self.is_bool:
             return True
         return (1 << (self.bits - 1)) - 1 if self.kind is Kind.INT else (1 << self.bits) - 1
@@ -111,6 +114,8 @@ class DType:
         if not self.is_float:
             return self.max
         bias = (1 << (self.exponent - 1)) - 1
+        if not self.has_infinity:
+            return float((2 - 2.0 ** (1 - self.mantissa)) * 2.0 ** (bias + 1))
         return float((2 - 2.0**-self.mantissa) * 2.0**bias)
 
     @cached_property
@@ -153,14 +158,15 @@ class DType:
 
     def _rounded(self, value: float) -> float:
         """The nearest value of a float type, ties to even; infinity beyond the greatest."""
+        beyond = math.copysign(math.inf, value) if self.has_infinity else math.nan
         if self.bits == 64 or not math.isfinite(value):
-            return value
+            return value if self.has_infinity else math.nan
         if value.is_integer() and abs(value) <= 1 << self.mantissa:
             return value
         binade = max(math.frexp(value)[1] - 1, 2 - (1 << (self.exponent - 1)))
         unit = math.ldexp(1.0, binade - self.mantissa)
         near = math.copysign(round(value / unit) * unit, value)
-        return near if abs(near) <= self.finite_max else math.copysign(math.inf, value)
+        return near if abs(near) <= self.finite_max else beyond
 
 
 bool_ = DType("bool", Kind.BOOL, 8)

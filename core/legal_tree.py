@@ -1,37 +1,116 @@
-"""Legalization of a whole kernel: values by ``legalize``, and what holds them in matching dtypes."""
+"""Legalization of a whole kernel: values by ``legalize``, and what holds them in matching dtypes.
+
+What the device computes in stays as it is. A Let or memory of a dtype that is stood in for becomes what
+stands for it, two words where one does not hold it. An accumulator whose registers, folded each by itself,
+would not hold the result (two words; a maximum where the device lacks MAX) becomes a cell of the work item's
+own memory, which each update loads and stores.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import count
 
+from . import value as val
 from .device import Spec
-from .legalize import legalize, register_dtype, storage_dtype, to_storage
-from .loops import Acc, Body, Kernel, Let, Loop, Memory, Scratch, Stmt, Store, Update
-from .value import Value
+from .dtype import DType, int32
+from .index import constant
+from .legalize import Legalizer, Term, element
+from .loops import Acc, Barrier, Body, Kernel, Let, Loop, Memory, Scratch, Stmt, Store, Update, statements
+from .ops import Op, identity
+from .value import Access, Value
 
 
 def legalize_kernel(kernel: Kernel, spec: Spec) -> Kernel:
-    """The kernel in the primitives and dtypes of ``spec``: memory keeps its bits, registers may be wider."""
-    memo: dict[Value, Value] = {}
+    """The kernel in the primitives and dtypes of ``spec``: memory keeps its bits, registers may be wider.
 
-    def memory(m: Memory) -> Memory:
-        return replace(m, dtype=storage_dtype(m.dtype, spec))
+    Raises:
+        DeviceError: when the device lacks what cannot be built, or a dtype that nothing stands in for.
+    """
+    work = _Legal(spec, kernel)
+    body = tuple(work.body(kernel.body))
+    return replace(kernel, params=tuple(work.memory(p) for p in kernel.params), body=body)
 
-    def legal(body: Body) -> Body:
-        out: list[Stmt] = []
+
+class _Legal:
+    def __init__(self, spec: Spec, kernel: Kernel) -> None:
+        self.legal = Legalizer(spec)
+        self.cells: dict[str, DType] = {}
+        taken = {s.name for s in statements(kernel.body) if isinstance(s, Let | Acc)}
+        self.fresh = (name for name in map("w{}".format, count()) if name not in taken)
+
+    def memory(self, m: Memory) -> Memory:
+        storage = self.legal.storage(m.dtype)
+        return replace(m, dtype=storage.dtype, size=m.size * storage.count)
+
+    def body(self, body: Body) -> Iterator[Stmt]:
         for s in body:
             if isinstance(s, Loop):
-                out.append(replace(s, body=legal(s.body)))
+                yield replace(s, body=tuple(self.body(s.body)))
             elif isinstance(s, Scratch):
-                out.append(Scratch(memory(s.memory)))
+                yield Scratch(self.memory(s.memory))
             elif isinstance(s, Acc):
-                out.append(replace(s, dtype=register_dtype(s.dtype, spec)))
+                yield from self.accumulator(s)
             elif isinstance(s, Store):
-                out.append(replace(s, value=legalize([to_storage(s.value, spec)], spec, memo)[0]))
-            elif isinstance(s, Let | Update):
-                out.append(replace(s, value=legalize([s.value], spec, memo)[0]))
+                yield from self.store(s, self.legal.term(s.value))
+            elif isinstance(s, Let):
+                yield from self.let(s)
+            elif isinstance(s, Barrier):
+                yield s
+            elif s.name in self.cells:
+                yield from self.update(s)
             else:
-                out.append(s)
-        return tuple(out)
+                [value] = self.legal.term(s.value).values()
+                yield replace(s, value=value)
 
-    return replace(kernel, params=tuple(memory(p) for p in kernel.params), body=legal(kernel.body))
+    def store(self, s: Store, x: Term) -> Iterator[Stmt]:
+        words = self.legal.stored(x)
+        for i, word in enumerate(words):
+            index = s.index if len(words) == 1 else s.index * len(words) + i
+            yield replace(s, index=index, value=word)
+
+    def let(self, s: Let) -> Iterator[Stmt]:
+        """A computed position: one integer. Two words that it does not hold are no position."""
+        x = self.legal.term(s.value)
+        values = tuple(x.values())
+        if len(values) > 1:
+            low, high = (p.read_as(int32) for p in x.parts)
+            x = high.differs(low >> 31).choose(-1, low)
+            values = tuple(x.values())
+        yield replace(s, value=values[0])
+
+    # ------------------------------------------------------------------ accumulators
+
+    def accumulator(self, s: Acc) -> Iterator[Stmt]:
+        target = self.legal.target
+        form = target.form(s.dtype)
+        register = val.ref(s.name, s.dtype, s.lanes)
+        if form is None and target.has(s.op, s.dtype):
+            yield s
+            return
+        if form is not None and form.folds(s.op):
+            yield replace(s, dtype=form.kin[0])
+            return
+        self.cells[s.name] = s.dtype
+        storage = self.legal.storage(s.dtype)
+        yield Scratch(Memory(s.name, storage.dtype, storage.count, written=True))
+        start = target.number(identity(s.op, s.dtype), s.dtype)
+        yield from self.store(Store(s.name, constant(0), register), start)
+        self.legal.know(register, self.cell(s.name))
+
+    def cell(self, name: str) -> Term:
+        return self.legal.load(self.cells[name], Access(name, constant(0), ()))
+
+    def update(self, s: Update) -> Iterator[Stmt]:
+        """Every word is loaded before the first is stored."""
+        dtype = self.cells[s.name]
+        storage = self.legal.storage(dtype)
+        words: list[Value] = []
+        for i in range(storage.count):
+            name, at = next(self.fresh), element(Access(s.name, constant(0), ()), storage.count, i)
+            yield Let(name, val.make(Op.LOAD, storage.dtype, (), at))
+            words.append(val.ref(name, storage.dtype))
+        before = self.legal.held(dtype, tuple(words))
+        after = self.legal.target.emit(s.op, before, self.legal.term(s.value))
+        yield from self.store(Store(s.name, constant(0), s.value), after)

@@ -87,8 +87,8 @@ class Toolchain:
         """Whether the target multiplies and adds with one rounding."""
         return "__FMA__" in self.macros or "__ARM_FEATURE_FMA" in self.macros
 
-    def compile(self, source: str, flags: Sequence[str]) -> bytes:
-        """A shared library from C, under ``flags`` or ``kernel_flags`` with whatever else it needs.
+    def compile(self, source: str, flags: Sequence[str], language: str = "c") -> bytes:
+        """A shared library from C (or ``c++``), under ``flags`` or ``kernel_flags`` and what else it needs.
 
         Raises:
             CompileError: with the log, the source, and the line of it that the first error is about.
@@ -98,7 +98,7 @@ class Toolchain:
         try:
             with tempfile.TemporaryDirectory(prefix="portwright-") as folder:
                 library = Path(folder, "out.so")
-                command = [*self.command, *flags, "-x", "c", "-", "-o", str(library)]
+                command = [*self.command, *flags, "-x", language, "-", "-o", str(library)]
                 done = _run(command, source)
                 if done.returncode == 0 and library.exists():
                     return library.read_bytes()

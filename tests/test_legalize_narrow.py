@@ -24,11 +24,12 @@ from portwright.core.dtype import (
     uint64,
 )
 from portwright.core.evaluate import NUMPY_PRIMITIVES
+from portwright.core.index import constant
 from portwright.core.interpret_value import evaluate_value, fma
-from portwright.core.legalize import legalize, register_dtype, storage_dtype, to_storage
+from portwright.core.legalize import Legalizer, legalize
 from portwright.core.ops import ALL_OPS, PRIMITIVES, Op
 from portwright.core.reference import cast
-from portwright.core.value import Value
+from portwright.core.value import Access, Value
 
 Array = np.ndarray[Any, np.dtype[Any]]
 NARROW = frozenset({float16, bfloat16})
@@ -67,7 +68,18 @@ FLUSHING = {op: f if op in (Op.WHERE, Op.BITCAST) else flushing(f) for op, f in 
 
 
 def load(dtype: DType, name: str = "x") -> Value:
-    return val.make(Op.LOAD, dtype, (), name)
+    return val.make(Op.LOAD, dtype, (), Access(name, constant(0), ()))
+
+
+def stored(value: Value, spec: Spec) -> Value:
+    """What memory is given."""
+    work = Legalizer(spec)
+    [one] = work.stored(work.term(value))
+    return one
+
+
+def named(leaf: Value) -> str:
+    return leaf.arg.memory if isinstance(leaf.arg, Access) else str(leaf.arg)
 
 
 def held(value: Value) -> Value:
@@ -77,12 +89,12 @@ def held(value: Value) -> Value:
 
 def store(value: Value, spec: Spec, **arrays: Array) -> Array:
     """What a store of ``value`` writes, in the value's own dtype."""
-    [legal] = legalize([to_storage(value, spec)], spec)
+    legal = stored(value, spec)
     assert not any(v.dtype in NARROW for v in val.toposort([legal]))
     leaves = {**arrays, "true": np.array(True)}
     primitives = FLUSHING if spec.flushes_subnormals else NUMPY_PRIMITIVES
-    [got] = evaluate_value([legal], lambda v: leaves[str(v.arg)], primitives)
-    assert got.dtype == storage_dtype(value.dtype, spec).numpy
+    [got] = evaluate_value([legal], lambda v: leaves[named(v)], primitives)
+    assert got.dtype == Legalizer(spec).storage(value.dtype).dtype.numpy
     return got.view(value.dtype.numpy) if value.dtype in NARROW else got
 
 
@@ -232,19 +244,18 @@ def test_constants_convert_exactly(dtype: DType) -> None:
 @both
 def test_registers_and_memory(dtype: DType) -> None:
     spec = device()
-    assert (storage_dtype(dtype, spec), register_dtype(dtype, spec)) == (uint16, float32)
-    native = Spec("NATIVE", dtypes=frozenset(ALL), arithmetic=frozenset(ALL))
-    assert (storage_dtype(dtype, native), register_dtype(dtype, native)) == (dtype, dtype)
-    assert to_storage(val.ref("x", dtype), native) is val.ref("x", dtype)
+    assert Legalizer(spec).storage(dtype).dtype is uint16
     [register] = legalize([val.ref("x", dtype)], spec)
     assert register is val.ref("x", float32)
-    [vector] = legalize([val.make(Op.LOAD, dtype, (), "x", 8)], spec)
+    native = Spec("NATIVE", dtypes=frozenset(ALL), arithmetic=frozenset(ALL))
+    assert Legalizer(native).storage(dtype).dtype is dtype
+    assert stored(val.ref("x", dtype), native) is val.ref("x", dtype)
+    [vector] = legalize([val.make(Op.LOAD, dtype, (), Access("x", constant(0), (), 1), 8)], spec)
     assert (vector.dtype, vector.lanes) == (float32, 8)
 
 
 def test_a_copy_moves_bits() -> None:
-    [copied] = legalize([to_storage(load(float16), device())], device())
-    assert copied is load(uint16)
+    assert stored(load(float16), device()) is load(uint16)
 
 
 @both

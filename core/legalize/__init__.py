@@ -2,25 +2,40 @@
 
 In: values (``core.value``) of any primitive and dtype. Out: values of the same meaning, to the contract's
 accuracy, made of the primitives that the Spec calls native and the extras that it offers, in the dtypes that
-it computes in. float16 and bfloat16 on a device that only holds them are uint16 in memory and float32 in
-registers.
+it computes in. ``floor`` says what it must have at least. A dtype that it only holds is stood in for:
+
+| dtype | in a register | in memory |
+|---|---|---|
+| float16, bfloat16, the float8s | float32 of the same value, rounded after each operation | its bits |
+| int8, int16, uint8, uint16 | int32 of the same value, wrapped after each operation | its bits |
+| uint32 | int32 of the same bits | int32 |
+| int64, uint64 | two uint32 | two uint32, the lower first |
+| bool | a condition | a byte, 0 or 1 |
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
+from .. import value as val
 from ..device import Spec
-from ..dtype import DType, bfloat16, float16, float32, uint16
+from ..dtype import DType, bool_, float64, int32, uint8, uint32
+from ..errors import DeviceError
+from ..index import Index
 from ..ops import Op
-from ..value import Extra, Value, bitcast, make, rewrite
-from . import roots, simple
+from ..value import Access, Extra, Number, Value, make, toposort
+from . import divide, roots, simple
 from .exp2 import exp2
+from .floor import FLOOR, FLOOR_BITS, FLOOR_DTYPES, floor_faults
+from .form import Form, Storage, element
 from .log2 import log2
-from .narrow import lower
+from .narrow import Narrow
 from .quotient import quotient
 from .sin import sin
+from .small import Small
 from .term import Target, Term
+from .unsigned import Unsigned
+from .words import Words
 
 _BUILDERS: dict[Op, Callable[..., Term]] = {
     Op.SUB: simple.sub,
@@ -33,8 +48,8 @@ _BUILDERS: dict[Op, Callable[..., Term]] = {
     Op.XOR: simple.xor,
     Op.SHL: simple.shl,
     Op.SHR: simple.shr,
-    Op.IDIV: simple.idiv,
-    Op.MOD: simple.mod,
+    Op.IDIV: divide.idiv,
+    Op.MOD: divide.mod,
     Op.RECIP: roots.recip,
     Op.SQRT: roots.sqrt,
     Op.EXP2: exp2,
@@ -42,68 +57,169 @@ _BUILDERS: dict[Op, Callable[..., Term]] = {
     Op.SIN: sin,
 }
 
+_ON_BOOL: dict[Op, Callable[..., Term]] = {
+    Op.ADD: simple.any_of,
+    Op.OR: simple.any_of,
+    Op.MAX: simple.any_of,
+    Op.MUL: simple.all_of,
+    Op.AND: simple.all_of,
+    Op.XOR: simple.unequal,
+    Op.CMPNE: simple.unequal,
+    Op.WHERE: simple.choice,
+}
+
 BUILT: frozenset[Op] = frozenset(_BUILDERS)
 """The primitives that can be built; a device must have the others."""
 
 
-def storage_dtype(dtype: DType, spec: Spec) -> DType:
-    """What a kernel's memory of ``dtype`` is made of."""
-    return uint16 if _is_held(dtype, spec) else dtype
+def _builder(op: Op, dtype: DType) -> Callable[..., Term] | None:
+    return (_ON_BOOL if dtype.is_bool else _BUILDERS).get(op)
 
 
-def register_dtype(dtype: DType, spec: Spec) -> DType:
-    """What a Let or an accumulator of ``dtype`` is made of: wide enough for its exact value."""
-    return float32 if _is_held(dtype, spec) else dtype
+def _form(target: Target, dtype: DType) -> Form:
+    if dtype.is_float and dtype is not float64:
+        return Narrow(target, dtype)
+    if dtype.is_int and dtype.bits < 32:
+        return Small(target, dtype)
+    if dtype is uint32:
+        return Unsigned(target, dtype)
+    if dtype.is_int and dtype.bits == 64:
+        return Words(target, dtype)
+    raise DeviceError(
+        f"{target.spec.name} does not compute in {dtype}, and nothing stands in for it: cast to another "
+        "dtype, as in x.cast('float32'), or use a device that has it"
+    )
 
 
-def to_storage(value: Value, spec: Spec) -> Value:
-    """What a store of ``value`` writes, of ``storage_dtype``. To be legalized with the rest."""
-    return bitcast(value, storage_dtype(value.dtype, spec))
-
-
-def legalize(values: Sequence[Value], spec: Spec, memo: dict[Value, Value] | None = None) -> list[Value]:
-    """``values`` in what the device of ``spec`` has.
+class Legalizer:
+    """Legalizes the values of one kernel.
 
     Args:
-        values: of any primitive and dtype; a narrow value that is to be stored goes through ``to_storage``.
         spec: the device's.
-        memo: what was legalized before for the same device, kept between calls.
+    """
+
+    def __init__(self, spec: Spec) -> None:
+        self.target = Target(spec, _builder, _form)
+        self._memo: dict[Value, Term] = {}
+
+    def know(self, value: Value, term: Term) -> None:
+        """From now on ``value`` is ``term``."""
+        self._memo[value] = term
+
+    def term(self, root: Value) -> Term:
+        """``root`` in what the device has.
+
+        Raises:
+            DeviceError: when the device lacks what cannot be built, or a dtype that nothing stands in for.
+        """
+        memo = self._memo
+        for v in toposort([root]):
+            if v not in memo:
+                memo[v] = self._one(v, [memo[s] for s in v.srcs])
+        return memo[root]
+
+    def storage(self, dtype: DType) -> Storage:
+        """What a kernel's memory of ``dtype`` is made of."""
+        if dtype is bool_:
+            return Storage(bool_ if bool_ in self.target.spec.arithmetic else uint8)
+        form = self.target.form(dtype)
+        return Storage(dtype) if form is None else form.storage()
+
+    def load(self, dtype: DType, access: Access, lanes: int = 1) -> Term:
+        """An element of memory."""
+        storage = self.storage(dtype)
+        places = (element(access, storage.count, i) for i in range(storage.count))
+        return self.held(dtype, tuple(make(Op.LOAD, storage.dtype, (), at, lanes) for at in places))
+
+    def held(self, dtype: DType, words: tuple[Value, ...]) -> Term:
+        """What memory of ``dtype`` held: a value for each element of its storage."""
+        if dtype is bool_:
+            return Term(self.target, val.cast(words[0], bool_))
+        form = self.target.form(dtype)
+        return Term(self.target, words[0]) if form is None else form.load(words)
+
+    def stored(self, x: Term) -> tuple[Value, ...]:
+        """What memory of the term's dtype is to hold: a value for each element of its storage."""
+        if x.dtype is bool_:
+            return (val.cast(x.value, self.storage(bool_).dtype),)
+        form = self.target.form(x.dtype)
+        return (x.value,) if form is None else form.store(x)
+
+    def register(self, name: str, dtype: DType) -> Term:
+        """What a Let or an accumulator of ``dtype`` holds."""
+        form = self.target.form(dtype)
+        return Term(self.target, val.ref(name, dtype)) if form is None else form.register(name)
+
+    def _one(self, v: Value, xs: Sequence[Term]) -> Term:
+        op, target = v.op, self.target
+        form = target.form(v.dtype)
+        if op is Op.CONST:
+            assert isinstance(v.arg, Number)
+            return target.number(v.arg.value, v.dtype)
+        if op is Op.LOAD:
+            assert isinstance(v.arg, Access)
+            return self.load(v.dtype, v.arg, v.lanes)
+        if op is Extra.INDEX and form is not None:
+            assert isinstance(v.arg, Index)
+            if not _in_int32(v.arg):
+                raise DeviceError(
+                    f"{target.spec.name} counts positions in int32, which {v.arg} may leave: "
+                    "use smaller tensors"
+                )
+            return Term(target, make(op, int32, (), v.arg, v.lanes)).to(v.dtype)
+        if op is Op.CAST:
+            return target.cast(xs[0], v.dtype)
+        if op is Op.BITCAST:
+            return target.bitcast(xs[0], v.dtype)
+        if isinstance(op, Op):
+            divided = quotient(v) if target.divides else None
+            return target.emit(op, *xs) if divided is None else self._divided(*divided)
+        if op is Extra.DIV:
+            return self._on_floats(v.dtype, xs, lambda a, b: a / b)
+        if op is Extra.FMA:
+            return self._on_floats(v.dtype, xs, lambda a, b, c: a.times_plus(b, c))
+        if form is None:
+            return Term(target, make(op, v.dtype, tuple(x.value for x in xs), v.arg, v.lanes))
+        if op is Extra.REF and v.lanes == 1:
+            return self.register(str(v.arg), v.dtype)
+        kin = form.kin[0]  # of several lanes: what is stood in for by one part
+        return form.term(Term(target, make(op, kin, tuple(x.parts[0].value for x in xs), v.arg, v.lanes)))
+
+    def _divided(self, a: Value, b: Value) -> Term:
+        return self._on_floats(a.dtype, (self._memo[a], self._memo[b]), lambda x, y: x / y)
+
+    def _on_floats(self, dtype: DType, xs: Sequence[Term], f: Callable[..., Term]) -> Term:
+        """A function of floats, which a narrow one computes in float32."""
+        form = self.target.form(dtype)
+        if isinstance(form, Narrow):
+            return form.rounded(f(*(x.parts[0] for x in xs)))
+        return f(*xs)
+
+
+def _in_int32(index: Index) -> bool:
+    """Whether int32 holds an index; what the kernel computes itself, it brings there (``legal_tree``)."""
+    free = all(abs(a.lo) < 2**62 > abs(a.hi) for a in index.atoms())
+    return not free or (index.lo >= -(2**31) and index.hi < 2**31)
+
+
+def legalize(values: Iterable[Value], spec: Spec) -> list[Value]:
+    """``values`` in what the device of ``spec`` has; each must be stood in for by one register.
 
     Raises:
-        DeviceError: when the device lacks what cannot be built, or a dtype that it cannot stand in for.
+        DeviceError: when the device lacks what cannot be built, or a dtype that nothing stands in for.
     """
-    target = Target(spec, _BUILDERS)
-    held = frozenset(d for d in (float16, bfloat16) if _is_held(d, spec))
-    memo = {} if memo is None else memo
-
-    def rule(old: Value, srcs: tuple[Value, ...]) -> Value:
-        if old.dtype in held or any(s.dtype in held for s in old.srcs):
-            return lower(target, old, srcs, held, memo)
-        target.require(old.dtype)
-        return _lower(target, old, srcs, memo)
-
-    return rewrite(values, rule, memo)
+    work = Legalizer(spec)
+    return [next(iter(work.term(v).values())) for v in values]
 
 
-def _lower(target: Target, old: Value, srcs: tuple[Value, ...], memo: dict[Value, Value]) -> Value:
-    op = old.op
-    division = quotient(target, old, srcs, memo)
-    if division is not None:
-        return division
-    if op is Op.RECIP and target.divides and not target.has(op):
-        return target.divide(Term(target, srcs[0]).number(1.0).value, srcs[0])
-    if op is Extra.DIV:
-        return target.divide(*srcs)
-    if op is Extra.FMA:
-        a, b, c = (Term(target, s) for s in srcs)
-        return a.times_plus(b, c).value
-    if isinstance(op, Op) and srcs and op not in (Op.CAST, Op.BITCAST):
-        return target.emit(op, *srcs)
-    return old if srcs == old.srcs else make(op, old.dtype, srcs, old.arg, old.lanes)
-
-
-def _is_held(dtype: DType, spec: Spec) -> bool:
-    return dtype in (float16, bfloat16) and dtype not in spec.arithmetic
-
-
-__all__ = ["BUILT", "legalize", "register_dtype", "storage_dtype", "to_storage"]
+__all__ = [
+    "BUILT",
+    "FLOOR",
+    "FLOOR_BITS",
+    "FLOOR_DTYPES",
+    "Legalizer",
+    "Term",
+    "element",
+    "floor_faults",
+    "legalize",
+]

@@ -1,12 +1,8 @@
-"""The arithmetic, compare and bit primitives, each from a few others.
-
-What every device must have is what is missing here: CONST, LOAD, STORE, CAST, BITCAST, ADD, MUL and CMPLT,
-and two of AND, OR and XOR unless it has SUB.
-"""
+"""The arithmetic, compare and bit primitives, each from a few others of the floor (``floor``)."""
 
 from __future__ import annotations
 
-from ..dtype import DType, Kind
+from ..dtype import DType, Kind, bool_, float32, int32
 from ..errors import DeviceError
 from ..ops import Op
 from .term import Term, bits_dtype, pattern, sign_bit
@@ -18,26 +14,27 @@ def sub(a: Term, b: Term) -> Term:
 
 
 def neg(a: Term) -> Term:
-    """NEG: the sign bit of a float flipped; of an integer, its complement and one."""
+    """NEG: the sign bit of a float flipped; of an integer, times -1."""
     if a.dtype.is_float:
         if a.target.has(Op.XOR):
             return (a.bits ^ sign_bit(a.dtype)).read_as(a.dtype)
-        return a * -1.0
-    return a * (-1 if a.dtype.is_signed else int(a.dtype.max))
+        return (a.bits + sign_bit(a.dtype)).read_as(a.dtype)
+    return a * a.dtype.cast_scalar(-1)
 
 
 def maximum(a: Term, b: Term) -> Term:
     """MAX: b where it is greater or NaN, else a, NaN or not."""
-    if a.dtype.is_bool:
-        return a | b
     chosen = (a < b).choose(b, a)
     return b.differs(b).choose(b, chosen) if a.dtype.is_float else chosen
 
 
 def cmpne(a: Term, b: Term) -> Term:
     """CMPNE: less or greater, or NaN by its bits."""
-    apart = (a < b) | (a > b)
-    return apart | _is_nan(a) | _is_nan(b) if a.dtype.is_float else apart
+    if not a.dtype.is_float:
+        return (a < b) | (a > b)
+    if a.value is b.value:
+        return _is_nan(a)
+    return (a < b) | (a > b) | _is_nan(a) | _is_nan(b)
 
 
 def _is_nan(a: Term) -> Term:
@@ -45,95 +42,108 @@ def _is_nan(a: Term) -> Term:
 
 
 def where(c: Term, a: Term, b: Term) -> Term:
-    """WHERE: the bits of one under a mask of ones, of the other under its complement."""
-    if a.dtype.is_bool:
-        return (c & a) | ((c ^ True) & b)
-    bits = bits_dtype(a.dtype)
-    mask = c.to(bits) * bits.max
-    return ((a.bits & mask) | (b.bits & (mask ^ bits.max))).read_as(a.dtype)
+    """WHERE: as bits, b and once or not at all what a differs from it by, in wrapping arithmetic."""
+    x, y = a.bits, b.bits
+    return (y + c.to(x.dtype) * (x - y)).read_as(a.dtype)
 
 
 def and_(a: Term, b: Term) -> Term:
-    """AND, from OR or XOR: a + b is (a or b) + (a and b)."""
-    if a.dtype.is_bool:
-        return a * b
-    _needs(a, Op.AND, Op.OR)
+    """AND, from OR: a + b is (a or b) + (a and b)."""
+    if not a.target.has(Op.OR):
+        raise DeviceError(
+            f"{a.target.spec.name} lacks AND and OR; one of them is needed: "
+            "add it to the Spec's native primitives and to the dialect"
+        )
     return a + b - (a | b)
 
 
 def or_(a: Term, b: Term) -> Term:
     """OR, from AND."""
-    if a.dtype.is_bool:
-        return a + b
-    _needs(a, Op.OR, Op.AND)
     return a + b - (a & b)
 
 
 def xor(a: Term, b: Term) -> Term:
     """XOR, from OR and AND."""
-    if a.dtype.is_bool:
-        return a.differs(b)
     return (a | b) - (a & b)
 
 
-def _needs(a: Term, op: Op, other: Op) -> None:
-    if not a.target.has(other):
-        raise DeviceError(
-            f"{a.target.spec.name} lacks {op.name} and {other.name}; one of them is needed: "
-            "add it to the Spec's native primitives and to the dialect"
-        )
+# ------------------------------------------------------------------------------------------------ conditions
+
+
+def any_of(a: Term, b: Term) -> Term:
+    """OR, ADD and MAX of bools, as integers where there is no OR."""
+    if a.target.has(Op.OR):
+        return a | b
+    return (a.to(int32) + b.to(int32)).to(bool_)
+
+
+def all_of(a: Term, b: Term) -> Term:
+    """AND and MUL of bools, as integers where there is no AND."""
+    if a.target.has(Op.AND):
+        return a & b
+    return (a.to(int32) * b.to(int32)).to(bool_)
+
+
+def unequal(a: Term, b: Term) -> Term:
+    """XOR and CMPNE of bools: one is less than the other."""
+    if a.target.has(Op.XOR):
+        return a ^ b
+    return (a < b) | (b < a)
+
+
+def choice(c: Term, a: Term, b: Term) -> Term:
+    """WHERE of bools."""
+    return (c & a) | ((c < True) & b)
+
+
+# ------------------------------------------------------------------------------------------------ shifts
 
 
 def shl(a: Term, b: Term) -> Term:
     """SHL: times a power of two."""
-    return a * _power_of_two(b, a.dtype)
-
-
-def shr(a: Term, b: Term) -> Term:
-    """SHR: over a power of two; a negative number through its complement, which rounds down."""
     bits = bits_dtype(a.dtype)
-    power = _power_of_two(b, bits)
-    if a.dtype.kind is Kind.UINT:
-        return _emit(Op.IDIV, a, power)
-    negative = a < 0
-    size = negative.choose(a ^ -1, a).read_as(bits)
-    shifted = _emit(Op.IDIV, size, power).read_as(a.dtype)
-    return negative.choose(shifted ^ -1, shifted)
+    return (a.bits * _power_of_two(b, bits)).read_as(a.dtype)
 
 
 def _power_of_two(b: Term, dtype: DType) -> Term:
-    power = b.to(dtype).number(1)
-    for i in range(dtype.bits.bit_length() - 1):
-        factor = (b & (1 << i)).differs(0).choose(power.number(1 << (1 << i)), 1)
-        power = factor if i == 0 else power * factor
-    return power
+    if b.known is not None:
+        return b.target.number(1 << b.known, dtype)
+    return float_power(b, 1).to(dtype)
 
 
-def idiv(a: Term, b: Term) -> Term:
-    """IDIV: long division, a bit at a time."""
-    if a.dtype.kind is Kind.UINT:
-        return _divide(a, b)
+def float_power(b: Term, sign: int) -> Term:
+    """2^b or 2^-b as a float32: a number that is all exponent."""
+    if b.known is not None:
+        return b.target.number(2.0 ** (sign * b.known), float32)
+    unit = b.target.number(sign << float32.mantissa, int32)
+    return (b.to(int32) * unit + pattern(1.0, float32)).read_as(float32)
+
+
+def shr(a: Term, b: Term) -> Term:
+    """SHR: over a power of two; a negative number through its complement, which rounds down.
+
+    Without IDIV, 16 bits at a time: such a piece is a float32, over a power of two it is one as well, and
+    what is cut off where each becomes an integer are the bits that are shifted out.
+    """
     bits = bits_dtype(a.dtype)
-    left, right = a < 0, b < 0
-    quotient = _divide(left.choose(-a, a).read_as(bits), right.choose(-b, b).read_as(bits)).read_as(a.dtype)
-    return (left ^ right).choose(-quotient, quotient)
+    if a.dtype.kind is not Kind.UINT:
+        negative = a < 0
+        size = negative.choose(a.number(-1) - a, a)
+        if a.target.computes(bits):
+            shifted = (size.bits >> b.to(bits)).read_as(a.dtype)
+        else:
+            shifted = _by_pieces(size, b)
+        return negative.choose(a.number(-1) - shifted, shifted)
+    if a.target.has(Op.IDIV):
+        return a.target.emit(Op.IDIV, a, _power_of_two(b, bits))
+    return _by_pieces(a, b)
 
 
-def _divide(a: Term, b: Term) -> Term:
-    rest, quotient = a.number(0), a.number(0)
-    for i in reversed(range(a.dtype.bits)):
-        carry = (rest & sign_bit(a.dtype)).differs(0)  # the rest, doubled, may need one bit more
-        rest = rest + rest + (a & (1 << i)).differs(0).choose(a.number(1), 0)
-        short = (rest < b) & (carry ^ True)
-        rest = short.choose(rest, rest - b)
-        quotient = short.choose(quotient, quotient | (1 << i))
-    return quotient
-
-
-def mod(a: Term, b: Term) -> Term:
-    """MOD: what IDIV leaves."""
-    return a - b * _emit(Op.IDIV, a, b)
-
-
-def _emit(op: Op, a: Term, b: Term) -> Term:
-    return Term(a.target, a.target.emit(op, a.value, b.value))
+def _by_pieces(a: Term, b: Term) -> Term:
+    """A number that is not negative, shifted right."""
+    scale = float_power(b, -1)
+    total = a.number(0)
+    for low in range(0, a.dtype.bits, 16):
+        piece = a & (0xFFFF << low) % (1 << a.dtype.bits)
+        total = total + (piece.to(float32) * scale).to(a.dtype)
+    return total

@@ -14,7 +14,7 @@ from functools import cache
 from itertools import pairwise
 
 from ..dtype import DType, float32, float64, int32, int64
-from .term import Term, from_hex, horner, product, sign_bit
+from .term import Term, from_hex, high_product, horner, product, sign_bit
 
 LIMIT = 512.0
 _COUNT_BITS = 9  # of n below the limit
@@ -84,8 +84,8 @@ def _reduce_far(x: Term) -> tuple[Term, Term]:
 
     # x/(π/2) modulo 4 as a fraction of two words, the first bit standing for 2
     part = significand * b
-    low = part + _high_product(significand, c)
-    high = significand * a + _high_product(significand, b)
+    low = part + high_product(significand, c)
+    high = significand * a + high_product(significand, b)
     high = (low < part).choose(high + 1, high)
 
     # the nearest integer, and what is left as a signed fraction
@@ -117,16 +117,6 @@ def _window(exponent: Term, dtype: DType) -> tuple[Term, Term, Term]:
     rest = (width - 1) - shift
     first, second, third = ((p << shift) | ((q >> 1) >> rest) for p, q in pairwise(words))
     return first, second, third
-
-
-def _high_product(a: Term, b: Term) -> Term:
-    """The upper word of a·b, by half words."""
-    half = a.dtype.bits // 2
-    mask = (1 << half) - 1
-    a_low, a_high, b_low, b_high = a & mask, a >> half, b & mask, b >> half
-    first = a_low * b_high + ((a_low * b_low) >> half)
-    second = a_high * b_low + (first & mask)
-    return a_high * b_high + (first >> half) + (second >> half)
 
 
 @cache

@@ -16,7 +16,7 @@ from ..loops import Acc, Bind, Body, Kernel, Let, Loop, Scratch, Store, statemen
 from ..ops import Op
 from ..value import Access, toposort
 from ..work import iterations
-from .nest import perfect, wrap
+from .nest import keeps_order, perfect, wrap
 from .together import share
 from .transforms import fuse_loops, split
 
@@ -44,6 +44,8 @@ class _Work:
         if len(body) == 1 and loops and not _in_order(loops[0]):
             nest = perfect(loops[0])
             inner = nest[-1].body
+            if any(map(keeps_order, nest)):
+                return body
             results = prod(n.extent for n in nest)
             if not any(isinstance(s, Loop) for s in inner):
                 return self.elementwise(nest, inner)

@@ -32,7 +32,7 @@ from ..ops import Op
 from ..value import Access, toposort
 from ..work import iterations, weight
 from .blocks import schedule_blocks
-from .nest import perfect, wrap
+from .nest import keeps_order, perfect, wrap
 from .transforms import chunks, fuse_loops, split_accumulator, split_chunks
 
 PARALLEL = 1 << 16
@@ -107,6 +107,8 @@ class _Work:
         """A loop over results, with whatever it holds."""
         nest = perfect(loop)
         inner = nest[-1].body
+        if any(keeps_order(n) for n in nest):
+            return (replace(loop, body=self.body(loop.body)),)
         if not any(isinstance(s, Loop) for s in statements(inner)):
             return self.elementwise(nest, outermost)
         lanes = self.lanes(inner)
@@ -118,7 +120,7 @@ class _Work:
     def dot_tile(self, nest: Sequence[Loop], inner: Body, outermost: bool) -> Body | None:
         """Reductions along memory of several outputs at once, where the outputs share what is loaded."""
         heavy = _heavy(inner)
-        if len(heavy) != 1 or any(isinstance(s, Scratch) for s in inner):
+        if len(heavy) != 1 or any(isinstance(s, Scratch) for s in statements(inner)):
             return None
         reduced = perfect(heavy[0])[-1]
         loads = [a for a in _loads(reduced.body) if a.index.coefficient(reduced.var) == 1]
@@ -197,7 +199,7 @@ class _Work:
         """A reduction by itself: its innermost loop in partial accumulators where loads follow it."""
         nest = perfect(loop)
         inner = nest[-1].body
-        if any(isinstance(s, Loop) for s in statements(inner)):
+        if any(isinstance(s, Loop) for s in statements(inner)) or any(keeps_order(n) for n in nest):
             return (acc, replace(loop, body=self.body(loop.body)))
         if prod(n.extent for n in nest) <= TINY:
             self.note(f"unroll {', '.join(n.var for n in nest)}")

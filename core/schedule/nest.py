@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..loops import Body, Loop
+from ..loops import Body, Loop, Scratch, Store, statements
 
 
 def perfect(loop: Loop) -> list[Loop]:
@@ -24,3 +24,10 @@ def wrap(nest: Sequence[Loop], inner: Body) -> Loop:
     out = body[0]
     assert isinstance(out, Loop)
     return out
+
+
+def keeps_order(loop: Loop) -> bool:
+    """Whether iterations store to one place: an accumulator in memory, as legalization makes them."""
+    own = {s.memory.name for s in statements(loop.body) if isinstance(s, Scratch)}
+    stores = [s for s in statements(loop.body) if isinstance(s, Store) and s.memory not in own]
+    return any(loop.var not in s.index.names() for s in stores)

@@ -1,0 +1,118 @@
+"""What an OpenCL device says of itself, as a ``Spec``. Nothing is assumed that can be asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pyopencl as cl
+
+from ..core import dtype as dt
+from ..core.device import Ability, Extra, Spec
+from ..core.ops import ALL_OPS
+from . import host
+from .opencl_choice import Candidate
+
+VECTOR_BYTES = 16
+"""Of a vector: 16 chars, the longest vector of OpenCL C, and what a work item of most GPUs loads at once."""
+_CORRECTLY_ROUNDED = "-cl-fp32-correctly-rounded-divide-sqrt"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much a device has.
+
+    Attributes:
+        buffer_bytes: that one buffer may have.
+        total_bytes: that all buffers may have together.
+        image_width, image_height: pixels that an image may have; 0 of a device without images.
+        image_pitch: pixels of which a row of an image that is a buffer holds a whole number; 0 when the
+            device makes no images of buffers.
+    """
+
+    buffer_bytes: int
+    total_bytes: int
+    image_width: int
+    image_height: int
+    image_pitch: int
+
+
+def limits_of(device: Any) -> Limits:
+    """What a device says that it has."""
+    has_images, of_buffers = device.image_support, "cl_khr_image2d_from_buffer" in extensions(device)
+    return Limits(
+        buffer_bytes=device.max_mem_alloc_size,
+        total_bytes=device.global_mem_size,
+        image_width=device.image2d_max_width if has_images else 0,
+        image_height=device.image2d_max_height if has_images else 0,
+        image_pitch=device.image_pitch_alignment if has_images and of_buffers else 0,
+    )
+
+
+def extensions(device: Any) -> frozenset[str]:
+    """The extensions that a device offers."""
+    return frozenset(device.extensions.split())
+
+
+def build_flags(device: Any) -> tuple[str, ...]:
+    """What kernels are built with: strict arithmetic, and each argument's kind kept."""
+    precise = device.single_fp_config & cl.device_fp_config.CORRECTLY_ROUNDED_DIVIDE_SQRT
+    return ("-cl-kernel-arg-info", *([_CORRECTLY_ROUNDED] if precise else []))
+
+
+def describe(name: str, chosen: Candidate) -> Spec:
+    """What a device can do.
+
+    float64 is held where the device computes in it: core cannot build it. float16 is always held, and
+    computed in where the device says that it rounds and treats NaN, infinities and subnormals as its
+    float32 does.
+
+    Args:
+        name: the port's.
+        chosen: the device.
+    """
+    device, fp = chosen.device, cl.device_fp_config
+    flags = build_flags(device)
+    single = device.single_fp_config
+    offered = extensions(device)
+    held = frozenset(dt.ALL) - (set() if "cl_khr_fp64" in offered else {dt.float64})
+    narrow = {dt.bfloat16}
+    exact = fp.INF_NAN | fp.ROUND_TO_NEAREST | (single & fp.DENORM)
+    if "cl_khr_fp16" not in offered or device.half_fp_config & exact != exact:
+        narrow.add(dt.float16)
+    extras = {Extra.DIV: _CORRECTLY_ROUNDED in flags, Extra.FMA: bool(single & fp.FMA)}
+    on_host = chosen.kind == "CPU"
+    most = 2 ** min(31, device.address_bits) - 1
+    return Spec(
+        name,
+        dtypes=held,
+        native=ALL_OPS,
+        arithmetic=held - narrow,
+        flushes_subnormals=not single & fp.DENORM,
+        extras=frozenset(extra for extra, has in extras.items() if has),
+        vector_bytes=VECTOR_BYTES,
+        threads=device.max_compute_units * (1 if on_host else _wave(device)),
+        cache_bytes=host.cache_bytes() if on_host else (device.global_mem_cache_size,),
+        local_bytes=device.local_mem_size,
+        max_grid=(most, most, most),
+        max_block=min(device.max_work_group_size, device.max_work_item_sizes[0]),
+        abilities=frozenset({Ability.HOST_VIEW} if device.host_unified_memory else ()),
+        unified_memory=bool(device.host_unified_memory),
+        alignment=device.mem_base_addr_align // 8,
+        driver={
+            "platform": f"{chosen.names[0]}, {chosen.platform.version.strip()}",
+            "device": f"{chosen.names[1]} ({chosen.kind})",
+            "asked for as": ":".join(map(str, chosen.place)),
+            "version": device.driver_version,
+            "language": device.opencl_c_version.strip(),
+            "flags": " ".join(flags),
+        },
+    )  # fmt: skip
+
+
+def _wave(device: Any) -> int:
+    """Work items that a compute unit runs in step, where the device says (OpenCL 3.0); else 32."""
+    try:
+        return int(device.preferred_work_group_size_multiple) or 32
+    except cl.Error:
+        return 32

@@ -1,0 +1,136 @@
+"""The simulators' common part: a port's own generated text, compiled as C++ and run on the host.
+
+The text is compiled unchanged behind a shim header, which gives the host's compiler the words of the
+language, and run by ``sim/blocks.cpp``, block by block: in three orders of blocks and threads that must agree
+to the bit, with a fiber a thread where a kernel has barriers. Buffers lie between canaries.
+"""
+
+from __future__ import annotations
+
+import os
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import replace
+from math import prod
+from typing import Any, ClassVar
+
+from ..core.cache import digest
+from ..core.device import Device, Evidence, Launch, Spec
+from ..core.errors import DeviceError, OutOfMemoryError
+from .host import processor_name
+from .sim.explain import Outcome, explain
+from .sim.runtime import MAX_THREADS, Program, Runtime, cpp_flags, headers
+from .toolchain import find_toolchain
+
+_SECONDS = 120
+# A wrong index or alignment ends the kernel instead of reading on: both compilers know these words.
+_CHECKS = ("-fsanitize=bounds,alignment", "-fsanitize-undefined-trap-on-error")
+
+
+class Simulator(Device):
+    """A port's text on the host. A subclass names the shim and the port's dialect, and reads the heads.
+
+    Raises:
+        DeviceError: when no C++ compiler works.
+    """
+
+    shim: ClassVar[str]
+    """The header of ``sim/`` that the text is compiled behind."""
+
+    def __init__(self, spec: Spec) -> None:
+        self._toolchain = find_toolchain()
+        self._runtime = Runtime(self._toolchain)
+        self._held: dict[int, int] = {}
+        self._flags = (*cpp_flags(self._toolchain), *_CHECKS, "-include", self.shim)
+        self._key = digest(self._toolchain.key, headers(), *self._flags)
+        self.spec = replace(
+            spec,
+            evidence=Evidence.EMULATED,
+            unified_memory=False,
+            max_block=min(spec.max_block, MAX_THREADS),
+            driver={
+                "device": f"a simulator of {spec.name} on this host",
+                "machine": processor_name(),
+                "compiler": " ".join(self._toolchain.command),
+                "version": self._toolchain.version,
+            },
+        )
+
+    @abstractmethod
+    def entries(self, source: str) -> list[str]:
+        """The lines behind ``source`` that state its kernels (``sim.heads.entry``), and those before it."""
+
+    def alloc(self, nbytes: int) -> Any:
+        """Host memory between canaries."""
+        address = self._runtime.lib.pw_sim_alloc(nbytes)
+        if not address:
+            raise OutOfMemoryError(
+                f"{self.name} has no room for {nbytes:,} bytes: buffers hold {sum(self._held.values()):,}. "
+                "Free some tensors, or use smaller ones"
+            )
+        self._held[int(self._runtime.ffi.cast("uintptr_t", address))] = nbytes
+        return address
+
+    def free(self, handle: Any, nbytes: int) -> None:
+        """Gives the memory back."""
+        del self._held[int(self._runtime.ffi.cast("uintptr_t", handle))]
+        self._runtime.lib.pw_sim_free(handle)
+
+    def copy_in(self, handle: Any, data: memoryview) -> None:
+        """Host to host."""
+        self._runtime.ffi.memmove(handle, data, data.nbytes)
+
+    def copy_out(self, data: memoryview, handle: Any) -> None:
+        """Host to host."""
+        self._runtime.ffi.memmove(data, handle, data.nbytes)
+
+    def compile(self, source: str) -> bytes:
+        """The text as C++, to a shared library."""
+        return self._toolchain.compile("\n".join([source, *self.entries(source), ""]), self._flags, "c++")
+
+    def compiler_key(self) -> str:
+        """Compiler, version, flags, target, and the content of the shims."""
+        return self._key
+
+    def load(self, binary: bytes, entries: Sequence[str]) -> list[Program]:
+        """The kernels of a library."""
+        return [self._runtime.load(binary, name) for name in entries]
+
+    def launch(self, launch: Launch) -> None:
+        """Runs a kernel to its end, in every order.
+
+        Raises:
+            DeviceError: what is wrong with the kernel, and where; or that the launch does not suit it.
+        """
+        program: Program = launch.program
+        self._check(launch)
+        seconds = _seconds()
+        buffers = [(b.handle, max(b.nbytes, 1)) for b in launch.buffers]
+        report = self._runtime.launch(program, launch.grid, launch.block, buffers, seconds)
+        if report.outcome != Outcome.FINE:
+            raise DeviceError(f"{self.name}: {explain(report, program, seconds)}")
+
+    def _check(self, launch: Launch) -> None:
+        program, spec = launch.program, self.spec
+        takes, given = len(program.parameters), len(launch.buffers)
+        if takes != given:
+            raise DeviceError(f"{self.name}: kernel {program.name} takes {takes} buffers, not {given}")
+        if not 1 <= prod(launch.block) <= spec.max_block or min(launch.block) < 1:
+            raise DeviceError(
+                f"{self.name}: kernel {program.name} is launched with blocks of {launch.block} threads: a "
+                f"block has 1 to {spec.max_block}"
+            )
+        if any(not 1 <= g <= most for g, most in zip(launch.grid, spec.max_grid, strict=True)):
+            raise DeviceError(
+                f"{self.name}: kernel {program.name} is launched over a grid of {launch.grid} blocks: each "
+                f"axis has 1 to {spec.max_grid}"
+            )
+
+
+def _seconds() -> int:
+    stated = os.environ.get("PORTWRIGHT_SIM_SECONDS", "").strip()
+    if not stated:
+        return _SECONDS
+    if not stated.isdecimal() or int(stated) < 1:
+        raise DeviceError(f"PORTWRIGHT_SIM_SECONDS is {stated!r}: set it to a number of seconds, or unset it")
+    return int(stated)
