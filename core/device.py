@@ -305,6 +305,8 @@ def check_port(port: type[Device], spec: Spec) -> None:
     Raises:
         PortError: "ACME: missing launch; claims float16 but its dialect names no half type".
     """
+    from .legalize.floor import floor_faults  # which reads Specs
+
     faults: list[str] = []
     if spec.reach is Reach.KERNELS:
         missing = [m for m in _KERNEL_METHODS if getattr(port, m) is getattr(Device, m)]
@@ -324,6 +326,7 @@ def check_port(port: type[Device], spec: Spec) -> None:
             absent = [m for m in methods if getattr(port, m, None) is None]
             if absent:
                 faults.append(f"claims {ability.value} but is missing {', '.join(absent)}")
+    faults += floor_faults(spec)
     if spec.arithmetic - spec.dtypes:
         odd = ", ".join(sorted(d.name for d in spec.arithmetic - spec.dtypes))
         faults.append(f"computes in {odd}, which it does not claim to hold")

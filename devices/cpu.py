@@ -13,6 +13,7 @@ from ..core.cache import compile_cache
 from ..core.device import Ability, Buffer, Device, Extra, Launch, Spec
 from ..core.errors import OutOfMemoryError
 from ..core.ops import ALL_OPS, Op
+from ..core.without import without
 from . import host
 from .c_dialect import C
 from .toolchain import find_toolchain
@@ -37,19 +38,19 @@ class Recording:
 
 
 class CPU(Device):
-    """The host's processor, through its C compiler."""
+    """The host's processor, through its C compiler; ``CPU:without=SIN,int64`` claims less (``without``)."""
 
     default_rank: ClassVar[int] = 1
     dialect = C
 
-    def __init__(self) -> None:
+    def __init__(self, argument: str | None = None) -> None:
         self._toolchain = find_toolchain()
         self._runtime = open_trampoline(self._toolchain)
         self._ffi, self._lib = self._runtime.ffi, self._runtime.lib
         self._packers: dict[int, struct.Struct] = {}
         threads = self._lib.pw_open(host.thread_count(), host.keep_bytes())
         vectors = self._toolchain.vectors
-        self.spec = Spec(
+        spec = Spec(
             "CPU",
             dtypes=frozenset(dtypes.ALL),
             native=ALL_OPS - {Op.EXP2, Op.LOG2, Op.SIN},  # libm would compute them a lane at a time
@@ -69,6 +70,7 @@ class CPU(Device):
                 "calls": self._runtime.mode,
             },
         )
+        self.spec = without(spec, argument)
 
     def alloc(self, nbytes: int) -> int:
         """The address of 64-byte aligned memory: a block that was freed before, where one fits."""

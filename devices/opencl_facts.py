@@ -15,6 +15,8 @@ from .opencl_choice import Candidate
 
 VECTOR_BYTES = 16
 """Of a vector: 16 chars, the longest vector of OpenCL C, and what a work item of most GPUs loads at once."""
+ARGUMENT_KINDS = "-cl-kernel-arg-info"
+"""Built with this, a kernel says what kind each of its arguments is."""
 _CORRECTLY_ROUNDED = "-cl-fp32-correctly-rounded-divide-sqrt"
 
 
@@ -57,7 +59,7 @@ def extensions(device: Any) -> frozenset[str]:
 def build_flags(device: Any) -> tuple[str, ...]:
     """What kernels are built with: strict arithmetic, and each argument's kind kept."""
     precise = device.single_fp_config & cl.device_fp_config.CORRECTLY_ROUNDED_DIVIDE_SQRT
-    return ("-cl-kernel-arg-info", *([_CORRECTLY_ROUNDED] if precise else []))
+    return (ARGUMENT_KINDS, *([_CORRECTLY_ROUNDED] if precise else []))
 
 
 def describe(name: str, chosen: Candidate) -> Spec:

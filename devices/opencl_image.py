@@ -57,7 +57,7 @@ class Images:
             )
         else:
             version, image = kept
-            if version == memory.version:
+            if version == memory.version and memory.view is None:  # through a view, the host may write unseen
                 return image
         if not shared:
             self._copy(memory, image, width, pixels)

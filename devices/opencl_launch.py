@@ -57,11 +57,11 @@ class Launcher:
             return
         doing = f"launch kernel {entry.name}"
         with driver_errors(self.name, doing, lambda: self.pool.full(sum(m.nbytes for m in memories))):
-            arguments = self._arguments(entry, memories, launch)
             viewed = [m for m in dict.fromkeys(memories) if m.view is not None]
             for memory in viewed:
                 self.pool.lend(memory)
             try:
+                arguments = self._arguments(entry, memories, launch)
                 with self._setting:
                     entry.kernel.set_args(*arguments)
                     self._last = cl.enqueue_nd_range_kernel(self.pool.queue, entry.kernel, size, launch.block)

@@ -7,7 +7,6 @@ in order, so a buffer that was freed can be used again at once: what was launche
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +15,6 @@ import pyopencl as cl
 
 from ..core.errors import DeviceError, OutOfMemoryError
 from . import host
-from .opencl_choice import Candidate
 from .opencl_errors import driver_errors
 from .opencl_facts import Limits
 
@@ -44,21 +42,6 @@ class Memory:
     version: int = 0
     view: Any = None
     images: dict[Any, Any] = field(default_factory=dict)
-
-
-def open_queue(name: str, chosen: Candidate, hints: Sequence[tuple[int, int]]) -> Any:
-    """The queue of a device that everything goes through, in order.
-
-    Args:
-        name: the port's, for messages.
-        chosen: the device.
-        hints: properties of its context.
-    """
-    profiling = cl.command_queue_properties.PROFILING_ENABLE
-    with driver_errors(name, f"open {chosen}"):
-        properties = [(cl.context_properties.PLATFORM, chosen.platform), *hints]
-        context = cl.Context([chosen.device], properties=properties)
-        return cl.CommandQueue(context, chosen.device, profiling)
 
 
 class Pool:

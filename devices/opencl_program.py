@@ -87,7 +87,7 @@ class Builder:
         if absent:
             raise DeviceError(f"{self.name} finds no kernel {', '.join(absent)} among {', '.join(kinds)}")
         try:
-            program = cl.Program(self.context, [self.device], [binary]).build()
+            program = cl.Program(self.context, [self.device], [binary]).build(options=self.flags)
             return [self._entry(cl.Kernel(program, entry), entry, kinds[entry]) for entry in entries]
         except cl.Error as e:
             raise DeviceError(f"{self.name} cannot load kernel {', '.join(entries)}: {e}") from e
