@@ -173,6 +173,8 @@ class Device(ABC):
     dialect: ClassVar[Dialect | None] = None
     default_rank: ClassVar[int | None] = None
     """Of the ports that ship with Portwright, the lowest that opens is the default; None: never."""
+    variants: ClassVar[Mapping[str, str]] = {}
+    """Other devices of this port's name, by what stands after the colon: where each is, "module:class"."""
     opened_as: str | None = None
     """Set by the registry: how to ask for this very device again, with what was chosen after a colon."""
 

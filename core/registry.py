@@ -15,6 +15,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from . import trace
@@ -246,8 +247,22 @@ def _load(offer: Offer) -> type[Device]:
     return port
 
 
+def _variant(port: type[Device], argument: str) -> type[Device]:
+    """The class that ``port`` names for what stands after the colon."""
+    module, _, name = port.variants[argument].partition(":")
+    try:
+        found = getattr(import_module(module), name)
+    except (Exception, SystemExit) as e:  # as in _load
+        raise _OpenError(State.IMPORT_FAILED, f"{type(e).__name__}: {e}") from e
+    if not (isinstance(found, type) and issubclass(found, Device)):
+        raise _OpenError(State.INCOMPATIBLE, f"{port.variants[argument]} is not a subclass of Device")
+    return found
+
+
 def _open(offer: Offer, argument: str | None) -> Device:
     port = _load(offer)
+    if argument in port.variants:
+        port, argument = _variant(port, argument), None
     if argument is not None and not inspect.signature(port).parameters:
         raise _OpenError(State.CANNOT_OPEN, f"it takes nothing after the colon, not {argument!r}")
     missing = sorted(port.__abstractmethods__)
