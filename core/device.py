@@ -124,7 +124,7 @@ class Spec:
     block: int = 1
     warp: int = 1
     vector_lanes: int = 0
-    max_buffers: int = 64
+    max_buffers: int = 1 << 16
     images: Images | None = None
     unified_memory: bool = False
     alignment: int = 64

@@ -57,8 +57,9 @@ class CLike(Dialect):
         argument: one of them: parameter ``{i}``, called ``{name}``, with ``{qualifier}`` and ``{alone}``.
         parameter: its declaration in the body, where the head does not declare it.
         constant_qualifier, alone_qualifier: of memory that is only read, and of a pointer that aliases none.
-        image_argument, image_load: a parameter that is read through an image, and a read of its pixel
-            ``{2}``, counted in rows of ``{width}``; a position of -1 reads zeros.
+        image_argument: a parameter that is read through an image of four-element pixels.
+        image_load: for each dtype, what reads pixel ``{1}`` of image ``{0}``, whose rows have ``{width}``; a
+            position of -1 reads zeros.
         index_types: the integer for positions, and the one for positions of 2³¹ and more.
         grid: opens the scope of work item ``{var}`` of ``{extent}``: a loop over a share, or a test.
         grid_last: whether the last of ``{extent}`` work items is in this share.
@@ -105,7 +106,7 @@ class CLike(Dialect):
     argument: str = ""
     parameter: str = ""
     image_argument: str = ""
-    image_load: str = ""
+    image_load: Mapping[DType, str] = field(default_factory=dict)
     index_types: tuple[str, str] = ("long", "long")
     block: str = ""
     thread: str = ""
@@ -141,8 +142,8 @@ class CLike(Dialect):
             out.append(f"claims blocks of {spec.max_block} threads but its dialect names none")
         if spec.local_bytes and not self.shared:
             out.append(f"claims {spec.local_bytes} bytes of local memory but its dialect declares none")
-        if spec.images and not (self.image_argument and self.image_load):
-            out.append("claims images but its dialect reads none")
+        if spec.images and not (self.image_argument and spec.images.dtypes <= set(self.image_load)):
+            out.append("claims images but its dialect does not read them")
         return out
 
     def index(self, index: Index) -> str:

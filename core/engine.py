@@ -107,12 +107,13 @@ def _planned(todo: list[Node], device: str) -> tuple[Plan, list[Node]]:
     """A plan for ``todo``, and the leaves to run it on. Called while ``storing`` is held."""
     order = toposort(todo, stop=lambda n: n.storage is not None)
     leaves = [n for n in order if n.storage is not None]
-    key = (device, *signature(order, todo, lambda n: n.storage is not None))
+    port = open_device(device)  # another may have been adopted under the name
+    key = (port, *signature(order, todo, lambda n: n.storage is not None))
     plan = _plans.get(key)
     if plan is None:
         from .plan import make_plan
 
-        plan = make_plan(todo, leaves, open_device(device))
+        plan = make_plan(todo, leaves, port)
         if not plan.keeps_nodes:
             if len(_plans) >= PLANS_KEPT:
                 _plans.pop(next(iter(_plans)))

@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from math import prod
 
 from .device import Spec
+from .few_buffers import crowded_part
 from .graph import MOVEMENT, GraphOp, Node, ReduceArg, toposort
 from .lower import Lowered, Nest, survey
 from .ops import Op
@@ -93,7 +94,7 @@ class _Fusion:
             for n in self.order
             if n in self.cut and not _stored(n) and n.size
         ]
-        done = self.needed(join_siblings(groups, self.only_walks, self.survey))
+        done = self.needed(join_siblings(groups, self.only_walks, self.survey, self.spec.max_buffers))
         self.surveys.clear()  # they lead back here: a circle that keeps the graph, and its memory
         return done
 
@@ -139,7 +140,7 @@ class _Fusion:
                 found = self.surveys[root] = self.survey([root])
                 again = self.topmost(self.run_again(root, found))
                 again = [self.border(n, root, found) for n in again]
-                self.faults[root] = again or self.recomputed(root, found)
+                self.faults[root] = again or self.recomputed(root, found) or self.too_many(root, found)
             new.update(dict.fromkeys(self.faults[root]))
             for node in {n.demand.node for n in found.reductions if n.demand}:
                 inlined[node] = inlined.get(node, 0) + 1
@@ -147,6 +148,13 @@ class _Fusion:
             if kernels > 1:
                 new[self.epilogue(node)] = None
         return self.topmost([n for n in new if n not in self.cut])
+
+    def too_many(self, root: Node, found: Lowered) -> list[Node]:
+        """A part of the kernel of ``root`` to cut, when it reads more buffers than the device takes."""
+        if len(found.leaves) < self.spec.max_buffers:
+            return []
+        part = crowded_part(root, found.nodes, self.reads, self.spec.max_buffers)
+        return [] if part is None else [part]
 
     def topmost(self, nodes: list[Node]) -> list[Node]:
         """Of ``nodes``, those that no other of them is computed from: with these cut, the rest may do."""

@@ -234,11 +234,10 @@ class _Run:
         if holds is None:
             self.check(memory, index, at)
             return held.elements[self.based(held, at, lanes)]
-        at, holds = np.broadcast_arrays(at, holds)
+        at, holds, flat = np.broadcast_arrays(at, holds, self.based(held, at, lanes))
         self.check(memory, index, at[holds])
         out = np.zeros(at.shape, held.elements.dtype)
-        base = np.broadcast_to(self.based(held, np.zeros_like(at), lanes), at.shape)
-        out[holds] = held.elements[(base + at)[holds]]
+        out[holds] = held.elements[flat[holds]]
         return out
 
     def place(self, index: Index, guard: Mask, lanes: int, stride: int) -> tuple[Array, Array | None]:

@@ -16,6 +16,7 @@ from .errors import DeviceError
 from .expand import expand
 from .graph import GraphOp, Node, toposort
 from .hoist import hoist
+from .images import read_through_images
 from .keep import keep_rows
 from .legal_tree import legalize_kernel
 from .loops import Kernel, Loop
@@ -127,7 +128,7 @@ def _stages(group: Group, fresh: Kernel, legal: Kernel, device: Device, what: st
     if scheduled.threads is not None:
         scheduled = legalize_kernel(scheduled, spec)  # what the threads of a block do to meet
     verify(scheduled)
-    final = hoist(expand(scheduled))
+    final = hoist(read_through_images(expand(scheduled), spec))
     verify(final)
     placeholder = "KERNEL"
     text = device.dialect.render([NamedKernel(placeholder, final)], spec)

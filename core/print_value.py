@@ -13,7 +13,6 @@ import numpy as np
 
 from . import dtype as dt
 from .dtype import DType
-from .errors import KernelError
 from .index import Index, Mask
 from .loops import (
     Memory,
@@ -103,21 +102,15 @@ class ValuePrinter:
 
     def pixels(self, v: Value, access: Access, memory: Memory) -> str:
         """A load through an image: whole pixels, or one element of a pixel; outside of its guard, zeros."""
-        assert not access.places
-        assert v.lanes in (1, 4)
         pixel = self.table.index(access.index // 4)
         if access.guard:
             pixel = f"({self.table.mask(access.guard)} ? {pixel} : -1)"
-        text = self.table.image_load.format(access.memory, access.memory, f"({pixel})", width=memory.image)
+        text = self.table.image_load[memory.dtype].format(access.memory, pixel, width=memory.image)
         if v.lanes == 4:
             return text
         element = access.index % 4
-        if element.is_const:
-            return self.table.lane.format(text, element.const)
-        lanes = [self.table.lane.format("p", i) for i in range(4)]
-        raise KernelError(
-            f"element {element} of a pixel of {access.memory} ({', '.join(lanes)}) is not known"
-        )
+        assert element.is_const
+        return self.table.lane.format(text, element.const)
 
     # ------------------------------------------------------------------ values
 

@@ -261,7 +261,7 @@ def _variant(port: type[Device], argument: str) -> type[Device]:
 
 def _open(offer: Offer, argument: str | None) -> Device:
     port = _load(offer)
-    if argument in port.variants:
+    if argument is not None and argument in port.variants:
         port, argument = _variant(port, argument), None
     if argument is not None and not inspect.signature(port).parameters:
         raise _OpenError(State.CANNOT_OPEN, f"it takes nothing after the colon, not {argument!r}")

@@ -30,11 +30,14 @@ def join_siblings(
     groups: Sequence[Group],
     plain: Callable[[Group], bool],
     survey: Callable[[Sequence[Node]], Lowered],
+    max_buffers: int,
 ) -> list[Group]:
     """The groups with siblings joined.
 
-    ``plain`` is true of a kernel that only walks elements; ``survey`` tells what a kernel would evaluate.
+    ``plain`` is true of a kernel that only walks elements; ``survey`` tells what a kernel would evaluate;
+    ``max_buffers`` is the most that the device takes.
     """
+    most = min(MOST, max_buffers)
     out: list[Group] = []
     made: dict[Node, int] = {}  # which group of ``out`` computes a node
     open_to_more: list[bool] = []
@@ -43,7 +46,7 @@ def join_siblings(
         is_plain = plain(g)
         earliest = max((made[n] for n in g.reads if n in made), default=0)
         for i in range(len(out) - 1, earliest - 1, -1) if is_plain else ():
-            joined = _joined(out[i], g, survey) if open_to_more[i] and _kin(out[i], g) else None
+            joined = _joined(out[i], g, survey, most) if open_to_more[i] and _kin(out[i], g) else None
             if joined is not None:
                 out[i], at = joined, i
                 break
@@ -61,10 +64,10 @@ def _kin(a: Group, b: Group) -> bool:
     return not large.isdisjoint(b.reads)
 
 
-def _joined(a: Group, b: Group, survey: Callable[[Sequence[Node]], Lowered]) -> Group | None:
+def _joined(a: Group, b: Group, survey: Callable[[Sequence[Node]], Lowered], most: int) -> Group | None:
     roots = (*a.roots, *b.roots)
     found = survey(roots)
-    if found.reductions or len(roots) + len(found.leaves) > MOST:
+    if found.reductions or len(roots) + len(found.leaves) > most:
         return None
     if any(found.positions(r) != 1 for r in roots):
         return None  # one would be computed again for the other

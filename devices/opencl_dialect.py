@@ -33,8 +33,6 @@ static inline index_t floormod(index_t a, index_t b) { index_t r = a % b; return
     argument="__global {qualifier}{T} *{alone}{name}",
     constant_qualifier="const ",
     alone_qualifier="restrict ",
-    image_argument="__read_only image2d_t {name}",
-    image_load="read_imagef({0}, PIXEL, PLACE({2}, {width}))",
     index_types=("int", "long"),
     grid="const {t} {var} = get_global_id(0); if ({var} < {extent}) {{",
     grid_last="{var} == {last}",

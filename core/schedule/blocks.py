@@ -94,8 +94,10 @@ class _Work:
             factor = next((f for f in (TILE, 2) if loop.extent % f == 0), 1)
             if not saves or factor == 1 or results // factor < self.spec.threads:
                 continue
-            self.trail.append(f"unroll {loop.var} by {factor}")
-            (cut,) = split(replace(loop, body=inner), factor, Bind.UNROLL)
+            vector = factor == self.lanes(inner) and _follow(inner, loop.var)
+            how = Bind.VECTOR if vector else Bind.UNROLL
+            self.trail.append(f"{'vectorize' if vector else 'unroll'} {loop.var} by {factor}")
+            (cut,) = split(replace(loop, body=inner), factor, how)
             assert isinstance(cut, Loop)
             nest[i], inner, results = cut, cut.body, results // factor
         return nest, inner
@@ -148,8 +150,9 @@ def _in_order(loop: Loop) -> bool:
 def _follow(body: Body, var: str) -> bool:
     """Whether every access moves with the loop by one element or not at all, unguarded by it."""
     accesses = [(v.arg.index, v.arg.guard) for v in toposort(values(body)) if isinstance(v.arg, Access)]
-    accesses += [(s.index, s.guard) for s in body if isinstance(s, Store)]
-    stored = [s.index.coefficient(var) == 1 for s in body if isinstance(s, Store)]
+    stores = [s for s in statements(body) if isinstance(s, Store)]
+    accesses += [(s.index, s.guard) for s in stores]
+    stored = [s.index.coefficient(var) == 1 for s in stores]
     return all(stored) and all(
         i.coefficient(var) in (0, 1) and not any(var in g.names() for g in guard) for i, guard in accesses
     )
