@@ -77,7 +77,7 @@ def certify(
         write_json(document)
     else:
         out = console()
-        report.show(outcome, out)
+        report.show(outcome, opened.spec, out)
         if output is not None:
             out.print(f"certificate: {output}, sha256 {document['sha256']}")
     return 0 if outcome.passed else 1

@@ -183,6 +183,7 @@ def _port(device: Device) -> Document:
     offer = next((o for o in offers() if o.point.value == entry), None)
     return {
         "name": device.spec.name,
+        "opened_as": device.name,
         "class": entry,
         "distribution": offer.distribution if offer else None,
         "version": offer.version if offer else None,

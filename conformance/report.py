@@ -11,6 +11,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from ..core.device import Spec
+from ..core.dtype import ALL
+from ..core.ops import ALL_OPS
 from .outcome import CaseResult, Outcome, RungSummary
 from .runner import Watcher
 
@@ -51,8 +54,8 @@ def progress(device: str) -> Iterator[Watcher]:
         yield watch
 
 
-def show(outcome: Outcome, console: Console) -> None:
-    """Prints the failures, the table and the verdict."""
+def show(outcome: Outcome, spec: Spec, console: Console) -> None:
+    """Prints the failures, the table, what of the contract is native, and the verdict."""
     for result in outcome.failures[:MOST_FAILURES]:
         console.print(Text(f"{result.outcome.upper()} {result.id}", style="bold red"))
         console.print(Text(result.message + "\n"))
@@ -60,6 +63,7 @@ def show(outcome: Outcome, console: Console) -> None:
     if hidden > 0:
         console.print(Text(f"… and {hidden} more that failed; the certificate lists them\n"))
     console.print(table(outcome))
+    console.print(Text(coverage(spec)))
     console.print(verdict(outcome))
 
 
@@ -75,6 +79,16 @@ def table(outcome: Outcome) -> Table:
         cells = [str(n) for n in (row.cases, row.passed, row.failed, row.unclaimed)]
         made.add_row(row.rung.value, *cells, ulp, _state(row))
     return made
+
+
+def coverage(spec: Spec) -> str:
+    """What of the contract the device has itself, and what is built of that."""
+    total, native = len(ALL_OPS), len(spec.native)
+    own, held = len(spec.arithmetic), len(spec.dtypes)
+    return (
+        f"primitives: native {native}/{total}, legalized {total - native}/{total}; "
+        f"dtypes: native {own}/{len(ALL)}, legalized {held - own}/{len(ALL)}"
+    )
 
 
 def verdict(outcome: Outcome) -> Text:

@@ -51,6 +51,7 @@ class Launcher:
                 f"{self.name}: kernel {entry.name} takes {len(entry.images)} buffers, "
                 f"not {len(launch.buffers)}"
             )
+        self.pool.reach()
         memories = [self.pool.check(b.handle) for b in launch.buffers]
         size = tuple(g * b for g, b in zip(launch.grid, launch.block, strict=True))
         if not all(size):

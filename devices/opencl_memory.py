@@ -6,6 +6,7 @@ in order, so a buffer that was freed can be used again at once: what was launche
 
 from __future__ import annotations
 
+import os
 import threading
 from dataclasses import dataclass, field
 from typing import Any
@@ -58,6 +59,7 @@ class Pool:
         self.name, self.queue, self.mapped = name, queue, mapped
         self.largest, self.total = limits.buffer_bytes, limits.total_bytes
         self.held = self.kept = 0
+        self._process = os.getpid()
         self._keep = min(host.keep_bytes(), self.total // 2)
         self._idle: dict[int, list[Any]] = {}
         self._lock = threading.RLock()  # the collector may free one buffer while another is made
@@ -65,6 +67,7 @@ class Pool:
 
     def alloc(self, nbytes: int) -> Memory:
         """A buffer: one that was freed before, where one is of the size."""
+        self.reach()
         size = -(-nbytes // GRAIN) * GRAIN
         with self._lock:
             idle = self._idle.get(size)
@@ -100,8 +103,21 @@ class Pool:
             f"{self.kept:,} are kept for reuse. Free some tensors, or use smaller ones or a smaller batch"
         )
 
+    def reach(self) -> None:
+        """Makes sure that the driver is there: its threads do not follow a fork, and waiting for them hangs.
+
+        Raises:
+            DeviceError: in a child of the process that opened the device.
+        """
+        if os.getpid() != self._process:
+            raise DeviceError(
+                f"{self.name} was opened before this process was forked, and its driver did not come along. "
+                "Start processes with multiprocessing's spawn, or open devices in the child alone"
+            )
+
     def finish(self) -> None:
         """Waits for everything that was put into the queue."""
+        self.reach()
         with driver_errors(self.name, "finish what was launched"):
             self.queue.finish()
 
@@ -118,13 +134,14 @@ class Pool:
             self._idle.setdefault(size, []).append(memory.buffer)
             self.held -= size
             self.kept += size
-            if self.kept > self._keep:
-                self.trim(self._keep // 2)
+            full = self.kept > self._keep
+        if full and os.getpid() == self._process:
+            self.trim(self._keep // 2)
 
     def trim(self, to: int) -> None:
         """Gives buffers that nothing uses back to the driver, once what was launched on them is done."""
+        self.finish()
         with self._lock:
-            self.finish()
             for size in sorted(self._idle, reverse=True):
                 idle = self._idle.get(size, [])
                 while idle and self.kept > to:
@@ -150,6 +167,8 @@ class Pool:
     def write(self, handle: object, data: memoryview) -> None:
         """Host bytes to the start of a buffer."""
         memory, host = self._both(handle, data)
+        if not host.size:
+            return
         memory.version += 1
         if memory.view is not None:
             self.finish()
@@ -166,6 +185,8 @@ class Pool:
     def read(self, data: memoryview, handle: object) -> None:
         """The start of a buffer to host bytes, after everything that was launched before."""
         memory, host = self._both(handle, data)
+        if not host.size:
+            return
         if memory.view is not None:
             self.finish()
             host[:] = memory.view[: host.size]
@@ -203,6 +224,7 @@ class Pool:
 
     def _both(self, handle: object, data: memoryview) -> tuple[Memory, np.ndarray[Any, np.dtype[np.uint8]]]:
         """A buffer, and host bytes that it has room for."""
+        self.reach()
         memory = self.check(handle)
         if data.nbytes > memory.nbytes:
             raise DeviceError(f"{self.name}: {data.nbytes:,} bytes do not fit a buffer of {memory.nbytes:,}")

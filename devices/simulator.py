@@ -58,7 +58,11 @@ class Simulator(Device):
 
     @abstractmethod
     def entries(self, source: str) -> list[str]:
-        """The lines behind ``source`` that state its kernels (``sim.heads.entry``), and those before it."""
+        """The lines behind ``source`` that state its kernels (``sim.heads.entry``)."""
+
+    def defines(self, source: str) -> list[str]:
+        """What else the compiler is told to read ``source`` by: its options."""
+        return []
 
     def alloc(self, nbytes: int) -> Any:
         """Host memory between canaries."""
@@ -86,7 +90,8 @@ class Simulator(Device):
 
     def compile(self, source: str) -> bytes:
         """The text as C++, to a shared library."""
-        return self._toolchain.compile("\n".join([source, *self.entries(source), ""]), self._flags, "c++")
+        text = "\n".join([source, *self.entries(source), ""])
+        return self._toolchain.compile(text, [*self._flags, *self.defines(source)], "c++")
 
     def compiler_key(self) -> str:
         """Compiler, version, flags, target, and the content of the shims."""

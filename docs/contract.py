@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from portwright.core import dtype as dtypes
+from portwright.core.legalize import FLOOR, FLOOR_BITS, FLOOR_DTYPES, STAND_IN
 from portwright.core.ops import CONTRACT_VERSION, PRIMITIVES, REDUCIBLE, Group, Primitive, Tier
 
 PAGE = Path(__file__).with_name("contract.md")
@@ -67,9 +68,38 @@ def accuracy() -> str:
     return "## Accuracy\n\n" + table(("primitive", "dtype", *(t.value for t in Tier)), rows)
 
 
+def floor() -> str:
+    """What a port must have at least, and how the rest is stood in for."""
+    needed = ", ".join(f"`{op.name}`" for op in PRIMITIVES if op in FLOOR)
+    either = " or ".join(f"`{op.name}`" for op in PRIMITIVES if op in FLOOR_BITS)
+    built = ", ".join(f"`{op.name}`" for op in PRIMITIVES if op not in FLOOR | FLOOR_BITS)
+    computed = " and ".join(f"`{d.name}`" for d in dtypes.ALL if d in FLOOR_DTYPES)
+    rows = ((", ".join(f"`{d.name}`" for d in s.dtypes), s.register, s.memory) for s in STAND_IN)
+    return f"""\
+## The floor
+
+A port may lack most of the above: what it lacks is built from what it has, within the same bounds. A port
+that is driven by a kernel language must have
+
+- {needed}, and {either};
+- arithmetic on {computed}, and conditions (bool, as comparisons give);
+- loads and stores of unsigned integers as wide as each dtype that it holds, up to 32 bits, and their
+  conversion to `int32` and back.
+
+Built where a `Spec` does not claim them:
+{built}, and the other one of {either}.
+A port whose `Spec` is below the floor is refused when it is opened, with what it lacks.
+
+A dtype that a port holds and does not compute in (`Spec.dtypes` without `Spec.arithmetic`) is stood in for:
+
+{table(("dtype", "in a register", "in memory"), rows)}
+
+`float64` is stood in for by nothing: a port that does not compute in it does not hold it."""
+
+
 def page() -> str:
     """The whole page, as Markdown."""
-    return "\n\n".join([INTRODUCTION.strip(), *(section(g) for g in Group), accuracy()]) + "\n"
+    return "\n\n".join([INTRODUCTION.strip(), *(section(g) for g in Group), accuracy(), floor()]) + "\n"
 
 
 if __name__ == "__main__":

@@ -2,15 +2,7 @@
 
 In: values (``core.value``) of any primitive and dtype. Out: values of the same meaning, to the contract's
 accuracy, made of the primitives that the Spec calls native and the extras that it offers, in the dtypes that
-it computes in. ``floor`` says what it must have at least. A dtype that it only holds is stood in for:
-
-| dtype | in a register | in memory |
-|---|---|---|
-| float16, bfloat16, the float8s | float32 of the same value, rounded after each operation | its bits |
-| int8, int16, uint8, uint16 | int32 of the same value, wrapped after each operation | its bits |
-| uint32 | int32 of the same bits | int32 |
-| int64, uint64 | two uint32 | two uint32, the lower first |
-| bool | a condition | a byte, 0 or 1 |
+it computes in. ``floor`` says what it must have at least, and how a dtype that it only holds is stood in for.
 """
 
 from __future__ import annotations
@@ -26,7 +18,7 @@ from ..ops import Op
 from ..value import Access, Extra, Number, Value, make, toposort
 from . import divide, roots, simple
 from .exp2 import exp2
-from .floor import FLOOR, FLOOR_BITS, FLOOR_DTYPES, floor_faults
+from .floor import FLOOR, FLOOR_BITS, FLOOR_DTYPES, STAND_IN, floor_faults
 from .form import Form, Storage, element
 from .log2 import log2
 from .narrow import Narrow
@@ -217,6 +209,7 @@ __all__ = [
     "FLOOR",
     "FLOOR_BITS",
     "FLOOR_DTYPES",
+    "STAND_IN",
     "Legalizer",
     "Term",
     "element",

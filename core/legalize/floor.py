@@ -2,8 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from ..device import Reach, Spec
-from ..dtype import ALL, DType, float32, float64, int32, uint64
+from ..dtype import (
+    ALL,
+    DType,
+    bfloat16,
+    bool_,
+    float16,
+    float32,
+    float64,
+    int8,
+    int16,
+    int32,
+    int64,
+    uint8,
+    uint16,
+    uint32,
+    uint64,
+)
 from ..ops import Op
 
 FLOOR: frozenset[Op] = frozenset({Op.CONST, Op.LOAD, Op.STORE, Op.CAST, Op.BITCAST, Op.ADD, Op.MUL, Op.CMPLT})
@@ -21,6 +39,27 @@ the width of each dtype that it claims to hold, up to 32 bits, and convert them 
 
 MUST_COMPUTE: frozenset[DType] = frozenset({float64})
 """Dtypes that nothing stands in for: a port that does not compute in one must not claim to hold it."""
+
+
+@dataclass(frozen=True, slots=True)
+class StandIn:
+    """How dtypes that a device holds and does not compute in are stood in for, in words."""
+
+    dtypes: tuple[DType, ...]
+    register: str
+    memory: str
+
+
+STAND_IN: tuple[StandIn, ...] = (
+    StandIn((float16, bfloat16), "`float32` of the same value, rounded after each operation", "its bits"),
+    StandIn(
+        (int8, int16, uint8, uint16), "`int32` of the same value, wrapped after each operation", "its bits"
+    ),
+    StandIn((uint32,), "`int32` of the same bits", "`int32`"),
+    StandIn((int64, uint64), "two `uint32`", "two `uint32`, the lower first"),
+    StandIn((bool_,), "a condition", "a byte, 0 or 1"),
+)
+"""What ``form`` does; every other dtype is in ``FLOOR_DTYPES`` or ``MUST_COMPUTE``."""
 
 
 def floor_faults(spec: Spec) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..dtype import DType, Scalar, bool_, int32
+from ..dtype import DType, Scalar, bool_, float32, int32
 from ..ops import Op
 from ..value import Value
 from .form import Form, Storage
@@ -58,6 +58,7 @@ class Unsigned(Form):
             return x.parts[0]  # the low word of two
         if not x.dtype.is_float:
             return self.term(x.to(int32))
+        x = x.to(float32) if x.dtype.bits < 32 else x
         fits = x < 2.0**31
         below = fits.choose(x, x - 2.0**31).to(int32)
         return self.term(fits.choose(below, below + _SIGN))

@@ -101,6 +101,7 @@ class Words(Form):
         if x.dtype.bits == 64 and not x.dtype.is_float:
             return self.read(x)
         if x.dtype.is_float:
+            x = x.to(float32) if x.dtype.bits < 32 else x
             negative = x < 0.0
             size = negative.choose(-x, x)
             upper = (size * 2.0**-32).to(uint32)

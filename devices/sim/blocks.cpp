@@ -250,13 +250,9 @@ PW_PUBLIC char *pw_sim_alloc(uint64_t nbytes) {
 
 PW_PUBLIC void pw_sim_free(char *data) { free(data - CANARY); }
 
-/* A kernel of a library, or null: ``pw_sim_error`` says why. The library stays loaded. */
-PW_PUBLIC const Entry *pw_sim_load(const char *path, const char *symbol) {
-    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    return library ? (const Entry *)dlsym(library, symbol) : nullptr;
-}
-
-PW_PUBLIC const char *pw_sim_error(void) {
-    const char *error = dlerror();
-    return error ? error : "no reason given";
+/* A kernel of a library, which stays loaded; or null, and ``why`` says why. */
+PW_PUBLIC const Entry *pw_sim_load(const char *path, const char *symbol, char *why, size_t size) {
+    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL), *found = library ? dlsym(library, symbol) : nullptr;
+    if (!found) strncpy(why, dlerror(), size - 1);
+    return (const Entry *)found;
 }

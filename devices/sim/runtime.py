@@ -13,7 +13,11 @@ from ...core.errors import CompileError, DeviceError
 from ..toolchain import Toolchain
 
 FOLDER = Path(__file__).parent
-FLAGS = ("-std=gnu++17", "-fno-exceptions", "-fno-rtti", "-fvisibility=hidden", "-I", str(FOLDER))
+# No guards of statics: GCC would guard an array of __half, though nothing initialises it.
+FLAGS = (
+    "-std=gnu++17", "-fno-exceptions", "-fno-rtti", "-fno-threadsafe-statics", "-fvisibility=hidden",
+    "-I", str(FOLDER),
+)  # fmt: skip
 MAX_THREADS = 1024
 """Of a block."""
 _DECLARATIONS = """
@@ -38,8 +42,7 @@ typedef struct {
 int pw_sim_launch(const Job *job, Report *to);
 char *pw_sim_alloc(uint64_t nbytes);
 void pw_sim_free(char *data);
-const Entry *pw_sim_load(const char *path, const char *symbol);
-const char *pw_sim_error(void);
+const Entry *pw_sim_load(const char *path, const char *symbol, char *why, size_t size);
 """
 
 
@@ -107,13 +110,13 @@ class Runtime:
     def load(self, binary: bytes, name: str) -> Program:
         """A kernel of a compiled text. The library stays loaded as long as the process lives."""
         path = compile_cache().file(binary, ".so")
-        entry = self.lib.pw_sim_load(os.fsencode(path), f"pw_entry_{name}".encode())
+        why = self.ffi.new("char[]", 1024)
+        entry = self.lib.pw_sim_load(os.fsencode(path), f"pw_entry_{name}".encode(), why, 1024)
         if not entry:
-            why = self.ffi.string(self.lib.pw_sim_error()).decode(errors="replace")
-            raise DeviceError(f"the simulator cannot load kernel {name}: {why}")
+            text = self.ffi.string(why).decode(errors="replace")
+            raise DeviceError(f"the simulator cannot load kernel {name}: {text}")
         rows = [entry.parameters[i] for i in range(entry.count)]
-        text = [self.ffi.string(r.name).decode() for r in rows]
-        made = [Parameter(t, r.element, bool(r.written)) for t, r in zip(text, rows, strict=True)]
+        made = [Parameter(self.ffi.string(r.name).decode(), r.element, bool(r.written)) for r in rows]
         return Program(name, entry, tuple(made))
 
     def launch(

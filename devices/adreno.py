@@ -1,0 +1,71 @@
+"""ADRENO: Qualcomm's GPU, through OpenCL. What differs from OPENCL: textures, half, memory, hints.
+
+Where no Adreno is, the published limits of one are laid over another OpenCL device: see ``adreno_profile``.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+from ..core import dtype as dt
+from ..core.device import Ability, Spec
+from ..core.errors import DeviceError
+from .opencl import OpenCL
+from .opencl_choice import Candidate, candidates, choose
+
+_HALF = "PORTWRIGHT_ADRENO_HALF"
+
+
+class Adreno(OpenCL):
+    """An Adreno, or what stands in for one.
+
+    ``PORTWRIGHT_ADRENO_HALF`` says in what float16 is computed: "float" (stored in half, computed wide: the
+    default) or "half", where the device has it. ``PORTWRIGHT_ADRENO_PERF`` and ``PORTWRIGHT_ADRENO_PRIORITY``
+    are hints to the driver: "high", "normal" or "low".
+
+    Args:
+        argument: a profile ("a630", "a730", "a740"), or which device, as ``platform:device``. Without it: an
+            Adreno where there is one; else the profile "a630".
+    """
+
+    def __init__(self, argument: str | None = None) -> None:
+        there = candidates("ADRENO")
+        from .adreno_hints import hints_for  # these import pyopencl, which ``candidates`` has made sure of
+        from .adreno_profile import PROFILES, USUAL
+        from .opencl_facts import describe, limits_of
+
+        adrenos = [c for c in there if _is_adreno(c)]
+        profile = PROFILES.get((argument or ("" if adrenos else USUAL)).lower())
+        if profile is None and not adrenos:
+            raise DeviceError(
+                f"ADRENO: no Adreno is {argument!r}, for there is none. Profiles: {', '.join(PROFILES)}"
+            )
+        wanted = None if profile else argument
+        chosen = choose(
+            "ADRENO", wanted or os.environ.get("PORTWRIGHT_OPENCL"), there if profile else adrenos
+        )
+        spec, limits = describe("ADRENO", chosen), limits_of(chosen.device)
+        if profile:
+            spec, limits = profile.spec(spec), profile.limits(limits)
+        spec = replace(_with_half(spec), unified_memory=True, abilities=spec.abilities | {Ability.HOST_VIEW})
+        self._open(chosen, spec, limits, hints_for(chosen.device))
+
+
+def _is_adreno(candidate: Candidate) -> bool:
+    """Qualcomm's driver, or another's for the same GPU."""
+    return "qualcomm" in f"{candidate.platform.vendor} {candidate.device.vendor}".lower()
+
+
+def _with_half(spec: Spec) -> Spec:
+    """``spec``, computing float16 in what was asked for."""
+    asked = os.environ.get(_HALF, "float").strip().lower()
+    if asked not in ("float", "half"):
+        raise DeviceError(f"{_HALF} is {asked!r}: set it to float or half, or unset it")
+    if asked == "float":
+        return replace(spec, arithmetic=spec.arithmetic - {dt.float16})
+    if dt.float16 not in spec.arithmetic:
+        raise DeviceError(
+            f"{_HALF} is half, and {spec.driver['device']} does not compute in it. Set it to float"
+        )
+    return spec

@@ -1,0 +1,172 @@
+"""The ADRENO port: a real one's published limits over another driver, and what a real one would be told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields, replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from opencl_support import cl, get, opened, put, run
+
+from portwright.core import dtype as dt
+from portwright.core.device import Ability, Buffer, Evidence
+from portwright.core.errors import DeviceError, OutOfMemoryError
+from portwright.devices import adreno, adreno_hints, opencl_queue
+from portwright.devices.adreno import Adreno
+from portwright.devices.adreno_profile import PROFILES, USUAL
+from portwright.devices.opencl_choice import choose
+
+KERNELS = """
+__kernel void twice(__global float *o) { o[get_global_id(0)] *= 2.0f; }
+__kernel void halve(__global float *o) { o[get_global_id(0)] *= 0.5f; }
+"""
+
+
+def needs_stand_in() -> None:
+    if any("qualcomm" in p.vendor.lower() for p in cl.get_platforms()):
+        pytest.skip("there is a real Adreno: nothing stands in for one")
+
+
+@pytest.fixture(scope="module")
+def device() -> Iterator[Adreno]:
+    with opened(Adreno, USUAL) as device:
+        yield device
+
+
+@pytest.fixture(scope="module")
+def kernels(device: Adreno) -> dict[str, Any]:
+    names = ["twice", "halve"]
+    return dict(zip(names, device.load(device.compile(KERNELS), names), strict=True))
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_a_profile_limits_and_says_so(name: str) -> None:
+    profile = PROFILES[name]
+    with opened(Adreno, name.upper()) as device:
+        spec = device.spec
+        assert spec.name == "ADRENO"
+        assert spec.evidence is Evidence.EMULATED
+        assert spec.driver["profile"] == name
+        assert spec.max_block <= profile.group
+        assert spec.local_bytes <= profile.local_bytes
+        assert dt.float64 not in spec.dtypes | spec.arithmetic
+        assert dt.float16 in spec.dtypes
+        assert not spec.extras
+        assert spec.flushes_subnormals
+        assert spec.unified_memory
+        assert Ability.HOST_VIEW in spec.abilities
+        assert device._pool.mapped
+        assert device._launcher.images.width <= profile.image_side
+        if profile.buffer_bytes:
+            assert device._pool.largest <= profile.buffer_bytes
+
+
+def test_every_figure_of_a_profile_has_a_source() -> None:
+    for profile in PROFILES.values():
+        figures = {f.name for f in fields(profile)} - {"name", "sources"}
+        known = {f for f in figures if getattr(profile, f) is not None}
+        assert set(profile.sources) == known
+
+
+def test_without_an_adreno_the_usual_profile_stands_in() -> None:
+    needs_stand_in()
+    with opened(Adreno) as device:
+        assert device.spec.driver["profile"] == USUAL
+    with pytest.raises(
+        DeviceError, match=r"no Adreno is 'a999', for there is none. Profiles: a630, a730, a740"
+    ):
+        Adreno("a999")
+
+
+def test_a_group_beyond_the_phones_fails_here(device: Adreno, kernels: dict[str, Any]) -> None:
+    out = put(device, np.ones(2048, np.float32))
+    with pytest.raises(DeviceError, match="with 2,048 work items in a group: it has at most 1,024"):
+        run(device, kernels["twice"], 1, 2048, out)
+    run(device, kernels["twice"], 2, 1024, out)
+    assert (get(out, np.float32) == 2).all()
+
+
+def test_local_memory_beyond_the_phones_fails_here(device: Adreno) -> None:
+    source = """__kernel void big(__global float *o) {
+      __local float s[8193]; s[get_local_id(0)] = o[0]; barrier(CLK_LOCAL_MEM_FENCE); o[0] = s[0]; }"""
+    with pytest.raises(DeviceError, match=r"kernel big uses 32,\d+ bytes of local memory; .* 32,768"):
+        device.load(device.compile(source), ["big"])
+    assert device.load(device.compile(source.replace("8193", "8192")), ["big"])
+
+
+def test_an_image_beyond_the_phones_fails_here(device: Adreno) -> None:
+    buffer = Buffer(device, 64)
+    with pytest.raises(DeviceError, match="an image of 16385x1 pixels; it has at most 16384x16384"):
+        device._launcher.images.of(buffer.handle, 16385, dt.float16)
+
+
+def test_a_buffer_beyond_the_phones_fails_here() -> None:
+    with (
+        opened(Adreno, "a730") as device,
+        pytest.raises(OutOfMemoryError, match="at most 1,073,741,824 bytes"),
+    ):
+        Buffer(device, (1 << 30) + 1)
+
+
+def test_subnormals_are_flushed_as_on_the_phone(device: Adreno, kernels: dict[str, Any]) -> None:
+    out = put(device, np.array([2e-38, 3.0], np.float32))
+    run(device, kernels["halve"], 2, 1, out)
+    assert list(get(out, np.float32)) == [0.0, 1.5]
+
+
+def test_in_what_half_is_computed(device: Adreno, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert dt.float16 not in device.spec.arithmetic
+    able = replace(device.spec, arithmetic=device.spec.arithmetic | {dt.float16})
+    monkeypatch.setenv("PORTWRIGHT_ADRENO_HALF", "half")
+    assert adreno._with_half(able) is able
+    with pytest.raises(DeviceError, match=r"PORTWRIGHT_ADRENO_HALF is half, and .* does not compute in it"):
+        adreno._with_half(device.spec)
+    monkeypatch.setenv("PORTWRIGHT_ADRENO_HALF", "Float")
+    assert dt.float16 not in adreno._with_half(able).arithmetic
+    monkeypatch.setenv("PORTWRIGHT_ADRENO_HALF", "quarter")
+    with pytest.raises(DeviceError, match="PORTWRIGHT_ADRENO_HALF is 'quarter': set it to float or half"):
+        adreno._with_half(able)
+
+
+# ------------------------------------------------------------------------------- what a real one is told
+
+
+@pytest.fixture
+def pretended() -> SimpleNamespace:
+    """A device that lists extensions of Qualcomm's and is nothing more."""
+    return SimpleNamespace(extensions="cl_khr_fp16 cl_qcom_perf_hint cl_qcom_priority_hint cl_qcom_ml_ops")
+
+
+def test_hints_where_their_extensions_are(
+    pretended: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hints() -> list[tuple[int, int]]:
+        return [(h.property, h.value) for h in adreno_hints.hints_for(pretended)]
+
+    assert hints() == [(0x40C2, 0x40C3), (0x40C9, 0x40CB)]
+    monkeypatch.setenv("PORTWRIGHT_ADRENO_PERF", "Low")
+    monkeypatch.setenv("PORTWRIGHT_ADRENO_PRIORITY", "high")
+    assert hints() == [(0x40C2, 0x40C5), (0x40C9, 0x40CA)]
+    pretended.extensions = "cl_khr_fp16 cl_qcom_priority_hint"
+    assert hints() == [(0x40C9, 0x40CA)]
+    pretended.extensions = "cl_khr_fp16"
+    assert hints() == []
+
+
+def test_a_hint_that_is_none(pretended: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORTWRIGHT_ADRENO_PERF", "highest")
+    with pytest.raises(DeviceError, match="PORTWRIGHT_ADRENO_PERF is 'highest': set it to high, normal, low"):
+        adreno_hints.hints_for(pretended)
+
+
+def test_a_context_is_made_with_properties_that_pyopencl_does_not_know() -> None:
+    needs_stand_in()
+    chosen = choose("ADRENO", None)
+    context = opencl_queue._hinted("ADRENO", chosen, [])
+    assert context.devices == [chosen.device]
+    unknown = opencl_queue.Hint(0x40C2, 0x40C3, "cl_qcom_perf_hint high")
+    with pytest.raises(DeviceError, match=r"its driver refuses cl_qcom_perf_hint high \(error -\d+\)"):
+        opencl_queue.open_queue("ADRENO", chosen, [unknown])
