@@ -169,7 +169,7 @@ class _KernelPrinter(ValuePrinter):
             return [f"{when}{s.memory}[{at}] = {text};"]
         dtype = v.dtype
         if dtype.is_bool:
-            text = f"({self.as_width(text, self.width[v], 1, v.lanes)} & 1)"
+            text = f"(-{self.as_width(text, self.width[v], 1, v.lanes)})"
             dtype = dt.int8
         vector = self.p.type(dtype, v.lanes)
         whole = self.whole(True, s.index, v.lanes)

@@ -203,7 +203,7 @@ class ValuePrinter:
                 [srcs[0], self.literal(first.dtype, [self.number(0, first.dtype)] * n)],
             )
         if op is Op.CAST:
-            return self.spell(op, v.dtype, n, [f"({srcs[0]} & 1)" if first.dtype.is_bool else srcs[0]])
+            return self.spell(op, v.dtype, n, [f"(-{srcs[0]})" if first.dtype.is_bool else srcs[0]])
         if op is Op.WHERE:
             if v.dtype.is_bool:
                 w = self.width[v] = self.width[first]
