@@ -115,7 +115,8 @@ FN index_t floormod(index_t a, index_t b) { index_t r = a % b; return r < 0 ? r 
     number={
         dt.float16: "__float2half({0}f)", dt.bfloat16: "__float2bfloat16({0}f)", dt.float32: "{0}f",
         dt.float64: "{0}", dt.int64: "{0}ll", dt.uint64: "{0}ull", dt.uint32: "{0}u", dt.int32: "{0}",
-        dt.int8: "{0}", dt.int16: "{0}", dt.uint8: "{0}", dt.uint16: "{0}",
+        dt.int8: "(signed char){0}", dt.int16: "(short){0}", dt.uint8: "(unsigned char){0}",
+        dt.uint16: "(unsigned short){0}",
     },
     infinity={
         dt.float32: "bits<float>(0x7f800000)", dt.float64: "bits<double>(0x7ff0000000000000ll)",

@@ -64,8 +64,8 @@ template <typename T> inline T maximum(T a, T b) { return a > b || a != a ? a : 
     },
     number={
         dt.float16: "{0}h", dt.bfloat16: "bfloat({0}f)", dt.float32: "{0}f", dt.int64: "{0}l",
-        dt.uint64: "{0}ul", dt.uint32: "{0}u", dt.int32: "{0}", dt.int8: "{0}", dt.int16: "{0}",
-        dt.uint8: "{0}", dt.uint16: "{0}",
+        dt.uint64: "{0}ul", dt.uint32: "{0}u", dt.int32: "{0}", dt.int8: "(char){0}", dt.int16: "(short){0}",
+        dt.uint8: "(uchar){0}", dt.uint16: "(ushort){0}",
     },
     infinity={dt.float32: "INFINITY", dt.float16: "half(INFINITY)", dt.bfloat16: "bfloat(INFINITY)"},
     nan={dt.float32: "NAN", dt.float16: "half(NAN)", dt.bfloat16: "bfloat(NAN)"},
