@@ -73,6 +73,14 @@ class Images:
 
 
 @dataclass(frozen=True)
+class ImageView:
+    """An image that a buffer is read through: rows of ``width`` pixels, of four ``dtype`` elements each."""
+
+    width: int
+    dtype: DType
+
+
+@dataclass(frozen=True)
 class Spec:
     """What a device can do. Everything that core decides by device, it reads here.
 
@@ -149,15 +157,15 @@ class Launch:
         grid: how many work items (CPU-like devices) or blocks, on each axis.
         block: threads of a block on each axis; (1, 1, 1) on a device without blocks.
         buffers: the memory that it reads and writes, in the order of the kernel's arguments.
-        images: for each buffer the pixels in a row of the image that it is read through; 0: none, it is
-            plain memory. Empty when no buffer is an image.
+        images: for each buffer the image that it is read through; None: it is plain memory. Empty when no
+            buffer is an image.
     """
 
     program: Any
     grid: tuple[int, int, int]
     block: tuple[int, int, int]
     buffers: tuple[Buffer, ...]
-    images: tuple[int, ...] = ()
+    images: tuple[ImageView | None, ...] = ()
 
 
 class Device(ABC):

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
 
-from .device import Device, Spec
+from .device import Device, ImageView, Spec
 from .dialect import NamedKernel
 from .errors import DeviceError
 from .expand import expand
@@ -42,8 +42,7 @@ class Stages:
         source: the text, "" for a device that is driven by dispatch.
         grid: how many work items it is launched over, or blocks of them.
         block: threads of a block.
-        images: for each parameter the pixels in a row of the image that it is read through, or 0; empty
-            when none is.
+        images: for each parameter the image that it is read through, or None; empty when none is.
         shape: of what it computes.
         made_at: the user's source line that asked for it, while debugging.
     """
@@ -55,7 +54,7 @@ class Stages:
     source: str
     grid: int
     block: int
-    images: tuple[int, ...]
+    images: tuple[ImageView | None, ...]
     shape: tuple[int, ...]
     made_at: str | None
 
@@ -134,7 +133,7 @@ def _stages(group: Group, fresh: Kernel, legal: Kernel, device: Device, what: st
     text = device.dialect.render([NamedKernel(placeholder, final)], spec)
     name = _name(group, fresh, text, what)
     grid, block = _launched_over(final, spec)
-    images = tuple(p.image for p in final.params)
+    images = tuple(ImageView(p.image, p.dtype) if p.image else None for p in final.params)
     return Stages(
         name, fresh, scheduled, final, text.replace(placeholder, name), grid, block,
         images if any(images) else (), group.roots[0].shape, _made_at(group.roots[0]),

@@ -9,8 +9,9 @@ import os
 from dataclasses import replace
 
 from ..core import dtype as dt
-from ..core.device import Ability, Spec
+from ..core.device import Ability, Images, Spec
 from ..core.errors import DeviceError
+from .adreno_dialect import ADRENO_C
 from .opencl import OpenCL
 from .opencl_choice import Candidate, candidates, choose
 
@@ -28,6 +29,8 @@ class Adreno(OpenCL):
         argument: a profile ("a630", "a730", "a740"), or which device, as ``platform:device``. Without it: an
             Adreno where there is one; else the profile "a630".
     """
+
+    dialect = ADRENO_C
 
     def __init__(self, argument: str | None = None) -> None:
         there = candidates("ADRENO")
@@ -48,7 +51,17 @@ class Adreno(OpenCL):
         spec, limits = describe("ADRENO", chosen), limits_of(chosen.device)
         if profile:
             spec, limits = profile.spec(spec), profile.limits(limits)
-        spec = replace(_with_half(spec), unified_memory=True, abilities=spec.abilities | {Ability.HOST_VIEW})
+        pixels = frozenset({dt.float32, dt.float16} & (spec := _with_half(spec)).arithmetic)
+        pitch = profile.image_pitch if profile else limits.image_pitch or 1
+        spec = replace(
+            spec,
+            images=Images(limits.image_width, limits.image_height, pitch, pixels)
+            if limits.image_width
+            else None,
+            vector_lanes=4,  # of a pixel
+            unified_memory=True,
+            abilities=spec.abilities | {Ability.HOST_VIEW},
+        )
         self._open(chosen, spec, limits, hints_for(chosen.device))
 
 

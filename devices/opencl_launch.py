@@ -66,17 +66,23 @@ class Launcher:
                 with self._setting:
                     entry.kernel.set_args(*arguments)
                     self._last = cl.enqueue_nd_range_kernel(self.pool.queue, entry.kernel, size, launch.block)
+                for memory, is_image in zip(memories, entry.images, strict=True):
+                    memory.version += not is_image  # a kernel only reads images
             finally:
                 for memory in viewed:
                     self.pool.take_back(memory)
 
     def _arguments(self, entry: Entry, memories: list[Memory], launch: Launch) -> list[Any]:
         """What the driver is given: each argument's buffer, or an image of it."""
-        out = []
-        for memory, is_image in zip(memories, entry.images, strict=True):
-            memory.version += not is_image  # a kernel only reads images
-            out.append(memory.buffer)
-        return out
+        views = launch.images or (None,) * len(memories)
+        if [view is not None for view in views] != list(entry.images):
+            raise DeviceError(
+                f"{self.name}: kernel {entry.name} takes images where it is launched on buffers"
+            )
+        return [
+            memory.buffer if view is None else self.images.of(memory, view.width, view.dtype)
+            for memory, view in zip(memories, views, strict=True)
+        ]
 
     def seconds(self) -> float:
         """How long the last kernel ran, by the device's own clock; waits for it.
