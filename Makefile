@@ -1,5 +1,5 @@
 # A newcomer:     make demo   make test
-# A contributor:  make lint   make bench   make docs   make clean
+# A contributor:  make lint   make bench   make docs   make ports   make clean
 #
 # Every target first sets up .venv (once; again when pyproject.toml changes). PYTHON picks another interpreter,
 # EXTRAS other extras (EXTRAS=dev,zig brings a C compiler as a wheel), ARGS goes to pytest or to the benchmark.
@@ -17,7 +17,7 @@ TYPES := .make/types/portwright
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint format types bench bench-all docs clean
+.PHONY: help setup demo test lint format types bench bench-all docs ports clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile | head -5
@@ -63,6 +63,10 @@ bench-all: $(READY)
 
 docs: $(READY)
 	$(BIN)/python docs/contract.py
+	$(BIN)/python docs/ports.py
+
+ports: $(READY)
+	$(BIN)/python docs/ports.py --certify
 
 clean:
 	rm -rf $(VENV) .make build dist portwright.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -32,9 +32,9 @@ from portwright.core.interpret_value import evaluate_value
 from portwright.core.legal_tree import legalize_kernel
 from portwright.core.legalize import FLOOR, Legalizer
 from portwright.core.loops import Kernel, Let, Memory, Store
-from portwright.core.verify import verify
 from portwright.core.ops import ALL_OPS, PRIMITIVES, Op, is_supported
 from portwright.core.value import Access, Value
+from portwright.core.verify import verify
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
