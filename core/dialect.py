@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from .dtype import DType
+from .dtype import ALL, DType, bfloat16, bool_
 from .index import Atom, Index, Mask
 from .loops import Kernel
 from .ops import Op
-from .value import ValueOp
+from .value import Extra, ValueOp
 
 if TYPE_CHECKING:
     from .device import Spec
@@ -39,6 +39,22 @@ class Dialect(ABC):
     @abstractmethod
     def faults(self, spec: Spec) -> list[str]:
         """What ``spec`` claims and the language cannot say."""
+
+
+OPERATORS: Mapping[ValueOp, str] = {
+    Op.ADD: "({0} + {1})", Op.SUB: "({0} - {1})", Op.MUL: "({0} * {1})", Op.NEG: "(-{0})",
+    Op.IDIV: "({0} / {1})", Op.MOD: "({0} % {1})", Op.RECIP: "(({T})1 / {0})", Extra.DIV: "({0} / {1})",
+    Op.MAX: "({0} > {1} || {0} != {0} ? {0} : {1})", Op.WHERE: "({0} ? {1} : {2})",
+    Op.CMPLT: "({0} < {1})", Op.CMPNE: "({0} != {1})", Op.AND: "({0} & {1})", Op.OR: "({0} | {1})",
+    Op.XOR: "({0} ^ {1})", Op.SHL: "({0} << {1})", Op.SHR: "({0} >> {1})", Op.CAST: "(({T}){0})",
+}  # fmt: skip
+"""What the whole family spells alike: its operators."""
+
+FOLDS = tuple(f"fold_{how}" for how in ("add", "mul", "max", "or"))
+"""The functions that fold a vector's lanes; ``{fold}`` is a body that serves where a vector has lanes."""
+
+SHORT: Mapping[DType, str] = {d: f"{d.name[0]}{d.bits}" for d in ALL} | {bool_: "b8", bfloat16: "bf16"}
+"""Short names of the dtypes: f32, i8, u16."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +88,7 @@ class CLike(Dialect):
             they are spelled alike.
         by_dtype: what a scalar operation is of one dtype, where that differs.
         literal, lane: a vector of its ``{lanes}``, and lane ``{1}`` of a vector.
+        permute: a vector's ``{lanes}`` in this order; empty where the language has no such thing.
         vector_load, vector_store: of consecutive elements from ``{0} + {1}`` on; where empty, each lane is
             loaded and stored by itself.
         aligned_load, aligned_store: the same where the first is at a multiple of the vector; as above where
@@ -116,6 +133,7 @@ class CLike(Dialect):
     vector_name: str = "{short}x{n}"
     vector_type: str = ""
     lane: str = "{0}[{1}]"
+    permute: str = ""
     functions: Mapping[str, str] = field(default_factory=dict)
     by_dtype: Mapping[tuple[ValueOp, DType], str] = field(default_factory=dict)
     stream: str = ""

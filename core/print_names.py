@@ -60,8 +60,8 @@ class Names:
                 for op in (Op.SQRT, Extra.FMA)
             }
             self.helpers[name] = self.table.functions[kind].format(
-                V=vector, T=self.type(dtype, 1), I=bits, n=lanes, fold=self.fold_steps(kind, dtype, lanes),
-                all=", ".join(["x"] * lanes), half=lanes // 2,
+                V=vector, name=name, T=self.type(dtype, 1), I=bits, n=lanes,
+                fold=self.fold_steps(kind, dtype, lanes), all=", ".join(["x"] * lanes),
                 sqrt=one[Op.SQRT].format("a[l]"), fma=one[Extra.FMA].format("a[l]", "b[l]", "c[l]"),
             )  # fmt: skip
         return name
@@ -71,6 +71,8 @@ class Names:
         op = _FOLDS.get(kind)
         if op is None:
             return ""
+        if self.table.permute:
+            return self.fold_halves(op, dtype, lanes)
         spelled = self.table.by_dtype.get((op, dtype)) or self.table.scalar[op]
         t = self.type(dtype, 1)
         now = [self.table.lane.format("a", i) for i in range(lanes)]
@@ -81,3 +83,21 @@ class Names:
                 steps.append(f"{t} r{len(steps)} = {spelled.format(now[i], now[i + half], T=t)};")
             now = [f"r{len(steps) - half + i}" for i in range(half)]
         return f"{' '.join(steps)} return {now[0]};"
+
+    def fold_halves(self, op: Op, dtype: DType, lanes: int) -> str:
+        """The same, whole vectors at a time."""
+        fields = {"V": self.type(dtype, lanes), "I": self.type(MASKS[dtype.itemsize], lanes)}
+        fields |= {"T": self.type(dtype, 1), "n": str(lanes)}
+        spelled = self.table.vector.get(op) or self.table.scalar[op]
+        for kind in self.table.functions:
+            if f"{{V}}_{kind}" in spelled:
+                self.helper(kind, dtype, lanes)
+        steps = []
+        half = lanes // 2
+        while half:
+            order = ", ".join(str((i + half) % lanes) for i in range(lanes))
+            steps.append(
+                f"a = {spelled.format('a', self.table.permute.format('a', lanes=order, **fields), **fields)};"
+            )
+            half //= 2
+        return f"{' '.join(steps)} return {self.table.lane.format('a', 0)};"

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from ..core import dtype as dt
-from ..core.dialect import CLike
+from ..core.dialect import FOLDS, OPERATORS, SHORT, CLike
 from ..core.ops import Op
 from ..core.value import Extra
-
-_LANES = "static inline {V} {V}_%s { {V} r; for (int l = 0; l < {n}; l++) r[l] = %s; return r; }"
 
 
 def _function(body: str) -> str:
@@ -17,18 +15,19 @@ def _function(body: str) -> str:
 
 C = CLike(
     types={
-        dt.bool_: "uint8_t", dt.int8: "int8_t", dt.int16: "int16_t", dt.int32: "int32_t", dt.int64: "int64_t",
-        dt.uint8: "uint8_t", dt.uint16: "uint16_t", dt.uint32: "uint32_t", dt.uint64: "uint64_t",
-        dt.float32: "float", dt.float64: "double",
+        **{d: f"{d.name}_t" for d in dt.INTS},
+        dt.bool_: "uint8_t", dt.float32: "float", dt.float64: "double",
     },
-    short={
-        dt.bool_: "b8", dt.int8: "i8", dt.int16: "i16", dt.int32: "i32", dt.int64: "i64", dt.uint8: "u8",
-        dt.uint16: "u16", dt.uint32: "u32", dt.uint64: "u64", dt.float32: "f32", dt.float64: "f64",
-    },
+    short=SHORT,
     prelude="""\
 typedef signed char int8_t; typedef short int16_t; typedef int int32_t; typedef long long int64_t;
 typedef unsigned char uint8_t; typedef unsigned short uint16_t; typedef unsigned int uint32_t;
 typedef unsigned long long uint64_t;
+#if defined(__clang__)
+#define PERMUTE(I, a, ...) __builtin_shufflevector(a, a, __VA_ARGS__)
+#else
+#define PERMUTE(I, a, ...) __builtin_shuffle(a, (I){__VA_ARGS__})
+#endif
 #if defined(__clang__)
 #define STREAM(V, p, v) __builtin_nontemporal_store(v, (V *)(p))
 #elif defined(__AVX512F__)
@@ -59,16 +58,12 @@ static inline index_t floormod(index_t a, index_t b) { index_t r = a % b; return
     grid="for ({t} {var} = first; {var} < last; {var}++) {{",
     grid_last="last == {extent}",
     literal="({V}){{{lanes}}}",
+    permute="PERMUTE({I}, {0}, {lanes})",
     vector_load="(({V})*({const}{V}_u *)({0} + {1}))",
     vector_store="*({V}_u *)({0} + {1}) = {2};",
     scalar={
-        Op.CAST: "(({T}){0})", Op.BITCAST: "{name}({0})", Op.ADD: "({0} + {1})", Op.SUB: "({0} - {1})",
-        Op.MUL: "({0} * {1})", Op.NEG: "(-{0})", Op.IDIV: "({0} / {1})",
-        Op.MAX: "({0} > {1} || {0} != {0} ? {0} : {1})",
-        Op.MOD: "({0} % {1})", Op.RECIP: "(({T})1 / {0})", Op.SQRT: "__builtin_sqrt({0})",
-        Op.CMPLT: "({0} < {1})", Op.CMPNE: "({0} != {1})", Op.WHERE: "({0} ? {1} : {2})",
-        Op.AND: "({0} & {1})", Op.OR: "({0} | {1})", Op.XOR: "({0} ^ {1})", Op.SHL: "({0} << {1})",
-        Op.SHR: "({0} >> {1})", Extra.FMA: "__builtin_fma({0}, {1}, {2})", Extra.DIV: "({0} / {1})",
+        **OPERATORS, Op.BITCAST: "{name}({0})", Op.SQRT: "__builtin_sqrt({0})",
+        Extra.FMA: "__builtin_fma({0}, {1}, {2})",
     },
     by_dtype={
         (Op.SQRT, dt.float32): "__builtin_sqrtf({0})",
@@ -102,26 +97,12 @@ static inline index_t floormod(index_t a, index_t b) { index_t r = a % b; return
             "{V} {V}_fma({V} a, {V} b, {V} c) {{ {V} r; for (int l = 0; l < {n}; l++) "
             "r[l] = {fma}; return r; }}"
         ),
-        "fold_add": _function(
-            "{T} {V}_fold_add({V} a) {{ for (int h = {n} / 2; h; h /= 2) for (int l = 0; l < h; l++) "
-            "a[l] = a[l] + a[l + h]; return a[0]; }}"
-        ),
-        "fold_mul": _function(
-            "{T} {V}_fold_mul({V} a) {{ for (int h = {n} / 2; h; h /= 2) for (int l = 0; l < h; l++) "
-            "a[l] = a[l] * a[l + h]; return a[0]; }}"
-        ),
-        "fold_max": _function(
-            "{T} {V}_fold_max({V} a) {{ for (int h = {n} / 2; h; h /= 2) for (int l = 0; l < h; l++) "
-            "a[l] = a[l] > a[l + h] || a[l] != a[l] ? a[l] : a[l + h]; return a[0]; }}"
-        ),
-        "fold_or": _function(
-            "{T} {V}_fold_or({V} a) {{ {T} r = 0; for (int l = 0; l < {n}; l++) r |= a[l]; return r; }}"
-        ),
+        **dict.fromkeys(FOLDS, _function("{T} {name}({V} a) {{ {fold} }}")),
         "bits": _function("{B} {name}({A} x) {{ union {{ {A} a; {B} b; }} u = {{x}}; return u.b; }}"),
     },
     number={
-        dt.float32: "{0}f", dt.float64: "{0}", dt.int64: "{0}ll", dt.uint64: "{0}ull", dt.uint32: "{0}u",
-        dt.int32: "{0}", dt.int8: "{0}", dt.int16: "{0}", dt.uint8: "{0}", dt.uint16: "{0}",
+        **dict.fromkeys(dt.INTS, "{0}"), dt.int64: "{0}ll", dt.uint64: "{0}ull", dt.uint32: "{0}u",
+        dt.float32: "{0}f", dt.float64: "{0}",
     },
     infinity={dt.float32: "__builtin_inff()", dt.float64: "__builtin_inf()"},
     nan={dt.float32: '__builtin_nanf("")', dt.float64: '__builtin_nan("")'},

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from ..core import dtype as dt
-from ..core.dialect import CLike
+from ..core.dialect import FOLDS, OPERATORS, CLike
 from ..core.ops import Op
 from ..core.value import Extra
 
+_TYPES = {
+    dt.bool_: "uchar", dt.int8: "char", dt.int16: "short", dt.int32: "int", dt.int64: "long",
+    dt.uint8: "uchar", dt.uint16: "ushort", dt.uint32: "uint", dt.uint64: "ulong",
+    dt.float16: "half", dt.float32: "float", dt.float64: "double",
+}  # fmt: skip
+
 OPENCL_C = CLike(
-    types={
-        dt.bool_: "uchar", dt.int8: "char", dt.int16: "short", dt.int32: "int", dt.int64: "long",
-        dt.uint8: "uchar", dt.uint16: "ushort", dt.uint32: "uint", dt.uint64: "ulong",
-        dt.float16: "half", dt.float32: "float", dt.float64: "double",
-    },
-    short={
-        dt.bool_: "uchar", dt.int8: "char", dt.int16: "short", dt.int32: "int", dt.int64: "long",
-        dt.uint8: "uchar", dt.uint16: "ushort", dt.uint32: "uint", dt.uint64: "ulong",
-        dt.float16: "half", dt.float32: "float", dt.float64: "double",
-    },
+    types=_TYPES,
+    short=_TYPES,
     prelude="""\
 #ifdef cl_khr_fp16
 #pragma OPENCL EXTENSION cl_khr_fp16 : enable
@@ -48,14 +46,8 @@ static inline index_t floormod(index_t a, index_t b) { index_t r = a % b; return
     aligned_load="(*(__global {const}{V} *)({0} + {1}))",
     aligned_store="*(__global {V} *)({0} + {1}) = {2};",
     scalar={
-        Op.CAST: "(({T}){0})", Op.BITCAST: "as_{T}({0})", Op.ADD: "({0} + {1})", Op.SUB: "({0} - {1})",
-        Op.MUL: "({0} * {1})", Op.NEG: "(-{0})", Op.IDIV: "({0} / {1})",
-        Op.MAX: "({0} > {1} || {0} != {0} ? {0} : {1})",
-        Op.MOD: "({0} % {1})", Op.RECIP: "(({T})1 / {0})", Op.SQRT: "sqrt({0})",
-        Op.EXP2: "exp2({0})", Op.LOG2: "log2({0})", Op.SIN: "sin({0})",
-        Op.CMPLT: "({0} < {1})", Op.CMPNE: "({0} != {1})", Op.WHERE: "({0} ? {1} : {2})",
-        Op.AND: "({0} & {1})", Op.OR: "({0} | {1})", Op.XOR: "({0} ^ {1})", Op.SHL: "({0} << {1})",
-        Op.SHR: "({0} >> {1})", Extra.FMA: "fma({0}, {1}, {2})", Extra.DIV: "({0} / {1})",
+        **OPERATORS, Op.BITCAST: "as_{T}({0})", Op.SQRT: "sqrt({0})", Op.EXP2: "exp2({0})",
+        Op.LOG2: "log2({0})", Op.SIN: "sin({0})", Extra.FMA: "fma({0}, {1}, {2})",
     },
     vector={
         Op.CAST: "convert_{V}({0})",
@@ -67,13 +59,11 @@ static inline index_t floormod(index_t a, index_t b) { index_t r = a % b; return
     },
     functions={
         "max": "static inline {V} {V}_max({V} a, {V} b) {{ return select(b, a, (a > b) | (a != a)); }}",
-        **{f"fold_{how}": f"static inline {{T}} {{V}}_fold_{how}({{V}} a) {{{{ {{fold}} }}}}"
-           for how in ("add", "mul", "max", "or")},
+        **dict.fromkeys(FOLDS, "static inline {T} {name}({V} a) {{ {fold} }}"),
     },
     number={
-        dt.float32: "{0}f", dt.float64: "{0}", dt.int64: "{0}L", dt.uint64: "{0}UL", dt.uint32: "{0}u",
-        dt.int32: "{0}",
-        dt.int8: "{0}", dt.int16: "{0}", dt.uint8: "{0}", dt.uint16: "{0}", dt.float16: "{0}h",
+        **dict.fromkeys(dt.INTS, "{0}"), dt.int64: "{0}L", dt.uint64: "{0}UL", dt.uint32: "{0}u",
+        dt.float16: "{0}h", dt.float32: "{0}f", dt.float64: "{0}",
     },
     infinity={dt.float32: "INFINITY", dt.float64: "((double)INFINITY)", dt.float16: "((half)INFINITY)"},
     nan={dt.float32: "NAN", dt.float64: "((double)NAN)", dt.float16: "((half)NAN)"},
