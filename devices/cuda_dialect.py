@@ -1,15 +1,17 @@
-"""CUDA C++, as a table. Vectors are a template: memory moves four elements at a time, lanes compute alone."""
+"""CUDA C++, as a table. What its spellings call is in ``cuda_prelude.h``."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 from ..core import dtype as dt
 from ..core.dialect import CLike
 from ..core.ops import Op
 from ..core.value import Extra
 
-_NARROW = (dt.float16, dt.bfloat16)
-_THROUGH_FLOAT = {
-    Op.SQRT: "sqrtf", Op.EXP2: "exp2f", Op.LOG2: "log2f", Op.SIN: "sinf", Op.RECIP: "1.0f / ",
+_INTEGERS = {
+    Op.ADD: "add<{T}>({0}, {1})", Op.SUB: "sub<{T}>({0}, {1})", Op.MUL: "mul<{T}>({0}, {1})",
+    Op.NEG: "neg<{T}>({0})", Op.SHL: "shl<{T}>({0}, {1})",
 }  # fmt: skip
 
 CUDA_C = CLike(
@@ -24,56 +26,7 @@ CUDA_C = CLike(
         dt.uint16: "u16", dt.uint32: "u32", dt.uint64: "u64", dt.float16: "f16", dt.bfloat16: "bf16",
         dt.float32: "f32", dt.float64: "f64",
     },
-    prelude="""\
-#include <cuda_fp16.h>
-#include <cuda_bf16.h>
-#define FN static __device__ __forceinline__
-template <typename T, int N> struct alignas(sizeof(T) * N) vec {
-  T v[N];
-  __device__ __forceinline__ T &operator[](int i) { return v[i]; }
-  __device__ __forceinline__ const T &operator[](int i) const { return v[i]; }
-};
-template <int S> struct mask_of { typedef int type; };
-template <> struct mask_of<1> { typedef signed char type; };
-template <> struct mask_of<2> { typedef short type; };
-template <> struct mask_of<8> { typedef long long type; };
-template <typename T> FN float wide(T x) { return (float)x; }
-template <typename B, typename A> struct to_ { FN B of(A x) { return (B)x; } };
-template <typename B> struct to_<B, __half> { FN B of(__half x) { return (B)__half2float(x); } };
-template <typename B> struct to_<B, __nv_bfloat16> {
-  FN B of(__nv_bfloat16 x) { return (B)__bfloat162float(x); }
-};
-template <typename B, typename A> FN B to(A x) { return to_<B, A>::of(x); }
-template <typename B, typename A> FN B bits(A a) { B b; memcpy(&b, &a, sizeof(B)); return b; }
-template <typename T> FN T maximum(T a, T b) { return a > b || a != a ? a : b; }
-FN float root(float x) { return sqrtf(x); }
-FN double root(double x) { return sqrt(x); }
-FN float fused(float a, float b, float c) { return fmaf(a, b, c); }
-FN double fused(double a, double b, double c) { return fma(a, b, c); }
-#define LANES for (int i = 0; i < N; i++)
-#define BINARY(op) template <typename T, int N> FN vec<T, N> operator op(vec<T, N> a, vec<T, N> b) { \\
-  LANES a[i] = a[i] op b[i]; return a; }
-BINARY(+) BINARY(-) BINARY(*) BINARY(/) BINARY(%) BINARY(&) BINARY(|) BINARY(^) BINARY(<<) BINARY(>>)
-#define COMPARE(op) template <typename T, int N> FN vec<typename mask_of<sizeof(T)>::type, N> operator op( \\
-  vec<T, N> a, vec<T, N> b) { \\
-  vec<typename mask_of<sizeof(T)>::type, N> m; LANES m[i] = -(a[i] op b[i]); return m; }
-COMPARE(<) COMPARE(>) COMPARE(!=)
-template <typename T, int N> FN vec<T, N> operator&(vec<T, N> a, int b) { LANES a[i] = a[i] & b; return a; }
-template <typename T, int N> FN vec<T, N> operator-(vec<T, N> a) { LANES a[i] = -a[i]; return a; }
-template <typename T, int N> FN vec<T, N> operator~(vec<T, N> a) { LANES a[i] = ~a[i]; return a; }
-template <typename M, typename T, int N> FN vec<T, N> choose(vec<M, N> m, vec<T, N> a, vec<T, N> b) {
-  LANES a[i] = m[i] ? a[i] : b[i]; return a; }
-template <typename T, int N> FN vec<T, N> all(T x) { vec<T, N> r; LANES r[i] = x; return r; }
-template <typename B, typename A, int N> FN vec<B, N> convert(vec<A, N> a) {
-  vec<B, N> r; LANES r[i] = to<B>(a[i]); return r; }
-template <typename T, int N> FN vec<T, N> maximum(vec<T, N> a, vec<T, N> b) {
-  LANES a[i] = maximum(a[i], b[i]); return a; }
-template <typename T, int N> FN vec<T, N> root(vec<T, N> a) { LANES a[i] = root(a[i]); return a; }
-template <typename T, int N> FN vec<T, N> fused(vec<T, N> a, vec<T, N> b, vec<T, N> c) {
-  LANES a[i] = fused(a[i], b[i], c[i]); return a; }
-FN index_t floordiv(index_t a, index_t b) { index_t q = a / b; return q - (a % b < 0); }
-FN index_t floormod(index_t a, index_t b) { index_t r = a % b; return r < 0 ? r + b : r; }
-""",
+    prelude=Path(__file__).with_name("cuda_prelude.h").read_text(encoding="utf-8"),
     kernel='extern "C" __global__ void __launch_bounds__({threads}) {name}({arguments})',
     argument="{qualifier}{T} *{alone}{name}",
     constant_qualifier="const ",
@@ -91,21 +44,16 @@ FN index_t floormod(index_t a, index_t b) { index_t r = a % b; return r < 0 ? r 
     aligned_store="*({V} *)({0} + {1}) = {2};",
     scalar={
         Op.CAST: "to<{T}>({0})", Op.BITCAST: "bits<{T}>({0})", Op.ADD: "({0} + {1})", Op.SUB: "({0} - {1})",
-        Op.MUL: "({0} * {1})", Op.NEG: "(-{0})", Op.IDIV: "({0} / {1})", Op.MAX: "maximum({0}, {1})",
-        Op.MOD: "({0} % {1})", Op.RECIP: "(({T})1 / {0})", Op.SQRT: "root({0})",
-        Op.EXP2: "exp2({0})", Op.LOG2: "log2({0})", Op.SIN: "sin({0})",
+        Op.MUL: "({0} * {1})", Op.NEG: "(-{0})", Op.IDIV: "({0} / {1})", Op.MAX: "maximum<{T}>({0}, {1})",
+        Op.MOD: "({0} % {1})", Op.RECIP: "recip({0})", Op.SQRT: "root({0})", Op.EXP2: "power2({0})",
+        Op.LOG2: "logarithm2({0})", Op.SIN: "sine({0})",
         Op.CMPLT: "({0} < {1})", Op.CMPNE: "({0} != {1})", Op.WHERE: "({0} ? {1} : {2})",
         Op.AND: "({0} & {1})", Op.OR: "({0} | {1})", Op.XOR: "({0} ^ {1})", Op.SHL: "({0} << {1})",
-        Op.SHR: "({0} >> {1})", Extra.FMA: "fused({0}, {1}, {2})", Extra.DIV: "({0} / {1})",
+        Op.SHR: "({0} >> {1})", Extra.FMA: "fused({0}, {1}, {2})", Extra.DIV: "quotient({0}, {1})",
     },
-    by_dtype={
-        **{(op, dt.float32): f + "({0})" for op, f in _THROUGH_FLOAT.items() if op is not Op.RECIP},
-        **{(op, d): "to<{T}>(" + f + "(wide({0})))" for op, f in _THROUGH_FLOAT.items() for d in _NARROW},
-        **{(Extra.FMA, d): "__hfma({0}, {1}, {2})" for d in _NARROW},
-        **{(Extra.DIV, d): "to<{T}>(wide({0}) / wide({1}))" for d in _NARROW},
-    },
+    by_dtype={(op, d): text for op, text in _INTEGERS.items() for d in dt.INTS},
     vector={
-        Op.CAST: "convert<{T}>({0})", Op.BITCAST: "bits<{V}>({0})", Op.RECIP: "(all<{T}, {n}>(1) / {0})",
+        Op.CAST: "convert<{T}>({0})", Op.BITCAST: "bits<{V}>({0})", Op.MAX: "maximum({0}, {1})",
         Op.WHERE: "choose({0}, {1}, {2})", Extra.SPLAT: "all<{T}, {n}>({0})",
     },
     functions={

@@ -4,35 +4,21 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from ..core import dtype as dtypes
-from ..core.device import Spec
 from ..core.errors import DeviceError
-from ..core.ops import ALL_OPS
-from .c_dialect import C
+from .cuda_dialect import CUDA_C
+from .cuda_spec import PUBLISHED, cuda_spec
 from .sim.heads import entry, heads
 from .simulator import Simulator
-
-CUDA_SPEC = Spec(
-    "CUDA:sim",
-    dtypes=frozenset(dtypes.ALL),
-    native=ALL_OPS,
-    arithmetic=frozenset(dtypes.ALL),
-    vector_bytes=16,
-    threads=2048,
-    local_bytes=48 << 10,
-    max_grid=(2**31 - 1, 65535, 65535),
-    max_block=1024,
-)
 
 
 class CUDASim(Simulator):
     """CUDA C++ on the host."""
 
-    dialect = C
+    dialect = CUDA_C
     shim: ClassVar[str] = "cuda_shim.h"
 
-    def __init__(self, spec: Spec = CUDA_SPEC) -> None:
-        super().__init__(spec)
+    def __init__(self) -> None:
+        super().__init__(cuda_spec("CUDA", PUBLISHED["sm_90"]))
 
     def entries(self, source: str) -> list[str]:
         """Every ``__global__`` function; its parameters are buffers, in order."""

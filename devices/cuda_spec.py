@@ -1,8 +1,8 @@
 """What CUDA's devices can do: what is true of them all, and what each says of itself.
 
 Limits that are true of all are those of "Technical Specifications per Compute Capability" in the CUDA C++
-Programming Guide; accuracies are those of its "Mathematical Functions Appendix" (exp2f 2 ulp, log2f 1, sinf 2,
-in double 1 to 2; division and square root correctly rounded), which the full tier allows.
+Programming Guide; accuracies are those of its "Mathematical Functions" (exp2f 2 ulp, log2f 1, sinf 2, in
+double 1 to 2; division and square root correctly rounded), which the full tier allows.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def cuda_spec(
         name,
         dtypes=frozenset(dt.ALL),
         native=ALL_OPS,
-        arithmetic=frozenset(dt.ALL) - narrow,
+        arithmetic=frozenset(dt.ALL) - dt.FLOAT8S - narrow,
         evidence=evidence,
         extras=frozenset({Extra.FMA, Extra.DIV}),
         vector_bytes=_VECTOR_BYTES,

@@ -5,25 +5,12 @@ from __future__ import annotations
 import re
 from typing import ClassVar
 
-from ..core import dtype as dtypes
-from ..core.device import Spec
 from ..core.errors import DeviceError
-from ..core.ops import ALL_OPS
-from .c_dialect import C
+from .metal_dialect import METAL_SL
+from .metal_spec import Facts, metal_spec
 from .sim.heads import Head, Parameter, entry, heads
 from .simulator import Simulator
 
-METAL_SPEC = Spec(
-    "METAL:sim",
-    dtypes=frozenset(dtypes.ALL) - {dtypes.float64},
-    native=ALL_OPS,
-    arithmetic=frozenset(dtypes.ALL) - {dtypes.float64},
-    vector_bytes=16,
-    threads=2048,
-    local_bytes=32 << 10,
-    max_grid=(2**31 - 1, 65535, 65535),
-    max_block=1024,
-)
 _KERNEL = r"\bkernel\b(?=\s+void\b)"
 _BUFFER = re.compile(r"buffer\((\d+)\)")
 _THREADGROUP = re.compile(r"\bthreadgroup\b")
@@ -33,11 +20,11 @@ _DECLARATION = re.compile(r"\bthreadgroup\b(?:[^;*&()=\[\]{}]|\[[^\]]*\])*;")
 class MetalSim(Simulator):
     """The Metal Shading Language on the host."""
 
-    dialect = C
+    dialect = METAL_SL
     shim: ClassVar[str] = "metal_shim.h"
 
-    def __init__(self, spec: Spec = METAL_SPEC) -> None:
-        super().__init__(spec)
+    def __init__(self) -> None:
+        super().__init__(metal_spec("METAL", Facts()))
 
     def entries(self, source: str) -> list[str]:
         """Every ``kernel``: its buffers by the number in their attribute, its indices by name."""
@@ -66,7 +53,8 @@ class MetalSim(Simulator):
                 return None
         raise DeviceError(
             f"{self.name}: kernel {head.name} takes {parameter.text!r} with attributes "
-            f"{parameter.attributes}: one of [[buffer(n)]] and the thread's indices, no memory of the threadgroup"
+            f"{parameter.attributes}: one of [[buffer(n)]] and the thread's indices, and no memory of "
+            "the threadgroup"
         )
 
     def defines(self, source: str) -> list[str]:

@@ -1,8 +1,8 @@
 """What Metal's devices can do: what is true of them all, and what each says of itself.
 
 Accuracies are those of the Metal Shading Language Specification, "Relative Error of Math Functions" without
-fast math: square root, division and fma are correctly rounded, sin is within 4 ulp. exp2 and log2 are within 4
-only, which is more than the full tier allows, so core builds these two. Subnormals may be flushed there.
+fast math: square root, division and fma are correctly rounded, sin is within 4 ulp. exp2 and log2 are within
+4 only, which is more than the full tier allows, so core builds these two. Subnormals may be flushed.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def metal_spec(
         name,
         dtypes=held,
         native=ALL_OPS - {Op.EXP2, Op.LOG2},
-        arithmetic=held - (set() if facts.bfloat else {dt.bfloat16}),
+        arithmetic=held - dt.FLOAT8S - (set() if facts.bfloat else {dt.bfloat16}),
         evidence=evidence,
         flushes_subnormals=True,
         extras=frozenset({Extra.FMA, Extra.DIV}),

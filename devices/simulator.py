@@ -12,7 +12,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 from math import prod
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from ..core.cache import digest
 from ..core.device import Device, Evidence, Launch, Spec
@@ -64,29 +64,31 @@ class Simulator(Device):
         """What else the compiler is told to read ``source`` by: its options."""
         return []
 
-    def alloc(self, nbytes: int) -> Any:
-        """Host memory between canaries."""
-        address = self._runtime.lib.pw_sim_alloc(nbytes)
+    def alloc(self, nbytes: int) -> int:
+        """The address of host memory between canaries."""
+        address: int = self._runtime.lib.pw_sim_alloc(nbytes)
         if not address:
             raise OutOfMemoryError(
                 f"{self.name} has no room for {nbytes:,} bytes: buffers hold {sum(self._held.values()):,}. "
                 "Free some tensors, or use smaller ones"
             )
-        self._held[int(self._runtime.ffi.cast("uintptr_t", address))] = nbytes
+        self._held[address] = nbytes
         return address
 
-    def free(self, handle: Any, nbytes: int) -> None:
+    def free(self, handle: int, nbytes: int) -> None:
         """Gives the memory back."""
-        del self._held[int(self._runtime.ffi.cast("uintptr_t", handle))]
+        del self._held[handle]
         self._runtime.lib.pw_sim_free(handle)
 
-    def copy_in(self, handle: Any, data: memoryview) -> None:
+    def copy_in(self, handle: int, data: memoryview) -> None:
         """Host to host."""
-        self._runtime.ffi.memmove(handle, data, data.nbytes)
+        ffi = self._runtime.ffi
+        ffi.memmove(ffi.cast("char *", handle), data, data.nbytes)
 
-    def copy_out(self, data: memoryview, handle: Any) -> None:
+    def copy_out(self, data: memoryview, handle: int) -> None:
         """Host to host."""
-        self._runtime.ffi.memmove(data, handle, data.nbytes)
+        ffi = self._runtime.ffi
+        ffi.memmove(data, ffi.cast("char *", handle), data.nbytes)
 
     def compile(self, source: str) -> bytes:
         """The text as C++, to a shared library."""
@@ -110,8 +112,9 @@ class Simulator(Device):
         program: Program = launch.program
         self._check(launch)
         seconds = _seconds()
-        buffers = [(b.handle, max(b.nbytes, 1)) for b in launch.buffers]
-        report = self._runtime.launch(program, launch.grid, launch.block, buffers, seconds)
+        buffers = [(b.handle, self._held[b.handle]) for b in launch.buffers]
+        flushes = self.spec.flushes_subnormals
+        report = self._runtime.launch(program, launch.grid, launch.block, buffers, seconds, flushes)
         if report.outcome != Outcome.FINE:
             raise DeviceError(f"{self.name}: {explain(report, program, seconds)}")
 
@@ -120,6 +123,10 @@ class Simulator(Device):
         takes, given = len(program.parameters), len(launch.buffers)
         if takes != given:
             raise DeviceError(f"{self.name}: kernel {program.name} takes {takes} buffers, not {given}")
+        if any(b.handle not in self._held for b in launch.buffers):
+            raise DeviceError(
+                f"{self.name}: kernel {program.name} is launched on memory that is not held here"
+            )
         if not 1 <= prod(launch.block) <= spec.max_block or min(launch.block) < 1:
             raise DeviceError(
                 f"{self.name}: kernel {program.name} is launched with blocks of {launch.block} threads: a "

@@ -31,6 +31,7 @@ struct Job {
     void *const *args;
     const uint64_t *sizes;
     long seconds; /* of the processor's time for all runs together */
+    int flushes;  /* float results below the normal range become 0 */
 };
 
 /* ------------------------------------------------------------------------------------------------- orders */
@@ -230,7 +231,7 @@ PW_PUBLIC int pw_sim_launch(const Job *job, Report *to) {
     {
         Launch launch(job);
         if (launch.prepare()) {
-            Watch watch(job->seconds);
+            Watch watch(job->seconds, job->flushes);
             launch.run_in_every_order();
         } else {
             report->outcome = NO_MEMORY;

@@ -11,7 +11,7 @@
                the real compiler defines them by asm where __CUDACC__ or __CUDACC_RTC__ is defined
    vectors     char2 ... double4 with .x .y .z .w and make_*, aligned as there; they have no operators
    16-bit      __half __half2 __nv_bfloat16 __nv_bfloat162 and their functions, rounded once an operation
-   maths       of float and double: C's; __fmaf_rn and kin, min max, __umulhi and kin, bit casts
+   maths       of float and double: C's; __fmaf_rn and kin, min max, __umulhi and kin, bit casts, memcpy
 
    __CUDACC__ is not defined: there is no asm. */
 #pragma once
@@ -50,6 +50,7 @@
 #define mma_m16n8k8_f32_tf32(...) pw::mma<pw::TF32, 8>(__COUNTER__, __LINE__, __VA_ARGS__)
 
 typedef decltype(sizeof(0)) size_t;
+PW_INLINE void *memcpy(void *to, const void *from, size_t n) { return __builtin_memcpy(to, from, n); }
 typedef pw::Index3 dim3;
 
 /* ------------------------------------------------------------------------------------------------ vectors */
@@ -161,7 +162,7 @@ typedef pw::BFloat __nv_bfloat16, nv_bfloat16;
     PW_INLINE T __hdiv(T a, T b) { return a / b; }                                               \
     PW_INLINE T __hneg(T a) { return -a; }                                                       \
     PW_INLINE T __habs(T a) { return T::from_bits(a.bits & 0x7FFF); }                            \
-    PW_INLINE T __hfma(T a, T b, T c) { return pw::fused(a, b, c); }                             \
+    PW_INLINE T __hfma(T a, T b, T c) { return pw::fma_narrow(a, b, c); }                             \
     PW_INLINE bool __hlt(T a, T b) { return a < b; }                                             \
     PW_INLINE bool __hgt(T a, T b) { return a > b; }                                             \
     PW_INLINE bool __heq(T a, T b) { return a == b; }                                            \

@@ -67,7 +67,7 @@ template <class T> PW_INLINE double sticky(T x) {
 }
 
 /* a * b + c as a double that rounds, further on, as the exact value would: an inexact sum is made odd. */
-PW_INLINE double fused(double a, double b, double c) {
+PW_INLINE double fma_odd(double a, double b, double c) {
     const double p = a * b, s = p + c, bb = s - p, error = (p - (s - bb)) + (c - bb);
     unsigned long long u = bits_of(s);
     if (!(error != 0) || u & 1 || (u >> 52 & 0x7FF) == 0x7FF) return s;
@@ -109,8 +109,8 @@ template <int EXPONENT, int MANTISSA> struct Narrow {
     Narrow &operator*=(Narrow b) { return *this = *this * b; }
     Narrow &operator/=(Narrow b) { return *this = *this / b; }
 };
-template <int E, int M> PW_INLINE Narrow<E, M> fused(Narrow<E, M> a, Narrow<E, M> b, Narrow<E, M> c) {
-    return fused(a.wide(), b.wide(), c.wide());
+template <int E, int M> PW_INLINE Narrow<E, M> fma_narrow(Narrow<E, M> a, Narrow<E, M> b, Narrow<E, M> c) {
+    return fma_odd(a.wide(), b.wide(), c.wide());
 }
 
 typedef Narrow<5, 10> Half;

@@ -26,7 +26,7 @@ PW_UNARY(rsqrt, (float)(1.0 / __builtin_sqrt(x)), 1.0 / __builtin_sqrt(x))
 PW_INLINE float fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 template <int E, int M>
 PW_INLINE pw::Narrow<E, M> fma(pw::Narrow<E, M> a, pw::Narrow<E, M> b, pw::Narrow<E, M> c) {
-    return pw::fused(a, b, c);
+    return pw::fma_narrow(a, b, c);
 }
 template <class T, int N>
 PW_INLINE vec<T, N> fma(const vec<T, N> &a, const vec<T, N> &b, const vec<T, N> &c)

@@ -15,7 +15,7 @@
    vectors     bool2 ... float4 and packed_*, .x .y .z .w and [], no other swizzles
    maths       metal_maths.h, with metal::precise and metal::fast, which are the same here; as_type
 
-   A number without suffix is a double here and a float there: generated text writes the f. */
+   numbers     1.5f, 1.5h; one without suffix is a double here and a float there: generated text writes the f. */
 #pragma once
 #include "kernel.h"
 #include "metal_maths.h"
@@ -32,6 +32,9 @@ typedef uint uint32_t;
 typedef ulong uint64_t;
 #define INFINITY __builtin_inff()
 #define NAN __builtin_nanf("")
+
+PW_INLINE half operator""h(long double x) { return (double)x; }
+PW_INLINE half operator""h(unsigned long long x) { return x; }
 
 namespace pw {
 

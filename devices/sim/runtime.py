@@ -28,9 +28,10 @@ typedef struct {
     const Entry *entry;
     Index3 grid, block;
     int count;
-    void **args;
+    uintptr_t *args;
     uint64_t *sizes;
     long seconds;
+    int flushes;
 } Job;
 typedef struct {
     int outcome, order, cause, signal;
@@ -40,8 +41,8 @@ typedef struct {
     long long offset;
 } Report;
 int pw_sim_launch(const Job *job, Report *to);
-char *pw_sim_alloc(uint64_t nbytes);
-void pw_sim_free(char *data);
+uintptr_t pw_sim_alloc(uint64_t nbytes);
+void pw_sim_free(uintptr_t data);
 const Entry *pw_sim_load(const char *path, const char *symbol, char *why, size_t size);
 """
 
@@ -124,14 +125,19 @@ class Runtime:
         program: Program,
         grid: Sequence[int],
         block: Sequence[int],
-        buffers: Sequence[tuple[Any, int]],
+        buffers: Sequence[tuple[int, int]],
         seconds: int,
+        flushes: bool,
     ) -> Any:
-        """Runs a kernel in every order. ``buffers`` are addresses and bytes. Gives the report."""
+        """Runs a kernel in every order, with subnormals flushed or kept. Gives the report.
+
+        ``buffers`` are addresses and bytes.
+        """
         ffi = self.ffi
-        args = ffi.new("void *[]", [address for address, _ in buffers])
+        args = ffi.new("uintptr_t[]", [address for address, _ in buffers])
         sizes = ffi.new("uint64_t[]", [nbytes for _, nbytes in buffers])
-        job = ffi.new("Job *", [program.entry, list(grid), list(block), len(buffers), args, sizes, seconds])
+        counts = [list(grid), list(block), len(buffers)]
+        job = ffi.new("Job *", [program.entry, *counts, args, sizes, seconds, flushes])
         report = ffi.new("Report *")
         self.lib.pw_sim_launch(job, report)
         return report
