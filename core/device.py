@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from .dialect import Dialect
     from .graph import Node
+    from .tile import Tile
 
 
 class Evidence(enum.Enum):
@@ -106,6 +107,7 @@ class Spec:
         warp: threads of a block that run in step; 1 where none do.
         vector_lanes: the most lanes of a vector, of any dtype; 0: as many as its bytes hold.
         max_buffers: the most buffers that a kernel may take.
+        tiles: tensor-core tiles that it offers, best first.
         images: what its images can hold, of a device that reads memory through images.
         unified_memory: the host can read the device's memory in place.
         alignment: of a buffer's first byte.
@@ -133,6 +135,7 @@ class Spec:
     warp: int = 1
     vector_lanes: int = 0
     max_buffers: int = 1 << 16
+    tiles: tuple[Tile, ...] = ()
     images: Images | None = None
     unified_memory: bool = False
     alignment: int = 64
