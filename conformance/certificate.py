@@ -25,6 +25,7 @@ from ..core.dtype import DType
 from ..core.errors import CertificateError
 from ..core.ops import ALL_OPS, CONTRACT_VERSION
 from ..core.registry import offers
+from ..core.tile import Tile
 from . import SUITE_VERSION
 from .outcome import PASSED, Outcome, RungSummary
 
@@ -207,6 +208,8 @@ def _plain(value: Any) -> Any:
         return sorted(_plain(v) for v in value)
     if isinstance(value, Mapping):
         return {str(_plain(k)): _plain(v) for k, v in value.items()}
+    if isinstance(value, Tile):
+        return str(value)
     if is_dataclass(value):
         return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
     return [_plain(v) for v in value] if isinstance(value, tuple) else value

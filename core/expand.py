@@ -18,7 +18,22 @@ from itertools import count
 from . import value as val
 from .errors import KernelError
 from .index import Index, both, computed, constant
-from .loops import Acc, Barrier, Bind, Body, Kernel, Let, Loop, Scratch, Stmt, Store, Update, statements
+from .loops import (
+    Acc,
+    Barrier,
+    Bind,
+    Body,
+    Kernel,
+    Let,
+    Loop,
+    Multiply,
+    Scratch,
+    Stmt,
+    Store,
+    Update,
+    statements,
+    values_of,
+)
 from .ops import Op
 from .rename import rename, substitute, substitute_mask
 from .value import Access, Extra, Place, Value, toposort
@@ -72,6 +87,8 @@ def variant_names(body: Body, var: str) -> set[str]:
         for s in statements(body):
             if isinstance(s, Let | Update) and depends(s.value, found):
                 found.add(s.name)
+            elif isinstance(s, Multiply) and any(depends(v, found) for v in values_of(s)):
+                found.update(s.c)
             elif isinstance(s, Store) and (
                 depends(s.value, found) or any(_mentions(i, found) for i in (s.index, *s.guard))
             ):
@@ -115,6 +132,12 @@ def _jam(body: Body, var: str, copies: int, variant: set[str], declared: set[str
         if isinstance(s, Barrier):
             out.append(s)
             continue
+        if isinstance(s, Multiply):
+            for c in range(copies) if not variant.isdisjoint(s.c) else (0,):
+                out += rename(
+                    substitute((s,), {var: constant(c)}), {n: f"{n}_{c}" for n in variant & declared}
+                )
+            continue
         name = s.memory.name if isinstance(s, Scratch) else s.memory if isinstance(s, Store) else s.name
         # an accumulator from outside takes every copy's term, also when all the terms are equal
         outside = isinstance(s, Update) and name not in declared
@@ -155,6 +178,8 @@ class _Lanes:
                 out.append(self.update(s))
             elif isinstance(s, Store):
                 out += self.store(s)
+            elif isinstance(s, Multiply):
+                raise KernelError(f"{s.tile.name} inside the vector loop {self.var}")
             else:
                 out.append(s)
         return tuple(out)

@@ -311,7 +311,10 @@ class _Fusion:
             if stop(n):
                 self.costs[n] = 0
                 continue
-            narrow = n.op is Op.CAST and any(x.dtype.is_float and x.dtype.bits == 16 for x in (n, n.srcs[0]))
+            narrow = n.op is Op.CAST and any(
+                x.dtype.is_float and x.dtype.bits < 32 and x.dtype not in self.spec.arithmetic
+                for x in (n, n.srcs[0])
+            )
             own = (
                 6
                 if narrow

@@ -12,7 +12,22 @@ from dataclasses import replace
 from itertools import count
 
 from . import value as val
-from .loops import Acc, Bind, Body, Kernel, Let, Loop, Scratch, Stmt, Store, Update, statements
+from .loops import (
+    Acc,
+    Bind,
+    Body,
+    Kernel,
+    Let,
+    Loop,
+    Multiply,
+    Scratch,
+    Stmt,
+    Store,
+    Update,
+    statements,
+    values_of,
+    with_values,
+)
 from .ops import Op
 from .value import Access, Extra, Value
 
@@ -45,10 +60,8 @@ class _Hoist:
                 # a thread computes what its block could: the block's body is its threads alone
                 inner, escapes = self.body(s.body, frozenset((s.var,) if s.bind is not Bind.THREAD else ()))
                 wanted.append((replace(s, body=inner), escapes))
-            elif isinstance(s, Let | Update | Store):
-                wanted.append((s, [s.value]))
             else:
-                wanted.append((s, []))
+                wanted.append((s, list(values_of(s))))
         # what can be computed outside of this body, and how often the rest is used in it
         outside: dict[Value, None] = {}
         uses: dict[Value, int] = {}
@@ -77,10 +90,8 @@ class _Hoist:
             new = [self.rebuild(r, have, uses, depth, out, always, changing) for r in roots]
             if isinstance(s, Loop):
                 out.append(self.retarget(s, dict(zip(roots, new, strict=True))))
-            elif isinstance(s, Let | Update | Store):
-                out.append(replace(s, value=new[0]))
             else:
-                out.append(s)
+                out.append(with_values(s, new))
         return tuple(out), list(outside)
 
     def rebuild(
@@ -127,10 +138,8 @@ class _Hoist:
             for s in body:
                 if isinstance(s, Loop):
                     out.append(replace(s, body=through(s.body)))
-                elif isinstance(s, Let | Update | Store):
-                    out.append(replace(s, value=val.rewrite([s.value], lambda v, _: None, memo)[0]))
                 else:
-                    out.append(s)
+                    out.append(with_values(s, val.rewrite(values_of(s), lambda v, _: None, memo)))
             return tuple(out)
 
         return replace(loop, body=through(loop.body))
@@ -169,6 +178,8 @@ def _changing(body: Body) -> list[frozenset[str]]:
         for inner in statements((s,)):
             if isinstance(inner, Update):
                 names |= {inner.name}
+            elif isinstance(inner, Multiply):
+                names |= set(inner.c)
             elif isinstance(inner, Store):
                 names |= {f"@{inner.memory}"}
         out.append(names)
@@ -179,6 +190,8 @@ def _binds(s: Stmt) -> Iterable[str]:
     """The names that a statement declares or changes."""
     if isinstance(s, Let | Acc | Update):
         yield s.name
+    elif isinstance(s, Multiply):
+        yield from s.c
     elif isinstance(s, Scratch):
         yield f"@{s.memory.name}"
     elif isinstance(s, Store):

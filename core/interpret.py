@@ -24,8 +24,23 @@ from .errors import KernelError
 from .evaluate import NUMPY_PRIMITIVES, Primitives
 from .index import Atom, Index, Mask
 from .interpret_value import evaluate_value
-from .loops import Acc, Bind, Body, Kernel, Let, Loop, Memory, Scratch, Store, Update, statements
+from .loops import (
+    Acc,
+    Bind,
+    Body,
+    Kernel,
+    Let,
+    Loop,
+    Memory,
+    Multiply,
+    Scratch,
+    Store,
+    Update,
+    statements,
+    values_of,
+)
 from .ops import Op, identity
+from .tile import Layout
 from .value import Access, Extra, Value, toposort
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -114,6 +129,8 @@ class _Run:
                 self.scratch(s.memory)
             elif isinstance(s, Store):
                 self.store(s)
+            elif isinstance(s, Multiply):
+                self.multiply(s)
             # at a barrier all threads are already: they run statement by statement, side by side
 
     def loop(self, loop: Loop) -> None:
@@ -214,6 +231,29 @@ class _Run:
             total = np.asarray(self.primitives[s.op](dtype, total, each[(slice(None),) * acc.depth + (i,)]))
         self.names[s.name] = _Named(total.astype(dtype.numpy, copy=False), acc.depth)
 
+    def multiply(self, s: Multiply) -> None:
+        """The tile gathered from what each thread holds, multiplied in double, rounded once and dealt out."""
+        tile, block = s.tile, self.block
+        assert block is not None
+
+        def gathered(layout: Layout, held: list[Array], rows: int, columns: int) -> Array:
+            shape = tuple(self.sizes)
+            each = [np.moveaxis(np.broadcast_to(h, shape), block, 0) for h in held]
+            matrix = np.zeros((rows, columns, *each[0].shape[1:]))
+            for e, lanes in enumerate(each):
+                for t in range(tile.threads):
+                    matrix[layout.place(t, e)] = lanes[t]
+            return matrix
+
+        a = gathered(tile.a, [self.value(v) for v in s.a], tile.m, tile.k)
+        b = gathered(tile.b, [self.value(v) for v in s.b], tile.k, tile.n)
+        c = gathered(tile.c, [self.here(self.names[n]) for n in s.c], tile.m, tile.n)
+        c = c + np.einsum("mk...,kn...->mn...", a, b)
+        depth = self.names[s.c[0]].depth
+        for e, name in enumerate(s.c):
+            mine = np.stack([c[tile.c.place(t, e)] for t in range(tile.threads)])
+            self.names[name] = _Named(np.moveaxis(mine, 0, block).astype(tile.c.dtype.numpy), depth)
+
     # ------------------------------------------------------------------ memory
 
     def scratch(self, memory: Memory) -> None:
@@ -307,12 +347,14 @@ class _Effects:
                 own.add(s.memory.name)
             elif isinstance(s, Update):
                 self.folded.add(s.name)
+            elif isinstance(s, Multiply):
+                self.folded.update(s.c)
+                names.update(s.c)  # each product is added to what the one before it left
             elif isinstance(s, Store):
                 stores.setdefault(s.memory, []).append(s)
                 for i in (s.index, *s.guard):
                     names |= i.names()
-            if isinstance(s, Let | Update | Store):
-                roots.append(s.value)
+            roots += values_of(s)
         for v in toposort(roots):
             if v.op is Extra.REF:
                 names.add(str(v.arg))

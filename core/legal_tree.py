@@ -17,7 +17,21 @@ from .device import Spec
 from .dtype import DType, int32
 from .index import constant
 from .legalize import Legalizer, Term, element
-from .loops import Acc, Barrier, Body, Kernel, Let, Loop, Memory, Scratch, Stmt, Store, Update, statements
+from .loops import (
+    Acc,
+    Barrier,
+    Body,
+    Kernel,
+    Let,
+    Loop,
+    Memory,
+    Multiply,
+    Scratch,
+    Stmt,
+    Store,
+    Update,
+    statements,
+)
 from .ops import Op, identity
 from .value import Access, Value
 
@@ -56,8 +70,8 @@ class _Legal:
                 yield from self.store(s, self.legal.term(s.value))
             elif isinstance(s, Let):
                 yield from self.let(s)
-            elif isinstance(s, Barrier):
-                yield s
+            elif isinstance(s, Barrier | Multiply):
+                yield s  # made for a device that has it, of dtypes that it computes in
             elif s.name in self.cells:
                 yield from self.update(s)
             else:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from .dtype import DType
 from .index import Index, Mask
 from .ops import Op
+from .tile import Tile
 from .value import Access, Extra, Value, toposort
 
 
@@ -98,6 +99,22 @@ class Barrier:
 
 
 @dataclass(frozen=True, slots=True)
+class Multiply:
+    """``c += a @ b`` by the threads of a block together: each gives and gets its elements of the tile.
+
+    Attributes:
+        tile: which.
+        c: this thread's accumulators, in the order of the tile's layout.
+        a, b: this thread's elements of the operands.
+    """
+
+    tile: Tile
+    c: tuple[str, ...]
+    a: tuple[Value, ...]
+    b: tuple[Value, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Scratch:
     """Declares memory of the work item's own, or its block's, in this body; it starts unset."""
 
@@ -114,7 +131,7 @@ class Loop:
     bind: Bind = Bind.SERIAL
 
 
-Stmt = Let | Acc | Update | Store | Scratch | Barrier | Loop
+Stmt = Let | Acc | Update | Store | Multiply | Scratch | Barrier | Loop
 Body = tuple[Stmt, ...]
 
 
@@ -183,8 +200,21 @@ def statements(body: Body) -> Iterator[Stmt]:
 def values(body: Body) -> Iterator[Value]:
     """The values that statements hold, in order."""
     for s in statements(body):
-        if isinstance(s, Let | Update | Store):
-            yield s.value
+        yield from values_of(s)
+
+
+def values_of(s: Stmt) -> tuple[Value, ...]:
+    """The values that one statement holds."""
+    if isinstance(s, Let | Update | Store):
+        return (s.value,)
+    return (*s.a, *s.b) if isinstance(s, Multiply) else ()
+
+
+def with_values(s: Stmt, new: Sequence[Value]) -> Stmt:
+    """The statement with other values, as many."""
+    if isinstance(s, Let | Update | Store):
+        return replace(s, value=new[0])
+    return replace(s, a=tuple(new[: len(s.a)]), b=tuple(new[len(s.a) :])) if isinstance(s, Multiply) else s
 
 
 def map_body(body: Body, rule: Callable[[Stmt], Body | None]) -> Body:
@@ -227,6 +257,9 @@ def _lines(body: Sequence[Stmt], depth: int) -> Iterator[str]:
             yield f"{tab}{kind} {s.memory.name}: {s.memory.dtype}[{s.memory.size}]"
         elif isinstance(s, Barrier):
             yield f"{tab}barrier"
+        elif isinstance(s, Multiply):
+            a, b = (", ".join(map(show, of)) for of in (s.a, s.b))
+            yield f"{tab}{', '.join(s.c)} += {s.tile.name}[{a}] @ [{b}]"
         else:
             when = f" where {show_mask(s.guard)}" if s.guard else ""
             lanes = f" … +{s.value.lanes - 1}*{s.stride}" if s.value.lanes > 1 else ""

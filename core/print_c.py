@@ -19,6 +19,7 @@ from .loops import (
     Let,
     Loop,
     Memory,
+    Multiply,
     Scratch,
     Store,
     Update,
@@ -103,6 +104,9 @@ class _KernelPrinter(ValuePrinter):
             return [head, *self.body(s.body, depth + 1), f"{tab}}}"]
         if isinstance(s, Barrier):
             return [tab + self.table.barrier]
+        if isinstance(s, Multiply):
+            self.p.helpers[s.tile.name] = s.tile.definition
+            return [f"{tab}{s.tile.name}({', '.join([*s.c, *map(self.value, (*s.a, *s.b))])});"]
         if isinstance(s, Let):
             text = self.value(s.value)
             return [f"{tab}const {self.declared(s.name, s.value)} {s.name} = {text};"]

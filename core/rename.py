@@ -7,7 +7,20 @@ from dataclasses import replace
 
 from . import value as val
 from .index import Index, Mask, both, computed
-from .loops import Acc, Barrier, Body, Let, Loop, Scratch, Stmt, Store, Update
+from .loops import (
+    Acc,
+    Barrier,
+    Body,
+    Let,
+    Loop,
+    Multiply,
+    Scratch,
+    Stmt,
+    Store,
+    Update,
+    values_of,
+    with_values,
+)
 from .ops import Op
 from .value import Access, Extra, Value
 
@@ -89,6 +102,8 @@ def _declared(s: Stmt, names: Mapping[str, str]) -> Stmt:
         return replace(s, name=names.get(s.name, s.name))
     if isinstance(s, Scratch):
         return Scratch(replace(s.memory, name=names.get(s.memory.name, s.memory.name)))
+    if isinstance(s, Multiply):
+        return replace(s, c=tuple(names.get(c, c) for c in s.c))
     if isinstance(s, Barrier):
         return s
     return replace(s, memory=names.get(s.memory, s.memory))
@@ -103,8 +118,6 @@ def map_values(body: Body, value: Callable[[Value], Value], index: Callable[[Ind
         elif isinstance(s, Store):
             guard = both(tuple(index(m) for m in s.guard)) if s.guard else ()
             out.append(replace(s, value=value(s.value), index=index(s.index), guard=guard))
-        elif isinstance(s, Let | Update):
-            out.append(replace(s, value=value(s.value)))
         else:
-            out.append(s)
+            out.append(with_values(s, [value(v) for v in values_of(s)]))
     return tuple(out)

@@ -1,8 +1,8 @@
-"""Tensor-core tiles, as data: a small product of matrices that a group of threads computes in one instruction.
+"""Tensor-core tiles, as data: a small product of matrices, which a group of threads computes together.
 
 ``c += a @ b``, with a of (m, k), b of (k, n) and c of (m, n). No thread holds a whole matrix: each holds some
 elements of each, and which ones is the tile's layout. A port declares its tiles in its Spec; the schedule
-maps loops onto them, the dialect calls them, the interpreter and the simulators compute them from the layouts.
+maps loops onto them, the dialect calls them, and the interpreter computes them from the layouts.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from .dtype import DType
-from .index import Index
+from .index import Index, constant
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,11 @@ class Layout:
     elements: int
     row: Callable[[Index, int], Index]
     column: Callable[[Index, int], Index]
+
+    def place(self, thread: int, element: int) -> tuple[int, int]:
+        """Row and column of one element of one thread."""
+        t = constant(thread)
+        return self.row(t, element).const, self.column(t, element).const
 
 
 @dataclass(frozen=True)

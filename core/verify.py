@@ -15,11 +15,13 @@ from .loops import (
     Let,
     Loop,
     Memory,
+    Multiply,
     Scratch,
     Store,
     Update,
     statements,
-)  # fmt: skip
+    values_of,
+)
 from .ops import Op
 from .value import Access, Extra, Value, indices, toposort
 
@@ -59,7 +61,7 @@ def _verify_threads(kernel: Kernel) -> None:
     threads = kernel.threads
     inside = statements(threads.body) if threads else ()
     if threads is None:
-        if any(isinstance(s, Barrier) or (isinstance(s, Loop) and s.bind is Bind.THREAD)
+        if any(isinstance(s, Barrier | Multiply) or (isinstance(s, Loop) and s.bind is Bind.THREAD)
                or (isinstance(s, Scratch) and s.memory.shared) for s in statements(kernel.body)):  # fmt: skip
             raise KernelError("a barrier, shared memory or a loop over threads outside of a block")
         return
@@ -67,8 +69,11 @@ def _verify_threads(kernel: Kernel) -> None:
     assert grid is not None
     if len(grid.body) != 1 or len(kernel.body) != 1:
         raise KernelError("a block is more than its threads")
-    if any(isinstance(s, Loop) and s.bind is Bind.THREAD for s in inside):
-        raise KernelError("a loop over threads inside another")
+    for s in inside:
+        if isinstance(s, Loop) and s.bind is Bind.THREAD:
+            raise KernelError("a loop over threads inside another")
+        if isinstance(s, Multiply) and s.tile.threads != threads.extent:
+            raise KernelError(f"{s.tile.name} is computed by {s.tile.threads} threads, not {threads.extent}")
     _Phases(frozenset(_shared_names(threads.body))).body(threads.body)
 
 
@@ -118,6 +123,10 @@ def _verify(
                 _verify(s.body, {**extents, s.var: s.extent}, names, memories)
         elif isinstance(s, Barrier):
             continue
+        elif isinstance(s, Multiply):
+            for v in values_of(s):
+                _verify_value(v, extents, names, memories)
+            _verify_multiply(s, names)
         elif isinstance(s, Scratch):
             if s.memory.name in memories:
                 raise KernelError(f"the name {s.memory.name} is taken")
@@ -143,6 +152,17 @@ def _verify(
                 raise KernelError(f"store of {s.value.dtype} to {s.memory} of {memories[s.memory].dtype}")
             if not memories[s.memory].written:
                 raise KernelError(f"store to {s.memory}, which is only read")
+
+
+def _verify_multiply(s: Multiply, names: dict[str, Value | Acc]) -> None:
+    for layout, of in ((s.tile.a, s.a), (s.tile.b, s.b)):
+        if len(of) != layout.elements or any(v.dtype is not layout.dtype or v.lanes > 1 for v in of):
+            raise KernelError(f"{s.tile.name} wants {layout.elements} elements of {layout.dtype} of a thread")
+    accs = [names.get(c) for c in s.c]
+    if len(accs) != s.tile.c.elements or not all(
+        isinstance(a, Acc) and a.op is Op.ADD and a.dtype is s.tile.c.dtype for a in accs
+    ):
+        raise KernelError(f"{s.tile.name} wants {s.tile.c.elements} sums of {s.tile.c.dtype} of a thread")
 
 
 def _fresh(name: str, names: dict[str, Value | Acc]) -> None:

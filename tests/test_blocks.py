@@ -15,9 +15,10 @@ from portwright.core.device import Device, Extra, Images, Launch, Spec
 from portwright.core.errors import KernelError
 from portwright.core.index import constant, variable
 from portwright.core.interpret import interpret
-from portwright.core.loops import Barrier, Bind, Kernel, Loop, Memory, Scratch, Store, statements
+from portwright.core.loops import Barrier, Bind, Kernel, Loop, Memory, Multiply, Scratch, Store, statements
 from portwright.core.ops import ALL_OPS, Op
 from portwright.core.plan import KernelInfo
+from portwright.core.tile import Layout, Tile
 from portwright.core.value import Access
 from portwright.core.verify import verify
 from portwright.devices.adreno_dialect import ADRENO_C
@@ -233,3 +234,46 @@ def test_what_is_read_element_by_element_is_not(kernels, spec):
 def test_an_image_is_never_larger_than_the_device_says(kernels, spec):
     (info,) = kernels(tensor(256, 256) * 2)  # 16384 pixels: 256 rows of 64
     assert not any(p.image for p in info.scheduled.params)
+
+
+# -------------------------------------------------------------------------------------------------- tiles
+
+MMA = Tile(
+    "mma", 16, 8, 16, 32,
+    Layout(dt.float16, 8, lambda t, e: t // 4 + e // 2 % 2 * 8, lambda t, e: t % 4 * 2 + e % 2 + e // 4 * 8),
+    Layout(dt.float16, 4, lambda t, e: t % 4 * 2 + (e % 2 + e // 2 * 8), lambda t, e: t // 4),
+    Layout(dt.float32, 4, lambda t, e: t // 4 + e // 2 * 8, lambda t, e: t % 4 * 2 + e % 2),
+    "// mma is defined here",
+)  # fmt: skip
+TENSOR = replace(SPEC, arithmetic=SPEC.arithmetic | {dt.float16}, tiles=(MMA,))
+
+
+def half(*shape: int) -> Tensor:
+    return tensor(*shape, dtype=np.float16)
+
+
+TILED = {
+    "square": lambda: half(32, 48) @ half(48, 64),
+    "transposed": lambda: half(32, 48) @ half(64, 48).T,
+    "batch": lambda: half(3, 16, 16) @ half(3, 16, 8),
+    "epilogue": lambda: (half(32, 32).float() @ half(32, 32).float() + 1).relu() * 2,
+    "many": lambda: half(128, 32) @ half(32, 96),
+}
+
+
+@pytest.mark.parametrize("spec", [TENSOR])
+@pytest.mark.parametrize("program", TILED)
+def test_a_contraction_that_a_tile_divides_is_tensorized(program, kernels):
+    infos = kernels(TILED[program]())
+    assert any(isinstance(s, Multiply) for s in statements(infos[-1].scheduled.body))
+    assert "// mma is defined here" in infos[-1].source
+    for info in infos:
+        agree(info)
+
+
+@pytest.mark.parametrize("spec", [TENSOR])
+def test_a_contraction_that_no_tile_divides_is_not(kernels):
+    for program in (half(33, 48) @ half(48, 64), tensor(32, 32) @ tensor(32, 32)):
+        for info in kernels(program):
+            assert not any(isinstance(s, Multiply) for s in statements(info.scheduled.body))
+            agree(info)

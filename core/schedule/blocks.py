@@ -17,6 +17,7 @@ from ..ops import Op
 from ..value import Access, toposort
 from ..work import iterations
 from .nest import keeps_order, perfect, wrap
+from .tensorize import tensorize
 from .together import share
 from .transforms import fuse_loops, split
 
@@ -49,6 +50,10 @@ class _Work:
             results = prod(n.extent for n in nest)
             if not any(isinstance(s, Loop) for s in inner):
                 return self.elementwise(nest, inner)
+            tiled = tensorize(nest, inner, self.spec.tiles) if self.spec.tiles else None
+            if tiled is not None:
+                self.trail.append(tiled.how)
+                return self.over(tiled.blocks, tiled.body, self.spec.max_grid[0])
             if not self.is_shared(inner, results):
                 return self.items(*self.tile(nest, inner))
             return self.blocks(nest, inner)
