@@ -85,7 +85,7 @@ def describe(name: str, chosen: Candidate) -> Spec:
     single = device.single_fp_config
     offered = extensions(device)
     held = frozenset(dt.ALL) - (set() if "cl_khr_fp64" in offered else {dt.float64})
-    narrow = {dt.bfloat16}
+    narrow = {dt.bfloat16, *dt.FLOAT8S}
     exact = fp.INF_NAN | fp.ROUND_TO_NEAREST | (single & fp.DENORM)
     if "cl_khr_fp16" not in offered or device.half_fp_config & exact != exact:
         narrow.add(dt.float16)

@@ -12,6 +12,7 @@ from portwright.core import value as val
 from portwright.core.device import Extra, Spec
 from portwright.core.dtype import (
     ALL,
+    FLOAT8S,
     FLOATS,
     INTS,
     DType,
@@ -30,7 +31,7 @@ from portwright.core.ops import ALL_OPS, PRIMITIVES, Op, Tier
 from portwright.core.value import Value
 
 Array = np.ndarray[Any, np.dtype[Any]]
-NARROW = frozenset({float16, bfloat16})
+NARROW = frozenset({float16, bfloat16}) | FLOAT8S
 WITH_FMA = frozenset({Extra.FMA})
 MOVES = frozenset({Op.CONST, Op.LOAD, Op.CAST, Op.BITCAST})
 

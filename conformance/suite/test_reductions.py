@@ -40,6 +40,8 @@ AXES: dict[str, tuple[Shape, tuple[int, ...]]] = {
     "last two": ((5, 16, 33), (1, 2)),
     "single element": ((1, 1), (0, 1)),
 }
+SUMMED = [d for d in FLOATS if d.bits >= 16]
+"""Not the 8-bit floats: a long sum leaves their range, or is one of so few that no chance evens it out."""
 INTEGERS = [d for d in ALL if d.is_int]
 
 
@@ -152,7 +154,7 @@ def test_axes(case: Case, op: Op, axes: tuple[Shape, tuple[int, ...]]) -> None:
     )
 
 
-@pytest.mark.parametrize("dtype", FLOATS, ids=str)
+@pytest.mark.parametrize("dtype", SUMMED, ids=str)
 def test_sum(case: Case, dtype: DType) -> None:
     """Gate one, at every size: rows of positive numbers, of both signs, and of very different sizes."""
     case.claims(dtype)
@@ -168,7 +170,7 @@ def test_sum(case: Case, dtype: DType) -> None:
 
 
 @pytest.mark.parametrize("n", [64, 1000])
-@pytest.mark.parametrize("dtype", FLOATS, ids=str)
+@pytest.mark.parametrize("dtype", SUMMED, ids=str)
 def test_sum_of_many(case: Case, dtype: DType, n: int) -> None:
     """Gate two: over a thousand sums the errors are small, and as often up as down."""
     case.claims(dtype)
