@@ -108,7 +108,7 @@ def describe(name: str, chosen: Candidate) -> Spec:
         local_bytes=device.local_mem_size,
         max_grid=(most, most, most),
         max_block=group,
-        block=min(BLOCK, group),
+        block=min(max(BLOCK, wave), group),
         warp=wave,
         max_buffers=device.max_parameter_size // (device.address_bits // 8),
         abilities=frozenset({Ability.HOST_VIEW} if device.host_unified_memory else ()),
