@@ -36,6 +36,9 @@ def exact(op: Op, dtype: DType, *operands: Array) -> Exact:
     assert meaning is not None
     with np.errstate(all="ignore"):
         high = np.asarray(meaning(float64, *(x.astype(np.float64) for x in operands)))
+    if not dtype.has_infinity:  # beyond the greatest number there is NaN; half a unit more still rounds to it
+        edge = float(dtype.finite_max) + float(spacing(dtype, np.array(float(dtype.finite_max)))) / 2
+        high = np.where(np.abs(high) <= edge, high, np.nan)
     return Exact(high, np.zeros_like(high))
 
 

@@ -31,7 +31,7 @@ def as_floats(values: list[float], dtype: DType) -> Array:
     """Values rounded to a float dtype; those beyond its range become infinite."""
     with np.errstate(all="ignore"):
         wide = np.array(values, np.float64)
-        narrow = wide.astype(np.float32) if dtype.name == "bfloat16" else wide
+        narrow = wide if dtype.is_in_numpy else wide.astype(np.float32)
         return narrow.astype(dtype.numpy)
 
 

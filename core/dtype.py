@@ -3,7 +3,9 @@
 Promotion follows the Python array API standard (2023.12, "Type promotion rules"): within the integers and
 within the floats, the smallest type that holds both; a Python scalar takes the tensor's type when its kind
 fits. Where the standard leaves a mix undefined, an integer or bool meets a float and becomes that float, as
-in PyTorch; float16 with bfloat16 gives float32, which holds both; uint64 with a signed integer is refused,
+in PyTorch; float16 with bfloat16 gives float32, which holds both, and one 8-bit float with the other float16,
+likewise (the standard has no 8-bit floats, and JAX refuses every mix with them; here they are floats like the
+others, named and rounded as in ``ml_dtypes``); uint64 with a signed integer is refused,
 since no integer type holds both.
 """
 
@@ -67,7 +69,7 @@ class DType:
 
     @property
     def is_float(self) -> bool:
-        """True of float16, bfloat16, float32 and float64."""
+        """True of the floats, of every width."""
         return self.kind is Kind.FLOAT
 
     @property
@@ -87,8 +89,13 @@ class DType:
 
     @cached_property
     def numpy(self) -> np.dtype[Any]:
-        """The NumPy dtype with the same bits (bfloat16 from ``ml_dtypes``)."""
-        return np.dtype(ml_dtypes.bfloat16) if self.name == "bfloat16" else np.dtype(self.name)
+        """The NumPy dtype with the same bits, from ``ml_dtypes`` where NumPy itself has none."""
+        return np.dtype(self.name if self.is_in_numpy else getattr(ml_dtypes, self.name))
+
+    @property
+    def is_in_numpy(self) -> bool:
+        """False of bfloat16 and the 8-bit floats, which ``ml_dtypes`` adds."""
+        return not (self.is_float and (self.bits == 8 or (self.exponent == 8 and self.bits == 16)))
 
     @cached_property
     def min(self) -> Scalar:
@@ -178,12 +185,16 @@ uint8 = DType("uint8", Kind.UINT, 8)
 uint16 = DType("uint16", Kind.UINT, 16)
 uint32 = DType("uint32", Kind.UINT, 32)
 uint64 = DType("uint64", Kind.UINT, 64)
+float8_e4m3fn = DType("float8_e4m3fn", Kind.FLOAT, 8, 4, 3, has_infinity=False)
+float8_e5m2 = DType("float8_e5m2", Kind.FLOAT, 8, 5, 2)
 float16 = DType("float16", Kind.FLOAT, 16, 5, 10)
 bfloat16 = DType("bfloat16", Kind.FLOAT, 16, 8, 7)
 float32 = DType("float32", Kind.FLOAT, 32, 8, 23)
 float64 = DType("float64", Kind.FLOAT, 64, 11, 52)
 
-FLOATS: tuple[DType, ...] = (float16, bfloat16, float32, float64)
+FLOAT8S: frozenset[DType] = frozenset({float8_e4m3fn, float8_e5m2})
+"""The 8-bit floats: numbers to store, which no language here computes in."""
+FLOATS: tuple[DType, ...] = (float8_e4m3fn, float8_e5m2, float16, bfloat16, float32, float64)
 INTS: tuple[DType, ...] = (int8, int16, int32, int64, uint8, uint16, uint32, uint64)
 ALL: tuple[DType, ...] = (bool_, *INTS, *FLOATS)
 
@@ -247,7 +258,7 @@ def promote(a: DType, b: DType) -> DType:
         if not (a.is_float and b.is_float):
             return a if a.is_float else b
         if a.bits == b.bits:
-            return float32
+            return float16 if a.bits == 8 else float32
         return a if a.bits > b.bits else b
     if a.kind is b.kind:
         return a if a.bits > b.bits else b

@@ -119,7 +119,9 @@ def move(node: Node, x: Array) -> Array:
     if op is GraphOp.WINDOW:
         assert isinstance(arg, WindowArg)
         reach = (arg.size - 1) * arg.dilation + 1
-        windows = np.lib.stride_tricks.sliding_window_view(x, reach, arg.axis)
+        # NumPy makes no such view of dtypes that are not its own
+        bits = x if x.dtype.isbuiltin == 1 else x.view(f"u{x.dtype.itemsize}")
+        windows = np.lib.stride_tricks.sliding_window_view(bits, reach, arg.axis).view(x.dtype)
         steps = [slice(None)] * windows.ndim
         steps[arg.axis], steps[-1] = slice(None, None, arg.stride), slice(None, None, arg.dilation)
         return windows[tuple(steps)]

@@ -81,8 +81,8 @@ def interpret(kernel: Kernel, arrays: Mapping[str, Array], primitives: Primitive
 
     Args:
         kernel: at any stage.
-        arrays: each parameter's elements by its name, contiguous, of the parameter's size and width; written
-            ones are changed in place.
+        arrays: each parameter's memory by its name, contiguous, of as many bytes; written ones are changed
+            in place.
         primitives: what computes each elementwise primitive: ``f(result dtype, *operands)``.
 
     Raises:
@@ -94,7 +94,7 @@ def interpret(kernel: Kernel, arrays: Mapping[str, Array], primitives: Primitive
 
 def _elements(p: Memory, arrays: Mapping[str, Array]) -> Array:
     array = arrays.get(p.name)
-    if array is None or array.size != p.size or array.dtype.itemsize != p.dtype.itemsize:
+    if array is None or array.nbytes != p.nbytes:
         got = "nothing" if array is None else f"{array.size} of {array.dtype}"
         raise KernelError(f"parameter {p.name} wants {p.size} elements of {p.dtype} and got {got}")
     if not array.flags.c_contiguous:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .dtype import DType, bfloat16, float64
+from .dtype import DType, float64
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -26,7 +26,7 @@ def widen(x: Array) -> Array:
 def round_to(x: Array, dtype: DType) -> Array:
     """Floats of any width rounded once to ``dtype``, to nearest even."""
     with np.errstate(all="ignore"):
-        if dtype is not bfloat16 or x.dtype == np.float32:
+        if dtype.is_in_numpy or x.dtype == np.float32:
             return x.astype(dtype.numpy)
         if x.dtype.itemsize <= 2:
             return x.astype(np.float32).astype(dtype.numpy)
@@ -78,7 +78,7 @@ def cast(dtype: DType, x: Array) -> Array:
                 )
             if source.kind == "b":
                 return x.astype(np.float32).astype(dtype.numpy)
-            return round_to(x, dtype) if source.kind == "f" else round_to(x.astype(np.float32), dtype)
+            return round_to(x if source.char in "efdg" else x.astype(np.float32), dtype)
         if source.kind in "biu":
             return x.astype(dtype.numpy)
         wide = np.trunc(x.astype(np.float64))

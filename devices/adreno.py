@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from ..core import dtype as dt
 from ..core.device import Ability, Images, Spec
@@ -14,6 +15,9 @@ from ..core.errors import DeviceError
 from .adreno_dialect import ADRENO_C
 from .opencl import OpenCL
 from .opencl_choice import Candidate, candidates, choose
+
+if TYPE_CHECKING:
+    from .opencl_facts import Limits
 
 _HALF = "PORTWRIGHT_ADRENO_HALF"
 
@@ -33,7 +37,7 @@ class Adreno(OpenCL):
     dialect = ADRENO_C
 
     def __init__(self, argument: str | None = None) -> None:
-        there = candidates("ADRENO")
+        there, place = candidates("ADRENO"), os.environ.get("PORTWRIGHT_OPENCL") or None
         from .adreno_hints import hints_for  # these import pyopencl, which ``candidates`` has made sure of
         from .adreno_profile import PROFILES, USUAL
         from .opencl_facts import describe, limits_of
@@ -44,30 +48,29 @@ class Adreno(OpenCL):
             raise DeviceError(
                 f"ADRENO: no Adreno is {argument!r}, for there is none. Profiles: {', '.join(PROFILES)}"
             )
-        wanted = None if profile else argument
-        chosen = choose(
-            "ADRENO", wanted or os.environ.get("PORTWRIGHT_OPENCL"), there if profile else adrenos
-        )
+        chosen = choose("ADRENO", place, there) if profile else choose("ADRENO", argument or place, adrenos)
         spec, limits = describe("ADRENO", chosen), limits_of(chosen.device)
         if profile:
             spec, limits = profile.spec(spec), profile.limits(limits)
-        pixels = frozenset({dt.float32, dt.float16} & (spec := _with_half(spec)).arithmetic)
-        pitch = profile.image_pitch if profile else limits.image_pitch or 1
-        spec = replace(
-            spec,
-            images=Images(limits.image_width, limits.image_height, pitch, pixels)
-            if limits.image_width
-            else None,
-            vector_lanes=4,  # of a pixel
-            unified_memory=True,
-            abilities=spec.abilities | {Ability.HOST_VIEW},
+        spec = _with_textures(
+            _with_half(spec), limits, profile.image_pitch if profile else limits.image_pitch
         )
+        spec = replace(spec, unified_memory=True, abilities=spec.abilities | {Ability.HOST_VIEW})
         self._open(chosen, spec, limits, hints_for(chosen.device))
 
 
 def _is_adreno(candidate: Candidate) -> bool:
     """Qualcomm's driver, or another's for the same GPU."""
     return "qualcomm" in f"{candidate.platform.vendor} {candidate.device.vendor}".lower()
+
+
+def _with_textures(spec: Spec, limits: Limits, pitch: int) -> Spec:
+    """``spec``, reading through images: a vector is a pixel, whose elements are what is computed in."""
+    if not limits.image_width:
+        return spec
+    elements = spec.arithmetic & {dt.float32, dt.float16}
+    images = Images(limits.image_width, limits.image_height, pitch or 1, elements)
+    return replace(spec, images=images, vector_lanes=4)
 
 
 def _with_half(spec: Spec) -> Spec:

@@ -68,6 +68,8 @@ class Profile:
             cache_bytes=(self.cache_bytes,) if self.cache_bytes else spec.cache_bytes,
             local_bytes=min(self.local_bytes, spec.local_bytes),
             max_block=min(self.group, spec.max_block),
+            block=self.wave,
+            warp=self.wave,
             alignment=max(self.alignment, spec.alignment),
             driver={**spec.driver, "profile": self.name, "flags": f"{ARGUMENT_KINDS} -cl-denorms-are-zero"},
         )

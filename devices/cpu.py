@@ -54,7 +54,7 @@ class CPU(Device):
             "CPU",
             dtypes=frozenset(dtypes.ALL),
             native=ALL_OPS - {Op.EXP2, Op.LOG2, Op.SIN},  # libm would compute them a lane at a time
-            arithmetic=frozenset(dtypes.ALL) - {dtypes.float16, dtypes.bfloat16},
+            arithmetic=frozenset(dtypes.ALL) - {dtypes.float16, dtypes.bfloat16} - dtypes.FLOAT8S,
             extras=frozenset({Extra.DIV} | ({Extra.FMA} if self._toolchain.has_fma else set())),
             abilities=frozenset({Ability.REPLAY, Ability.HOST_VIEW}),
             vector_bytes=vectors.nbytes,

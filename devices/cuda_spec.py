@@ -37,7 +37,6 @@ class Facts:
         shared_bytes: that a block may declare.
         cache_bytes: of its last cache.
         total_bytes: of its memory.
-        unified: whether it shares its memory with the host.
     """
 
     capability: tuple[int, int]
@@ -47,7 +46,6 @@ class Facts:
     shared_bytes: int = STATIC_SHARED
     cache_bytes: int = 40 << 20
     total_bytes: int = 40 << 30
-    unified: bool = False
 
     @property
     def architecture(self) -> str:
@@ -86,7 +84,6 @@ def cuda_spec(
         block=min(_BLOCK, facts.block),
         warp=WARP,
         max_buffers=PARAMETER_BYTES // 8,
-        unified_memory=facts.unified,
         alignment=256,
         driver=driver,
     )

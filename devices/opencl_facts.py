@@ -85,7 +85,7 @@ def describe(name: str, chosen: Candidate) -> Spec:
     single = device.single_fp_config
     offered = extensions(device)
     held = frozenset(dt.ALL) - (set() if "cl_khr_fp64" in offered else {dt.float64})
-    narrow = {dt.bfloat16}
+    narrow = {dt.bfloat16, *dt.FLOAT8S}
     exact = fp.INF_NAN | fp.ROUND_TO_NEAREST | (single & fp.DENORM)
     if "cl_khr_fp16" not in offered or device.half_fp_config & exact != exact:
         narrow.add(dt.float16)
@@ -108,7 +108,7 @@ def describe(name: str, chosen: Candidate) -> Spec:
         local_bytes=device.local_mem_size,
         max_grid=(most, most, most),
         max_block=group,
-        block=min(BLOCK, group),
+        block=min(max(BLOCK, wave), group),
         warp=wave,
         max_buffers=device.max_parameter_size // (device.address_bits // 8),
         abilities=frozenset({Ability.HOST_VIEW} if device.host_unified_memory else ()),

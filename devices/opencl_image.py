@@ -48,13 +48,16 @@ class Images:
                 f"{self.name}: an image of {width}x{height} pixels; it has at most {self.width}x{self.height}"
             )
         kept = memory.images.get((width, dtype))
-        shared = self.pitch and not width % self.pitch and width * height * pixel <= memory.buffer.size
+        row = width if height > 1 or not self.pitch else -(-width // self.pitch) * self.pitch
+        shared = self.pitch and not row % self.pitch and row * height * pixel <= memory.buffer.size
         if kept is None:
-            form = cl.ImageFormat(cl.channel_order.RGBA, getattr(cl.channel_type, _FORMATS[dtype]))
-            source = {"buffer": memory.buffer, "pitches": (width * pixel,)} if shared else {}
-            image = cl.create_image(
-                self.queue.context, cl.mem_flags.READ_ONLY, form, shape=(width, height), **source
-            )
+            shape = cl.ImageDescriptor()  # create_image takes no pitch with a buffer
+            shape.image_type, shape.shape = cl.mem_object_type.IMAGE2D, (width, height, 1)
+            shape.array_size = shape.num_mip_levels = shape.num_samples = 0
+            shape.pitches = (row * pixel, 0) if shared else (0, 0)
+            shape.buffer = memory.buffer if shared else None
+            pixels_of = cl.ImageFormat(cl.channel_order.RGBA, getattr(cl.channel_type, _FORMATS[dtype]))
+            image = cl.Image(self.queue.context, cl.mem_flags.READ_ONLY, pixels_of, desc=shape)
         else:
             version, image = kept
             if version == memory.version and memory.view is None:  # through a view, the host may write unseen

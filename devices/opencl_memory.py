@@ -20,7 +20,9 @@ from .opencl_errors import driver_errors
 from .opencl_facts import Limits
 
 GRAIN = 64
-"""Buffers are made of whole numbers of so many bytes: the pixel that their last element is in is theirs."""
+"""Buffers are made of whole numbers of so many bytes, so that whole pixels lie in them; or, where images can
+be made of them, of whole rows of an image."""
+_PIXEL = 16
 
 _BOTH = cl.map_flags.READ | cl.map_flags.WRITE
 
@@ -58,6 +60,7 @@ class Pool:
     def __init__(self, name: str, queue: Any, limits: Limits, mapped: bool) -> None:
         self.name, self.queue, self.mapped = name, queue, mapped
         self.largest, self.total = limits.buffer_bytes, limits.total_bytes
+        self._grain = max(GRAIN, limits.image_pitch * _PIXEL)
         self.held = self.kept = 0
         self._process = os.getpid()
         self._keep = min(host.keep_bytes(), self.total // 2)
@@ -68,7 +71,7 @@ class Pool:
     def alloc(self, nbytes: int) -> Memory:
         """A buffer: one that was freed before, where one is of the size."""
         self.reach()
-        size = -(-nbytes // GRAIN) * GRAIN
+        size = -(-nbytes // self._grain) * self._grain
         with self._lock:
             idle = self._idle.get(size)
             buffer = idle.pop() if idle else None

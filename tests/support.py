@@ -38,7 +38,7 @@ def spec(vector_bytes: int = 16, *, threads: int = 2, **changes: Any) -> Spec:
         "TEST",
         dtypes=frozenset(dt.ALL),
         native=ALL_OPS - {Op.EXP2, Op.LOG2, Op.SIN},
-        arithmetic=frozenset(dt.ALL) - {dt.float16, dt.bfloat16},
+        arithmetic=frozenset(dt.ALL) - {dt.float16, dt.bfloat16} - dt.FLOAT8S,
         extras=frozenset({Extra.DIV}),
         vector_bytes=vector_bytes,
         threads=threads,

@@ -25,7 +25,8 @@ from portwright.devices.adreno_dialect import ADRENO_C
 
 SPEC = Spec(
     "BLOCKS", dtypes=frozenset(dt.ALL), native=ALL_OPS - {Op.EXP2, Op.LOG2, Op.SIN},
-    arithmetic=frozenset(dt.ALL) - {dt.float16, dt.bfloat16}, extras=frozenset({Extra.FMA, Extra.DIV}),
+    arithmetic=frozenset(dt.ALL) - {dt.float16, dt.bfloat16} - dt.FLOAT8S,
+    extras=frozenset({Extra.FMA, Extra.DIV}),
     vector_bytes=16, threads=512, max_block=256, block=64, warp=32, local_bytes=32 << 10,
 )  # fmt: skip
 

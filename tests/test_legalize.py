@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from portwright.core import value as val
 from portwright.core.device import Extra, Spec
 from portwright.core.dtype import (
     ALL,
+    FLOAT8S,
     FLOATS,
     INTS,
     DType,
@@ -21,16 +23,19 @@ from portwright.core.dtype import (
     float32,
     float64,
     int32,
+    int64,
+    uint16,
     uint32,
+    uint64,
 )
 from portwright.core.errors import DeviceError
 from portwright.core.interpret_value import evaluate_value
-from portwright.core.legalize import BUILT, Legalizer, legalize
+from portwright.core.legalize import BUILT, FLOOR, Legalizer, legalize
 from portwright.core.ops import ALL_OPS, PRIMITIVES, Op, Tier
 from portwright.core.value import Value
 
 Array = np.ndarray[Any, np.dtype[Any]]
-NARROW = frozenset({float16, bfloat16})
+NARROW = frozenset({float16, bfloat16}) | FLOAT8S
 WITH_FMA = frozenset({Extra.FMA})
 MOVES = frozenset({Op.CONST, Op.LOAD, Op.CAST, Op.BITCAST})
 
@@ -143,6 +148,43 @@ def test_transcendentals(op: Op, ulp: float, dtype: DType, extras: frozenset[Ext
     assert ulp <= PRIMITIVES[op].bound(dtype, Tier.FULL).ulp
     x = samples(dtype)
     assert worst_ulp(op, dtype, x, apply(op, dtype, device({op}, extras), x)) <= ulp
+
+
+AT_THE_FLOOR = {
+    "with AND": (ALL_OPS - FLOOR - {Op.AND}, frozenset(ALL) - NARROW),
+    "with OR": (ALL_OPS - FLOOR - {Op.OR}, frozenset(ALL) - NARROW),
+    "only int32": (ALL_OPS - FLOOR - {Op.AND}, frozenset({bool_, float32, int32})),
+    "only what is asked for": (frozenset(EXACT), frozenset({bool_, float32, int32})),
+}
+
+
+@pytest.mark.parametrize(("lacks", "arithmetic"), AT_THE_FLOOR.values(), ids=AT_THE_FLOOR)
+@pytest.mark.parametrize("dtype", [float32, float64], ids=str)
+@pytest.mark.parametrize(("op", "ulp"), WORST.items(), ids=repr)
+def test_transcendentals_without_their_helpers(
+    op: Op, ulp: float, dtype: DType, lacks: frozenset[Op], arithmetic: frozenset[DType]
+) -> None:
+    """Built of what is built in turn: as close, over the whole range, subnormals and large angles too."""
+    if dtype not in arithmetic:
+        arithmetic |= {dtype, int64, uint64}  # whose bits it is
+    spec = replace(device(lacks), arithmetic=arithmetic)
+    x = samples(dtype)
+    assert worst_ulp(op, dtype, x, apply(op, dtype, spec, x)) <= ulp
+
+
+@pytest.mark.parametrize("op", WORST, ids=repr)
+def test_every_half_without_helpers(op: Op) -> None:
+    """Held or computed in: within the contract's bound of float16."""
+    x = np.arange(65536, dtype=np.uint16).view(np.float16)
+    for arithmetic in ({bool_, float32, int32}, {bool_, float32, float16, int32}):
+        spec = replace(device(ALL_OPS - FLOOR - {Op.AND}), arithmetic=frozenset(arithmetic))
+        work = Legalizer(spec)
+        value = val.primitive(op, val.bitcast(val.ref("x0", uint16), float16))
+        work.know(val.ref("x0", uint16), work.held(uint16, (val.ref("x0", uint16),)))
+        [stored] = work.stored(work.term(value))
+        [got] = evaluate_value([stored], lambda v: x.view(np.uint16))
+        bound = PRIMITIVES[op].bound(float16).ulp
+        assert worst_ulp(op, float16, x, got.view(np.float16)) <= bound
 
 
 @pytest.mark.parametrize("dtype", [float32, float64], ids=str)

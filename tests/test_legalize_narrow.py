@@ -12,6 +12,7 @@ from portwright.core import value as val
 from portwright.core.device import Extra, Spec
 from portwright.core.dtype import (
     ALL,
+    FLOAT8S,
     DType,
     bfloat16,
     bool_,
@@ -32,7 +33,7 @@ from portwright.core.reference import cast
 from portwright.core.value import Access, Value
 
 Array = np.ndarray[Any, np.dtype[Any]]
-NARROW = frozenset({float16, bfloat16})
+NARROW = frozenset({float16, bfloat16}) | FLOAT8S
 EVERY = np.arange(65536, dtype=np.uint16)
 
 

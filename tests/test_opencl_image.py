@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,9 @@ from portwright.core import dtype as dt
 from portwright.core.device import Buffer
 from portwright.core.errors import DeviceError
 from portwright.devices.opencl import OpenCL
+from portwright.devices.opencl_facts import limits_of
+from portwright.devices.opencl_image import Images
+from portwright.devices.opencl_memory import Memory
 
 SOURCE = """
 __constant sampler_t at = CLK_NORMALIZED_COORDS_FALSE | CLK_ADDRESS_CLAMP | CLK_FILTER_NEAREST;
@@ -45,6 +50,28 @@ def framed(device: OpenCL, kernel: Any, buffer: Buffer, width: int, rows: int, d
     kernel.kernel.set_args(out.handle.buffer, image)
     cl.enqueue_nd_range_kernel(device._queue, kernel.kernel, (width + 2, rows + 2), (1, 1))
     return get(out, np.float32).reshape(rows + 2, width + 2, 4)
+
+
+@pytest.mark.parametrize(
+    ("elements", "width", "pitch"),
+    [(4 * 64 * 3, 64, 1024), (4 * 50, 50, 1024), (4 * 50 * 2, 50, None), (4 * 128, 128, 2048)],
+)
+def test_what_a_driver_that_makes_images_of_buffers_is_told(
+    device: OpenCL, monkeypatch: pytest.MonkeyPatch, elements: int, width: int, pitch: int | None
+) -> None:
+    """No driver at hand makes them (PoCL refuses), so that the image itself is not seen here."""
+    told: list[SimpleNamespace] = []
+    monkeypatch.setattr(cl, "ImageDescriptor", SimpleNamespace)
+    monkeypatch.setattr(cl, "Image", lambda *a, desc: told.append(desc) or SimpleNamespace(element_size=16))
+    images = Images("ADRENO", device._queue, replace(limits_of(device._queue.device), image_pitch=64))
+    monkeypatch.setattr(images, "_copy", lambda *a: None)
+    memory = Memory(
+        device._pool, cl.Buffer(device._queue.context, 1, -(-elements // 256) * 1024), elements * 4
+    )
+    images.of(memory, width, dt.float32)
+    assert told[0].shape == (width, elements // 4 // width, 1)
+    assert told[0].pitches == ((pitch, 0) if pitch else (0, 0))
+    assert told[0].buffer is (memory.buffer if pitch else None)
 
 
 @pytest.mark.parametrize("dtype", [dt.float32, dt.float16], ids=str)

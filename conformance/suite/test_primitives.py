@@ -50,7 +50,7 @@ def test_one_operand_is_constant(case: Case, op: Op, dtype: DType) -> None:
     nodes, operands = [], []
     for value in chosen:
         x, y = binary_guard(op, dtype, a, np.full(a.shape, value))
-        constant = graph.full(y[0].item() if dtype.name != "bfloat16" else float(y[0]), a.shape, dtype)
+        constant = graph.full(float(y[0]) if dtype.is_float else y[0].item(), a.shape, dtype)
         y = np.full(a.shape, y[0])
         nodes.append(graph.elementwise(op, case.place(x), constant))
         operands.append((x, y))

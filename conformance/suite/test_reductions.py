@@ -19,7 +19,7 @@ from ..case import Case
 from ..exact import spacing
 from ..gates import Sums, population, within_gamma
 from ..inputs import Array, samples
-from ..judge import require_bits, require_values
+from ..judge import flushed, require_bits, require_values
 
 SIZES = (1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 127, 129, 255, 257, 1000, 1023, 1025, 4097)
 FEW = (2, 3, 8, 17, 129, 1000)
@@ -40,6 +40,8 @@ AXES: dict[str, tuple[Shape, tuple[int, ...]]] = {
     "last two": ((5, 16, 33), (1, 2)),
     "single element": ((1, 1), (0, 1)),
 }
+SUMMED = [d for d in FLOATS if d.bits >= 16]
+"""Not the 8-bit floats: a long sum leaves their range, or is one of so few that no chance evens it out."""
 INTEGERS = [d for d in ALL if d.is_int]
 
 
@@ -126,6 +128,8 @@ def test_max(case: Case, dtype: DType) -> None:
     for n in sizes(dtype):
         x = -np.abs(samples(dtype, case.rng, 6 * n)).reshape(6, n)
         x[np.isnan(x)] = dtype.numpy.type(-1)
+        if case.spec.flushes_subnormals:
+            x = flushed(x, dtype)  # they are zeros there: any of them may be the greatest
         x[1, n // 2] = dtype.numpy.type(np.nan)
         x[2, -1] = dtype.numpy.type(np.inf)
         x[3] = dtype.numpy.type(-np.inf)
@@ -152,7 +156,7 @@ def test_axes(case: Case, op: Op, axes: tuple[Shape, tuple[int, ...]]) -> None:
     )
 
 
-@pytest.mark.parametrize("dtype", FLOATS, ids=str)
+@pytest.mark.parametrize("dtype", SUMMED, ids=str)
 def test_sum(case: Case, dtype: DType) -> None:
     """Gate one, at every size: rows of positive numbers, of both signs, and of very different sizes."""
     case.claims(dtype)
@@ -168,7 +172,7 @@ def test_sum(case: Case, dtype: DType) -> None:
 
 
 @pytest.mark.parametrize("n", [64, 1000])
-@pytest.mark.parametrize("dtype", FLOATS, ids=str)
+@pytest.mark.parametrize("dtype", SUMMED, ids=str)
 def test_sum_of_many(case: Case, dtype: DType, n: int) -> None:
     """Gate two: over a thousand sums the errors are small, and as often up as down."""
     case.claims(dtype)

@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import graph, reference
 from ..device import Buffer
-from ..dtype import DType, Scalar, as_dtype, bfloat16, bool_, default_float, default_int
+from ..dtype import DType, Scalar, as_dtype, bool_, default_float, default_int
 from ..errors import DTypeError, ShapeError
 from ..graph import Node
 from ..registry import open_device
@@ -18,8 +18,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def plain(array: Array, dtype: DType) -> Array:
-    """``array`` in a dtype that NumPy itself has and that holds its values: bfloat16 becomes float32."""
-    return array.astype(np.float32) if dtype is bfloat16 else array
+    """``array`` in a dtype that NumPy itself has and that holds its values: float32 for bfloat16."""
+    return array if dtype.is_in_numpy else array.astype(np.float32)
 
 
 def leaf(data: Any, dtype: DType | None, device: str) -> Node:

@@ -1,0 +1,121 @@
+"""CUDA: NVIDIA's GPUs, through their driver and compiler. Kernels are CUDA C++."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar
+
+from ..core.cache import digest
+from ..core.device import Ability, Buffer, Device, Launch
+from ..core.errors import DeviceError
+from .cuda_dialect import CUDA_C
+from .cuda_driver import Driver, open_driver
+from .cuda_guard import Guard
+from .cuda_launch import Kernel, Launcher, Recording
+from .cuda_memory import Memory
+from .cuda_nvrtc import FLAGS, find_compiler, target
+from .cuda_spec import cuda_spec
+
+if TYPE_CHECKING:
+    from .cuda_nvrtc import Compiler
+
+
+class CUDA(Device):
+    """A GPU of NVIDIA's.
+
+    Args:
+        argument: which, as the driver numbers them: "0". Without it ``PORTWRIGHT_CUDA`` says so; without
+            that, it is the driver's first, as ``CUDA_VISIBLE_DEVICES`` may order them.
+
+    Raises:
+        DeviceError: when it does not open: what is missing and how to mend it.
+    """
+
+    dialect = CUDA_C
+    variants: ClassVar = {
+        "sim": "portwright.devices.cuda_sim:CUDASim",
+        "sm_80": "portwright.devices.cuda_compiled:SM80",
+        "sm_90": "portwright.devices.cuda_compiled:SM90",
+    }
+
+    def __init__(self, argument: str | None = None) -> None:
+        stated = argument or os.environ.get("PORTWRIGHT_CUDA", "").strip() or None
+        if stated is not None and not stated.isdecimal():
+            raise DeviceError(
+                f"{stated!r} is no CUDA device: write its number, as nvidia-smi lists it (CUDA:0), or one of "
+                f"{', '.join(f'CUDA:{v}' for v in self.variants)}"
+            )
+        self._open(open_driver(None if stated is None else int(stated)), find_compiler())
+
+    def _open(self, driver: Driver, compiler: Compiler) -> None:
+        """Opens the device that a driver has; tests come in here with a fake."""
+        self._driver, self._compiler = driver, compiler
+        self._architecture = target(compiler, driver.facts.capability)
+        described = {**driver.described, "compiler": compiler.version, "flags": " ".join(FLAGS)}
+        described["architecture"] = self._architecture
+        spec = cuda_spec("CUDA", driver.facts, driver=described)
+        self.spec = replace(spec, abilities=frozenset({Ability.REPLAY}))
+        self._guard = Guard("CUDA", driver)
+        self._memory = Memory(self._guard, driver)
+        self._launcher = Launcher(self.spec, self._guard, driver, self._memory)
+
+    def alloc(self, nbytes: int) -> int:
+        """Memory's address, from the driver's stream-ordered pool."""
+        return self._memory.alloc(nbytes)
+
+    def free(self, handle: int, nbytes: int) -> None:
+        """Back to the pool, after what was launched on it."""
+        self._memory.free(handle)
+
+    def copy_in(self, handle: int, data: memoryview) -> None:
+        """Through pinned memory, in its place on the stream."""
+        self._memory.write(handle, data)
+
+    def copy_out(self, data: memoryview, handle: int) -> None:
+        """Through pinned memory, after what was launched."""
+        self._memory.read(data, handle)
+
+    def synchronize(self) -> None:
+        """Waits for the stream."""
+        with self._guard.calls("finish what was launched"):
+            self._driver.synchronize()
+
+    def compile(self, source: str) -> bytes:
+        """CUDA C++ to machine code for this GPU."""
+        return self._compiler.compile(source, self._architecture)
+
+    def compiler_key(self) -> str:
+        """Compiler, flags and architecture; the driver compiles nothing."""
+        return digest(self._compiler.version, *FLAGS, self._architecture)
+
+    def load(self, binary: bytes, entries: Sequence[str]) -> list[Kernel]:
+        """The kernels of machine code."""
+        return self._launcher.load(binary, entries)
+
+    def launch(self, launch: Launch) -> None:
+        """Puts a kernel on the stream."""
+        self._launcher.launch(launch)
+
+    def record(self, launches: Sequence[Launch]) -> Recording:
+        """The launches, to run again; a graph of the driver's from their second run on."""
+        return self._launcher.record(launches)
+
+    def rebind(self, recording: Recording, launch: int, argument: int, buffer: Buffer) -> None:
+        """Sets one argument of one launch to another buffer."""
+        self._launcher.rebind(recording, launch, argument, buffer)
+
+    def replay(self, recording: Recording) -> None:
+        """Runs the launches in order."""
+        self._launcher.replay(recording)
+
+    def launch_seconds(self) -> float:
+        """How long the last kernel, or recording, ran, by the device's own clock; waits for it."""
+        return self._launcher.seconds()
+
+    def close(self) -> None:
+        """Waits for the stream, and lets go of the context."""
+        with self._guard.calls("close"):
+            self._driver.trim()
+        self._driver.close()
