@@ -48,10 +48,12 @@ class Tiled:
 
 def tensorize(nest: Sequence[Loop], inner: Body, tiles: Sequence[Tile]) -> Tiled | None:
     """The contraction in the first tile that fits; None where none does."""
-    if len(inner) < 3 or not isinstance(inner[0], Acc) or not isinstance(inner[1], Loop):
+    if len(inner) < 3:
         return None
-    acc, loop, *epilogue = inner
-    if any(not isinstance(s, Let | Store) for s in epilogue) or acc.op is not Op.ADD:
+    acc, loop, epilogue = inner[0], inner[1], inner[2:]
+    if not isinstance(acc, Acc) or acc.op is not Op.ADD or not isinstance(loop, Loop):
+        return None
+    if any(not isinstance(s, Let | Store) for s in epilogue):
         return None
     sums = perfect(loop)
     if len(sums[-1].body) != 1 or not isinstance(update := sums[-1].body[0], Update):
@@ -93,7 +95,7 @@ def tensorize(nest: Sequence[Loop], inner: Body, tiles: Sequence[Tile]) -> Tiled
     for e, name in enumerate(names):
         at = {rows.var: i + tile.c.row(thread, e), columns.var: j + tile.c.column(thread, e)}
         own = {s.name: f"{s.name}_{e}" for s in epilogue if isinstance(s, Let)}
-        out += rename(substitute(tuple(epilogue), at), {acc.name: name, **own})
+        out += rename(substitute(epilogue, at), {acc.name: name, **own})
     body: Body = tuple(out)
     for n, copies in ((columns, across), (rows, down)):
         if copies > 1:

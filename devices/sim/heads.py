@@ -34,7 +34,7 @@ class Parameter:
     @property
     def name(self) -> str:
         """What it is called."""
-        return re.findall(r"\w+", self.text)[-1]
+        return str(re.findall(r"\w+", self.text)[-1])
 
     def argument(self, buffer: int) -> str:
         """The expression that passes buffer number ``buffer``."""
