@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from flushing import FLUSHING, flush
 
 from portwright.core import value as val
 from portwright.core.device import Extra, Spec
@@ -148,6 +149,25 @@ def test_transcendentals(op: Op, ulp: float, dtype: DType, extras: frozenset[Ext
     assert ulp <= PRIMITIVES[op].bound(dtype, Tier.FULL).ulp
     x = samples(dtype)
     assert worst_ulp(op, dtype, x, apply(op, dtype, device({op}, extras), x)) <= ulp
+
+
+@pytest.mark.parametrize("lacks", [frozenset(EXACT), ALL_OPS - FLOOR - {Op.AND}], ids=["functions", "all"])
+@pytest.mark.parametrize("dtype", [float32, float64], ids=str)
+@pytest.mark.parametrize(("op", "ulp"), WORST.items(), ids=repr)
+def test_transcendentals_where_subnormals_are_flushed(
+    op: Op, ulp: float, dtype: DType, lacks: frozenset[Op]
+) -> None:
+    """A subnormal operand may be 0, and so may a subnormal result; every other one is as close."""
+    x = samples(dtype)
+    [legal] = legalize(
+        [val.primitive(op, val.ref("x0", dtype))], replace(device(lacks), flushes_subnormals=True)
+    )
+    [got] = evaluate_value([legal], lambda v: flush(x), FLUSHING)
+    with np.errstate(all="ignore"):
+        exact = EXACT[op](flush(x).astype(np.longdouble)).astype(dtype.numpy)
+    small = np.abs(exact) < dtype.smallest_normal
+    assert (np.abs(got[small]) <= dtype.smallest_normal).all()
+    assert worst_ulp(op, dtype, flush(x)[~small], got[~small]) <= ulp
 
 
 AT_THE_FLOOR = {

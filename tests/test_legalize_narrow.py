@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+from flushing import FLUSHING
 
 from portwright.core import value as val
 from portwright.core.device import Extra, Spec
@@ -46,26 +46,6 @@ def device(flushes: bool = False, extras: frozenset[Extra] = frozenset()) -> Spe
         flushes_subnormals=flushes,
         extras=extras,
     )
-
-
-def flush(x: Array) -> Array:
-    """Float subnormals as zeros."""
-    if x.dtype.kind != "f":
-        return x
-    return np.where(np.abs(x) < np.finfo(x.dtype).smallest_normal, np.copysign(x.dtype.type(0), x), x)
-
-
-def flushing(primitive: Callable[..., Array]) -> Callable[..., Array]:
-    """The primitive of a device that takes subnormals for zeros and gives none."""
-
-    def compute(dtype: DType, *operands: Array) -> Array:
-        with np.errstate(all="ignore"):
-            return flush(np.asarray(primitive(dtype, *map(flush, operands))))
-
-    return compute
-
-
-FLUSHING = {op: f if op in (Op.WHERE, Op.BITCAST) else flushing(f) for op, f in NUMPY_PRIMITIVES.items()}
 
 
 def load(dtype: DType, name: str = "x") -> Value:
