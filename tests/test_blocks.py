@@ -278,3 +278,16 @@ def test_a_contraction_that_no_tile_divides_is_not(kernels):
         for info in kernels(program):
             assert not any(isinstance(s, Multiply) for s in statements(info.scheduled.body))
             agree(info)
+
+
+@pytest.mark.parametrize("spec", [replace(SPEC, local_bytes=0), replace(SPEC, local_bytes=100)])
+def test_without_room_for_the_parts_nothing_is_shared(kernels, spec):
+    (info,) = kernels(tensor(7, 300).sum(1))
+    assert info.scheduled.threads is None
+    agree(info)
+
+
+@pytest.mark.parametrize("spec", [replace(SPEC, block=96, max_block=96, warp=96)])
+def test_a_block_of_no_power_of_two_still_meets(kernels, spec):
+    (info,) = kernels(tensor(7, 300).sum(1))
+    agree(info)

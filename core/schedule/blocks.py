@@ -69,7 +69,17 @@ class _Work:
         if any(isinstance(s, Scratch) for s in statements(inner)) or self.spec.max_block == 1:
             return False
         work = max(iterations(s) for s in inner if isinstance(s, Loop))
-        return results < self.spec.threads and work >= LONG
+        shared = sum(s.dtype.itemsize for s in inner if isinstance(s, Acc)) * self.threads(inner)
+        return results < self.spec.threads and work >= LONG and shared <= self.spec.local_bytes
+
+    def threads(self, inner: Body) -> int:
+        """How many threads share the loops of one result: a power of two, and some work for each."""
+        longest = max(iterations(s) for s in inner if isinstance(s, Loop))
+        most = min(self.spec.max_block, max(self.spec.block, self.spec.warp))
+        threads = 1 << (most.bit_length() - 1)
+        while threads > self.spec.warp and threads > 2 and threads * 2 > longest:
+            threads //= 2
+        return threads
 
     # ------------------------------------------------------------------ work items
 
@@ -126,10 +136,7 @@ class _Work:
 
     def blocks(self, nest: Sequence[Loop], inner: Body) -> Body:
         """A block for each result, whose threads share its loops."""
-        longest = max(iterations(s) for s in inner if isinstance(s, Loop))
-        threads = min(self.spec.max_block, max(self.spec.block, self.spec.warp))
-        while threads > self.spec.warp and threads > 2 and threads * 2 > longest:
-            threads //= 2
+        threads = self.threads(inner)
         self.trail.append(f"share among {threads} threads")
         body = share(inner, threads)
         if not nest:
