@@ -269,5 +269,8 @@ def test_a_position_is_one_integer() -> None:
 
 
 def test_float64_is_refused() -> None:
-    with pytest.raises(DeviceError, match="WORDS does not compute in float64, and nothing stands in for it"):
-        Legalizer(SPECS[0]).term(val.cast(val.ref("x", int64), float64))
+    x = val.ref("x", int64)
+    with pytest.raises(DeviceError, match="in float64, which a cast to it needs, and nothing stands in"):
+        Legalizer(SPECS[0]).term(val.cast(x, float64))
+    with pytest.raises(DeviceError, match="WORDS does not compute in float64, which SQRT needs"):
+        Legalizer(SPECS[0]).term(val.make(Op.SQRT, float64, (x,)))

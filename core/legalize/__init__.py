@@ -15,7 +15,7 @@ from ..dtype import DType, bool_, float64, int32, uint8, uint32
 from ..errors import DeviceError
 from ..index import Index
 from ..ops import Op
-from ..value import Access, Extra, Number, Value, make, toposort
+from ..value import Access, Extra, Number, Value, ValueOp, make, toposort
 from . import divide, roots, simple
 from .exp2 import exp2
 from .floor import FLOOR, FLOOR_BITS, FLOOR_DTYPES, STAND_IN, floor_faults
@@ -60,6 +60,8 @@ _ON_BOOL: dict[Op, Callable[..., Term]] = {
     Op.WHERE: simple.choice,
 }
 
+_WHO: dict[ValueOp, str] = {Op.CAST: "a cast to it", Op.LOAD: "reading a tensor of it", Op.CONST: "a number"}
+
 BUILT: frozenset[Op] = frozenset(_BUILDERS)
 """The primitives that can be built; a device must have the others."""
 
@@ -68,7 +70,7 @@ def _builder(op: Op, dtype: DType) -> Callable[..., Term] | None:
     return (_ON_BOOL if dtype.is_bool else _BUILDERS).get(op)
 
 
-def _form(target: Target, dtype: DType) -> Form:
+def _form(target: Target, dtype: DType, needed_by: str) -> Form:
     if dtype.is_float and dtype is not float64:
         return Narrow(target, dtype)
     if dtype.is_int and dtype.bits < 32:
@@ -77,9 +79,10 @@ def _form(target: Target, dtype: DType) -> Form:
         return Unsigned(target, dtype)
     if dtype.is_int and dtype.bits == 64:
         return Words(target, dtype)
+    needed = f", which {needed_by} needs" if needed_by else ""
     raise DeviceError(
-        f"{target.spec.name} does not compute in {dtype}, and nothing stands in for it: cast to another "
-        "dtype, as in x.cast('float32'), or use a device that has it"
+        f"{target.spec.name} does not compute in {dtype}{needed}, and nothing stands in for it: cast to "
+        "another dtype, as in x.cast('float32'), or use a device that has it"
     )
 
 
@@ -144,7 +147,7 @@ class Legalizer:
 
     def _one(self, v: Value, xs: Sequence[Term]) -> Term:
         op, target = v.op, self.target
-        form = target.form(v.dtype)
+        form = target.form(v.dtype, _WHO.get(op, op.name))
         if op is Op.CONST:
             assert isinstance(v.arg, Number)
             return target.number(v.arg.value, v.dtype)

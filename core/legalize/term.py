@@ -49,7 +49,7 @@ class Target:
         self,
         spec: Spec,
         builder: Callable[[Op, DType], Callable[..., Term] | None],
-        forms: Callable[[Target, DType], Form],
+        forms: Callable[[Target, DType, str], Form],
     ) -> None:
         self.spec, self.builder = spec, builder
         self.fused = Offer.FMA in spec.extras
@@ -67,14 +67,18 @@ class Target:
         """True of a dtype that the device's language computes in; every language has conditions."""
         return dtype in self.spec.arithmetic or dtype is bool_
 
-    def form(self, dtype: DType) -> Form | None:
+    def form(self, dtype: DType, needed_by: str = "") -> Form | None:
         """How ``dtype`` is stood in for; None where the device computes in it.
+
+        Args:
+            dtype: any.
+            needed_by: who asks, in words, for the error.
 
         Raises:
             DeviceError: when it neither computes in it nor can stand in for it.
         """
         if dtype not in self._forms:
-            self._forms[dtype] = None if self.computes(dtype) else self._make_form(self, dtype)
+            self._forms[dtype] = None if self.computes(dtype) else self._make_form(self, dtype, needed_by)
         return self._forms[dtype]
 
     def number(self, value: Scalar, dtype: DType) -> Term:
