@@ -21,6 +21,7 @@ from ..core.errors import DeviceError
 MEND = "pip install nvidia-cuda-nvrtc-cu12 nvidia-cuda-runtime-cu12, or install the CUDA toolkit"
 _HEADER = "cuda_fp16.h"
 _LIBRARY = "nvrtc64_*_0.dll" if sys.platform == "win32" else "libnvrtc.so*"
+_SYSTEM = "/usr/local/cuda"
 _LIBRARY_FOLDERS = ("lib", "lib64", "bin", "bin/x64")
 
 
@@ -73,7 +74,7 @@ def _wheels() -> Iterator[Path]:
 
 def _toolkits() -> Iterator[Path]:
     stated = [os.environ.get(name, "").strip() for name in ("CUDA_HOME", "CUDA_PATH")]
-    for folder in dict.fromkeys([*filter(None, stated), "/usr/local/cuda"]):
+    for folder in dict.fromkeys([*filter(None, stated), _SYSTEM]):
         if Path(folder).is_dir():
             yield Path(folder)
 
