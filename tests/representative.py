@@ -1,4 +1,4 @@
-"""Programs whose text shows all that a kernel language is asked to say, for compilers that run nothing."""
+"""Programs whose text shows all that a kernel language is asked to say, for compilers that run nothing.
 
 Each is a name and the nodes to realize; ``texts`` gives the kernels' sources, nothing compiled or run.
 """
