@@ -35,6 +35,11 @@ class Candidate:
         """What the platform and the device call themselves."""
         return self.platform.name.strip(), self.device.name.strip()
 
+    @property
+    def imitates(self) -> bool:
+        """Whether it checks or imitates a device, and is none."""
+        return any(e in name.lower() for e in _EMULATORS for name in self.names)
+
     def __str__(self) -> str:
         (i, j), (platform, device) = self.place, self.names
         return f"{i}:{j} {device} ({self.kind}, {platform}, {self.device.driver_version})"
@@ -54,9 +59,8 @@ class Candidate:
     def rank(self) -> tuple[object, ...]:
         """Greater is better: a driver before an imitation, a GPU first, memory of its own, newer, larger."""
         d = self.device
-        real = not any(e in name.lower() for e in _EMULATORS for name in self.names)
         return (
-            real, -_TYPES.index(self.kind), not d.host_unified_memory, _numbers(d.version)[:2],
+            not self.imitates, -_TYPES.index(self.kind), not d.host_unified_memory, _numbers(d.version)[:2],
             _numbers(d.driver_version), d.global_mem_size, self.names,
         )  # fmt: skip
 

@@ -8,7 +8,7 @@ from typing import Any
 import pyopencl as cl
 
 from ..core import dtype as dt
-from ..core.device import Ability, Extra, Spec
+from ..core.device import Ability, Evidence, Extra, Spec
 from ..core.ops import ALL_OPS, Op
 from . import host
 from .opencl_choice import Candidate
@@ -91,6 +91,7 @@ def describe(name: str, chosen: Candidate) -> Spec:
         narrow.add(dt.float16)
     extras = {Extra.DIV: _CORRECTLY_ROUNDED in flags, Extra.FMA: bool(single & fp.FMA)}
     on_host = chosen.kind == "CPU"
+    cache = device.global_mem_cache_size
     wave = 1 if on_host else _wave(device)
     group = min(device.max_work_group_size, device.max_work_item_sizes[0])
     most = 2 ** min(31, device.address_bits) - 1
@@ -99,12 +100,13 @@ def describe(name: str, chosen: Candidate) -> Spec:
         dtypes=held,
         native=ALL_OPS - (_SCALAR_ON_HOST if on_host else set()),
         arithmetic=held - narrow,
+        evidence=Evidence.EMULATED if chosen.imitates else Evidence.MEASURED,
         flushes_subnormals=not single & fp.DENORM,
         extras=frozenset(extra for extra, has in extras.items() if has),
         vector_bytes=VECTOR_BYTES,
         vector_lanes=VECTOR_BYTES,
         threads=device.max_compute_units * wave,
-        cache_bytes=host.cache_bytes() if on_host else (device.global_mem_cache_size,),
+        cache_bytes=host.cache_bytes() if on_host else (cache or device.local_mem_size,),
         local_bytes=device.local_mem_size,
         max_grid=(most, most, most),
         max_block=group,

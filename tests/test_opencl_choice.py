@@ -155,3 +155,8 @@ def test_the_variable_and_the_argument_choose(monkeypatch: pytest.MonkeyPatch) -
         OpenCL()
     place = ":".join(map(str, choose("OPENCL", None).place))
     assert OpenCL(place).spec.driver["asked for as"] == place
+
+
+def test_an_imitation_is_known_as_one(installed: Any) -> None:
+    installed(OCLGRIND, FPGA, POCL, NVIDIA)
+    assert [c.imitates for c in candidates("OPENCL")] == [True, True, False, False]
