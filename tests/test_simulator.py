@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from simulating import run
 from portwright.core.device import Buffer, Evidence, Launch
 from portwright.core.errors import CompileError, DeviceError, OutOfMemoryError
 from portwright.devices.cuda_sim import CUDASim
+from portwright.devices.sim import runtime
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +130,17 @@ extern "C" __global__ void k(float *out) {
 """
     with pytest.raises(DeviceError, match=r"31 threads .*line 4.* 1 thread \(\(3, 0, 0\) first\) finished"):
         run(sim, source, np.zeros(32, np.float32))
+
+
+def test_a_tile_in_a_warp_of_fewer_threads(sim: CUDASim) -> None:
+    source = """
+extern "C" __global__ void k(float *out) {
+  unsigned a[4] = {}, b[2] = {};
+  simulated_mma_m16n8k16_f32_f16(out + 4 * threadIdx.x, a, b, out + 4 * threadIdx.x);
+}
+"""
+    with pytest.raises(DeviceError, match=r"24 threads .*line 4 of the source, and no others of its warp"):
+        run(sim, source, np.zeros(128, np.float32), block=(24, 1, 1))
 
 
 @pytest.mark.parametrize(("at", "element"), [("32", 32), ("-1", -1), ("32 + 1023", 1055)])
@@ -292,6 +305,52 @@ def compiler(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("CC", request.param)
     name: str = request.param
     return name
+
+
+def test_fibers_without_assembly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on processors that ``stack.h`` has no switch for."""
+    monkeypatch.setattr(runtime, "FLAGS", (*runtime.FLAGS, "-DPW_UCONTEXT"))
+    sim = CUDASim()
+    a = np.random.default_rng(0).integers(0, 99, (10, 64)).astype(np.float32)
+    out, _ = run(sim, REDUCE, np.zeros(10, np.float32), a, grid=(10, 1, 1), block=(64, 1, 1))
+    assert (out == a.sum(1)).all()
+    source = (
+        'extern "C" __global__ void k(int *out) { if (threadIdx.x) __syncthreads(); out[threadIdx.x] = 1; }'
+    )
+    for _ in range(2):
+        with pytest.raises(DeviceError, match="do not meet"):
+            run(sim, source, np.zeros(32, np.int32))
+
+
+def test_launches_from_several_threads_take_turns(sim: CUDASim) -> None:
+    program = sim.load(sim.compile(REDUCE), ["k"])[0]
+
+    def one(seed: int) -> bool:
+        a = np.random.default_rng(seed).integers(0, 99, (40, 64)).astype(np.float32)
+        buffers = tuple(Buffer(sim, n) for n in (160, a.nbytes))
+        buffers[1].write(memoryview(a.reshape(-1).view(np.uint8)))
+        sim.launch(Launch(program, (40, 1, 1), (64, 1, 1), buffers))
+        out = np.empty(40, np.float32)
+        buffers[0].read(memoryview(out.view(np.uint8)))
+        return bool((out == a.sum(1)).all())
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(one, range(24)))
+
+
+def test_a_fault_in_another_thread_than_the_first(sim: CUDASim, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORTWRIGHT_SIM_SECONDS", "1")
+    endless = 'extern "C" __global__ void k(volatile int *out) { while (out[0] == 0) {} }'
+    wild = 'extern "C" __global__ void k(int *out) { out[1ll << 40] = 1; }'
+
+    def message(source: str) -> str:
+        with pytest.raises(DeviceError) as caught:
+            run(sim, source, np.zeros(32, np.int32))
+        return str(caught.value)
+
+    with ThreadPoolExecutor(1) as pool:
+        assert "not done after 1 s" in pool.submit(message, endless).result()
+        assert "nobody's" in pool.submit(message, wild).result()
 
 
 def test_either_compiler_serves(compiler: str) -> None:

@@ -18,7 +18,7 @@
 #include "faults.h"
 #include "fibers.h"
 
-enum { CANARY = 4096, ALIGNMENT = 256 };
+enum { CANARY = 4096, ALIGNMENT = 256, SEEN = 16 << 20 };
 enum Order { ASCENDING, DESCENDING, SEEDED, ORDERS };
 /* What unset memory holds in each run: as a float NaN, large and small; as an integer always another. */
 static const int POISON[ORDERS] = {0xFF, 0x7B, 0xC5};
@@ -245,7 +245,8 @@ PW_PUBLIC int pw_sim_launch(const Job *job, Report *to) {
 PW_PUBLIC char *pw_sim_alloc(uint64_t nbytes) {
     void *p;
     if (nbytes > INT64_MAX - 2 * CANARY || posix_memalign(&p, ALIGNMENT, nbytes + 2 * CANARY)) return nullptr;
-    memset(p, 0xC9, nbytes + 2 * CANARY); /* what nobody wrote should look wrong */
+    const uint64_t all = nbytes + 2 * CANARY; /* what nobody wrote should look wrong: at least its beginning */
+    memset(p, 0xC9, all < SEEN ? all : SEEN);
     return (char *)p + CANARY;
 }
 

@@ -4,16 +4,16 @@
                threadIdx blockIdx blockDim gridDim warpSize; parameters of a kernel are pointers
    memory      __shared__ of fixed size, __constant__; __ldg __ldcs __ldcg __stcs __stcg
    barriers    __syncthreads __syncwarp; every thread of a block must reach the same one
-   warps       __shfl_sync __shfl_xor_sync __shfl_down_sync __shfl_up_sync, all 32 lanes of a warp
-   tiles       mma_m16n8k16_f32_f16, mma_m16n8k16_f32_bf16, mma_m16n8k8_f32_f16, mma_m16n8k8_f32_bf16 and
-               mma_m16n8k8_f32_tf32 (float *d, const unsigned *a, const unsigned *b, const float *c): what
-               mma.sync.aligned.<shape>.row.col.f32.T.T.f32 does with these registers; d may be c. Text for
-               the real compiler defines them by asm where __CUDACC__ or __CUDACC_RTC__ is defined
+   warps       __shfl_sync __shfl_xor_sync __shfl_down_sync __shfl_up_sync
+   tiles       simulated_mma_<shape>_<D>_<T>(void *d, const unsigned *a, const unsigned *b, const void *c): what
+               mma.sync.aligned.<shape>.row.col.D.T.T.D does with these registers (d and c: of f32 four floats,
+               of f16 two registers; d may be c), for m16n8k16 of f32_f16, f32_bf16 and f16_f16, and m16n8k8 of
+               those and f32_tf32. Text for both writes asm where __CUDACC__ or __CUDACC_RTC__ is defined
    vectors     char2 ... double4 with .x .y .z .w and make_*, aligned as there; they have no operators
    16-bit      __half __half2 __nv_bfloat16 __nv_bfloat162 and their functions, rounded once an operation
    maths       of float and double: C's; __fmaf_rn and kin, min max, __umulhi and kin, bit casts, memcpy
 
-   __CUDACC__ is not defined: there is no asm. */
+   The mask of a shuffle is not read: all lanes that the warp has take part. */
 #pragma once
 #include "kernel.h"
 #include "tiles.h"
@@ -35,19 +35,21 @@
 #define warpSize 32
 
 #define __syncthreads() pw::runtime->barrier(__COUNTER__, __LINE__)
-#define __syncwarp(...) pw::meet_warp(__COUNTER__, __LINE__, ~0u)
-#define __shfl_sync(mask, x, lane, ...) pw::shuffle(__COUNTER__, __LINE__, mask, x, (lane) & 31)
-#define __shfl_xor_sync(mask, x, lanes, ...) pw::shuffle(__COUNTER__, __LINE__, mask, x, pw::lane_id() ^ (lanes))
+#define __syncwarp(...) pw::meet_warp(__COUNTER__, __LINE__, pw::THOSE_THERE_ARE)
+#define __shfl_sync(mask, x, lane, ...) pw::shuffle(__COUNTER__, __LINE__, x, (lane) & 31)
+#define __shfl_xor_sync(mask, x, lanes, ...) pw::shuffle(__COUNTER__, __LINE__, x, pw::lane_id() ^ (lanes))
 #define __shfl_down_sync(mask, x, by, ...) \
-    pw::shuffle(__COUNTER__, __LINE__, mask, x, pw::lane_id() + (int)(by) > 31 ? pw::lane_id() : pw::lane_id() + (int)(by))
+    pw::shuffle(__COUNTER__, __LINE__, x, pw::lane_id() + (int)(by) > 31 ? pw::lane_id() : pw::lane_id() + (int)(by))
 #define __shfl_up_sync(mask, x, by, ...) \
-    pw::shuffle(__COUNTER__, __LINE__, mask, x, pw::lane_id() < (int)(by) ? pw::lane_id() : pw::lane_id() - (int)(by))
+    pw::shuffle(__COUNTER__, __LINE__, x, pw::lane_id() < (int)(by) ? pw::lane_id() : pw::lane_id() - (int)(by))
 
-#define mma_m16n8k16_f32_f16(...) pw::mma<pw::F16, 16>(__COUNTER__, __LINE__, __VA_ARGS__)
-#define mma_m16n8k16_f32_bf16(...) pw::mma<pw::BF16, 16>(__COUNTER__, __LINE__, __VA_ARGS__)
-#define mma_m16n8k8_f32_f16(...) pw::mma<pw::F16, 8>(__COUNTER__, __LINE__, __VA_ARGS__)
-#define mma_m16n8k8_f32_bf16(...) pw::mma<pw::BF16, 8>(__COUNTER__, __LINE__, __VA_ARGS__)
-#define mma_m16n8k8_f32_tf32(...) pw::mma<pw::TF32, 8>(__COUNTER__, __LINE__, __VA_ARGS__)
+#define simulated_mma_m16n8k16_f32_f16(...) pw::mma<pw::F16, float, 16>(__COUNTER__, __LINE__, __VA_ARGS__)
+#define simulated_mma_m16n8k16_f32_bf16(...) pw::mma<pw::BF16, float, 16>(__COUNTER__, __LINE__, __VA_ARGS__)
+#define simulated_mma_m16n8k16_f16_f16(...) pw::mma<pw::F16, pw::Half, 16>(__COUNTER__, __LINE__, __VA_ARGS__)
+#define simulated_mma_m16n8k8_f32_f16(...) pw::mma<pw::F16, float, 8>(__COUNTER__, __LINE__, __VA_ARGS__)
+#define simulated_mma_m16n8k8_f32_bf16(...) pw::mma<pw::BF16, float, 8>(__COUNTER__, __LINE__, __VA_ARGS__)
+#define simulated_mma_m16n8k8_f16_f16(...) pw::mma<pw::F16, pw::Half, 8>(__COUNTER__, __LINE__, __VA_ARGS__)
+#define simulated_mma_m16n8k8_f32_tf32(...) pw::mma<pw::TF32, float, 8>(__COUNTER__, __LINE__, __VA_ARGS__)
 
 typedef decltype(sizeof(0)) size_t;
 PW_INLINE void *memcpy(void *to, const void *from, size_t n) { return __builtin_memcpy(to, from, n); }

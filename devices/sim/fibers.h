@@ -12,7 +12,6 @@ struct Fiber {
     Context *context;
     State state;
     unsigned site, line; /* where it waits */
-    unsigned mask;       /* with which lanes of its warp */
     void *mine;          /* what it brought there */
     Index3 at;
 };
@@ -50,17 +49,16 @@ static void barrier(unsigned site, unsigned line) {
     wait_as(AT_BARRIER, site, line);
 }
 
-static void meet(unsigned site, unsigned line, unsigned mask, void *mine, void (*together)(void **)) {
+static void meet(unsigned site, unsigned line, Warp which, void *mine, void (*together)(void **)) {
     if (!current) stop(NEEDS_FIBERS);
     Fiber *const warp = fibers + (current - fibers) / LANES * LANES;
     const unsigned left = pass->count - (unsigned)(warp - fibers), lanes = left < LANES ? left : (unsigned)LANES;
     void *brought[LANES] = {};
-    current->mine = mine, current->mask = mask;
+    current->mine = mine;
+    if (which == WHOLE && lanes < LANES) return wait_as(MEETING, site, line); /* for ever: see diverged */
     for (unsigned i = 0; i < lanes; i++) {
         const Fiber *f = warp + i;
-        if (!(mask >> i & 1)) continue;
-        if (f != current && !(f->state == MEETING && f->site == site && f->mask == mask))
-            return wait_as(MEETING, site, line);
+        if (f != current && !(f->state == MEETING && f->site == site)) return wait_as(MEETING, site, line);
         brought[i] = f->mine;
     }
     together(brought);
@@ -75,7 +73,7 @@ static const Runtime services = {barrier, meet};
     const Fiber *a = fibers, *b = nullptr;
     while (a->state == DONE) a++;
     const auto beside = [](const Fiber *f, const Fiber *g) {
-        return f->state == g->state && (f->state == DONE || (f->site == g->site && f->mask == g->mask));
+        return f->state == g->state && (f->state == DONE || f->site == g->site);
     };
     for (const Fiber *f = fibers; f < fibers + pass->count; f++) {
         if (beside(f, a)) {
@@ -96,7 +94,7 @@ static void run_block(Index3 at) {
     memset(entry->shared, pass->poison, (size_t)(entry->shared_end - entry->shared));
     for (unsigned i = 0; i < n; i++) {
         const Thread &t = pass->threads[i];
-        fibers[t.linear] = {fresh(stacks[t.linear], fiber_main), READY, 0, 0, 0, nullptr, t.at};
+        fibers[t.linear] = {fresh(stacks[t.linear], fiber_main), READY, 0, 0, nullptr, t.at};
     }
     ready = n, at_barrier = done = 0;
     while (ready) {

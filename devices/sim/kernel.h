@@ -41,13 +41,15 @@ struct Pass {
     unsigned long long next(unsigned long long n) const { return n < blocks - step ? n + step : n - (blocks - step); }
 };
 
+enum Warp { WHOLE, THOSE_THERE_ARE };
+
 /* What a kernel may ask of the runtime. */
 struct Runtime {
     /* Returns when every thread of the block is at this very barrier. */
     void (*barrier)(unsigned site, unsigned line);
-    /* Returns when the lanes of ``mask`` have met here; the last to come calls ``together`` with what each
-       of the 32 lanes brought, null for a lane that takes no part. */
-    void (*meet)(unsigned site, unsigned line, unsigned mask, void *mine, void (*together)(void **lanes));
+    /* Returns when the lanes of a warp have met here; the last to come calls ``together`` with what each of
+       32 brought, null for a lane that the warp does not have. Of WHOLE warps all 32 must come. */
+    void (*meet)(unsigned site, unsigned line, Warp which, void *mine, void (*together)(void **lanes));
 };
 
 struct Parameter {

@@ -73,9 +73,9 @@ enum class mem_flags { mem_none, mem_device, mem_threadgroup, mem_texture };
 PW_INLINE mem_flags operator|(mem_flags a, mem_flags b) { return (mem_flags)((int)a | (int)b); }
 
 PW_INLINE void pw_barrier(unsigned site, unsigned line, mem_flags) { pw::runtime->barrier(site, line); }
-PW_INLINE void pw_simd_barrier(unsigned site, unsigned line, mem_flags) { pw::meet_warp(site, line, ~0u); }
+PW_INLINE void pw_simd_barrier(unsigned site, unsigned line, mem_flags) { pw::meet_warp(site, line, pw::THOSE_THERE_ARE); }
 template <class T> PW_INLINE T pw_shuffle(unsigned site, unsigned line, T x, int from) {
-    return pw::shuffle(site, line, ~0u, x, from & 31);
+    return pw::shuffle(site, line, x, from & 31);
 }
 #define PW_FOLD(name, expression)                                             \
     template <class T> PW_INLINE T name(unsigned site, unsigned line, T a) {  \
@@ -124,14 +124,14 @@ PW_INLINE Place<T> place(T *from, ulong per_row, ulong2 origin, bool transposed)
 template <class T, class P>
 void pw_load(unsigned site, unsigned line, simdgroup_matrix<T, 8, 8> &m, P *from, ulong per_row = 8,
              ulong2 origin = ulong2(0), bool transposed = false) {
-    pw::meet_warp(site, line, ~0u);
+    pw::meet_warp(site, line, pw::WHOLE);
     const Place<P> at = place(from, per_row, origin, transposed);
     m.elements = vec<T, 2>(at.first[0], at.first[at.step]);
 }
 template <class T>
 void pw_store(unsigned site, unsigned line, const simdgroup_matrix<T, 8, 8> &m, T *to, ulong per_row = 8,
               ulong2 origin = ulong2(0), bool transposed = false) {
-    pw::meet_warp(site, line, ~0u);
+    pw::meet_warp(site, line, pw::WHOLE);
     const Place<T> at = place(to, per_row, origin, transposed);
     at.first[0] = m.elements[0], at.first[at.step] = m.elements[1];
 }
@@ -146,7 +146,6 @@ template <class D, class A, class B, class C> struct Product {
     static void together(void **lanes) {
         double x[8][8], y[8][8], z[8][8];
         for (int lane = 0; lane < 32; lane++) {
-            if (!lanes[lane]) __builtin_trap(); /* a simdgroup of fewer than 32 threads has no tiles */
             const Product *p = (const Product *)lanes[lane];
             const int row = pw::tile_row(lane), column = pw::tile_column(lane);
             for (int i = 0; i < 2; i++) {
@@ -170,7 +169,7 @@ void pw_multiply_accumulate(unsigned site, unsigned line, simdgroup_matrix<D, 8,
                             const simdgroup_matrix<A, 8, 8> &a, const simdgroup_matrix<B, 8, 8> &b,
                             const simdgroup_matrix<C, 8, 8> &c) {
     Product<D, A, B, C> mine = {&d, &a, &b, &c};
-    pw::runtime->meet(site, line, ~0u, &mine, Product<D, A, B, C>::together);
+    pw::runtime->meet(site, line, pw::WHOLE, &mine, Product<D, A, B, C>::together);
 }
 template <class D, class A, class B>
 void pw_multiply(unsigned site, unsigned line, simdgroup_matrix<D, 8, 8> &d, const simdgroup_matrix<A, 8, 8> &a,

@@ -88,12 +88,13 @@ class Runtime:
 
         self.ffi = FFI()
         self.ffi.cdef(_DECLARATIONS)
-        cache, key = compile_cache(), digest("simulator", headers(), toolchain.key)
+        flags = (*cpp_flags(toolchain), "-pthread")
+        cache, key = compile_cache(), digest("simulator", headers(), toolchain.key, *flags)
         binary = cache.get(key)
         if binary is None:
             source = (FOLDER / "blocks.cpp").read_text()
             try:
-                binary = toolchain.compile(source, [*cpp_flags(toolchain), "-pthread"], "c++")
+                binary = toolchain.compile(source, flags, "c++")
             except CompileError as e:
                 raise DeviceError(
                     f"the simulator's runtime does not compile: {e}. It takes a C++ compiler on Linux: "

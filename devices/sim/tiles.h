@@ -1,18 +1,18 @@
 /* Tensor-core tiles by their lanes: 32 lanes meet, the matrices are gathered from what each holds, multiplied,
    and each lane gets its part of the result.
 
-   A product's sum is taken in double and rounded once to float: the hardware's own order and rounding are not
+   A product's sum is taken in double and rounded once: the hardware's own order and rounding are not
    documented, and within its bound any is as good. */
 #pragma once
 #include "floats.h"
 
 namespace pw {
 
-/* What a lane brings to mma.sync.aligned.m16n8kK.row.col.f32.T.T.f32. */
-struct Mma {
-    float *d;
+/* What a lane brings to mma.sync.aligned.m16n8kK.row.col.D.T.T.D. */
+template <class D> struct Mma {
+    D *d;
     const unsigned *a, *b;
-    const float *c;
+    const D *c;
 };
 
 struct F16 {
@@ -39,12 +39,12 @@ struct TF32 { /* a float whose last 13 bits are not read */
      A: row group + 8 (r mod 2), columns per * place + part + 4 per (r / 2);
      B: rows per * place + part + 4 per r, column group;
      C, D: element i: row group + 8 (i / 2), column 2 place + i mod 2. */
-template <class T, int K> static void mma_together(void **lanes) {
+template <class T, class D, int K> static void mma_together(void **lanes) {
     const int per = T::PER_REGISTER, a_registers = K / per / 2, b_registers = K / per / 4;
     double a[16][K], b[K][8];
-    float d[16][8];
+    D d[16][8];
     for (int lane = 0; lane < 32; lane++) {
-        const Mma *m = (const Mma *)lanes[lane];
+        const Mma<D> *m = (const Mma<D> *)lanes[lane];
         const int group = lane / 4, place = lane % 4;
         for (int part = 0; part < per; part++) {
             for (int r = 0; r < a_registers; r++)
@@ -56,20 +56,20 @@ template <class T, int K> static void mma_together(void **lanes) {
     }
     for (int i = 0; i < 16; i++)
         for (int j = 0; j < 8; j++) {
-            double sum = d[i][j];
+            double sum = (float)d[i][j];
             for (int k = 0; k < K; k++) sum += a[i][k] * b[k][j];
-            d[i][j] = (float)sum;
+            d[i][j] = D(sum);
         }
     for (int lane = 0; lane < 32; lane++) {
-        const Mma *m = (const Mma *)lanes[lane];
+        const Mma<D> *m = (const Mma<D> *)lanes[lane];
         for (int i = 0; i < 4; i++) m->d[i] = d[lane / 4 + 8 * (i / 2)][2 * (lane % 4) + i % 2];
     }
 }
 
-template <class T, int K>
-static void mma(unsigned site, unsigned line, float *d, const unsigned *a, const unsigned *b, const float *c) {
-    Mma mine = {d, a, b, c};
-    runtime->meet(site, line, ~0u, &mine, mma_together<T, K>);
+template <class T, class D, int K>
+static void mma(unsigned site, unsigned line, void *d, const unsigned *a, const unsigned *b, const void *c) {
+    Mma<D> mine = {(D *)d, a, b, (const D *)c};
+    runtime->meet(site, line, WHOLE, &mine, mma_together<T, D, K>);
 }
 
 /* What a lane brings to a shuffle: a value, and from which lane it wants one. */
@@ -86,18 +86,18 @@ template <class T> static void shuffle_together(void **lanes) {
         *(T *)m->result = *(const T *)(other ? other : m)->value;
     }
 }
-template <class T> static T shuffle(unsigned site, unsigned line, unsigned mask, T value, int from) {
+template <class T> static T shuffle(unsigned site, unsigned line, T value, int from) {
     T result;
     Shuffle mine = {&value, &result, from};
-    runtime->meet(site, line, mask, &mine, shuffle_together<T>);
+    runtime->meet(site, line, THOSE_THERE_ARE, &mine, shuffle_together<T>);
     return result;
 }
 PW_INLINE int lane_id() { return (int)(linear_thread() % 32); }
 
 static void nothing_together(void **) {}
-static void meet_warp(unsigned site, unsigned line, unsigned mask) {
+static void meet_warp(unsigned site, unsigned line, Warp which) {
     int mine;
-    runtime->meet(site, line, mask, &mine, nothing_together);
+    runtime->meet(site, line, which, &mine, nothing_together);
 }
 
 }  // namespace pw
