@@ -9,7 +9,7 @@ import pyopencl as cl
 
 from ..core import dtype as dt
 from ..core.device import Ability, Evidence, Extra, Spec
-from ..core.ops import ALL_OPS, Op
+from ..core.ops import ALL_OPS
 from . import host
 from .opencl_choice import Candidate
 
@@ -19,9 +19,6 @@ BLOCK = 64
 """Work items of a work-group that nothing else is known of: a wave or two of any GPU, and on a processor
 enough for the driver to run them side by side in vectors (measured on PoCL: 64 to 256 are alike, 1 is 20
 times slower)."""
-_SCALAR_ON_HOST = {Op.EXP2, Op.LOG2, Op.SIN}
-"""On a processor the driver computes these one after another where core's own forms run in vectors (measured
-on PoCL: exp2 of a million floats takes 7 ms, and 0.3 ms as core builds it)."""
 ARGUMENT_KINDS = "-cl-kernel-arg-info"
 """Built with this, a kernel says what kind each of its arguments is."""
 _CORRECTLY_ROUNDED = "-cl-fp32-correctly-rounded-divide-sqrt"
@@ -98,7 +95,7 @@ def describe(name: str, chosen: Candidate) -> Spec:
     return Spec(
         name,
         dtypes=held,
-        native=ALL_OPS - (_SCALAR_ON_HOST if on_host else set()),
+        native=ALL_OPS,
         arithmetic=held - narrow,
         evidence=Evidence.EMULATED if chosen.imitates else Evidence.MEASURED,
         flushes_subnormals=not single & fp.DENORM,
