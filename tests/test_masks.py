@@ -28,7 +28,7 @@ from portwright.devices.c_dialect import C
 from portwright.devices.cpu import CPU
 
 _SPELLED = {Op.ADD: Op.OR, Op.MAX: Op.OR, Op.MUL: Op.AND, Op.CMPNE: Op.XOR}
-_MOVES = frozenset({Op.LOAD, Op.CAST, Op.BITCAST, val.Extra.REF})
+_MOVES = frozenset({Op.LOAD, Op.CAST, Op.BITCAST, val.Extra.REF, val.Extra.LANE, val.Extra.SPLAT})
 
 
 class Strict(CLike):
