@@ -69,6 +69,9 @@ def build_flags(device: Any) -> tuple[str, ...]:
 def describe(name: str, chosen: Candidate) -> Spec:
     """What a device can do.
 
+    Every primitive is the language's own: the full profile bounds the errors of its functions (OpenCL C 3.0,
+    section 7.4) just as the contract's tier does, and no flag loosens them.
+
     float64 is held where the device computes in it: core cannot build it. float16 is always held, and
     computed in where the device says that it rounds and treats NaN, infinities and subnormals as its
     float32 does.

@@ -23,7 +23,6 @@ GRAIN = 64
 """Buffers are made of whole numbers of so many bytes, so that whole pixels lie in them; or, where images can
 be made of them, of whole rows of an image."""
 _PIXEL = 16
-
 _BOTH = cl.map_flags.READ | cl.map_flags.WRITE
 
 
@@ -94,7 +93,7 @@ class Pool:
             raise self.full(nbytes)
         try:
             return cl.Buffer(self.queue.context, self._flags, size)
-        except cl.MemoryError:
+        except cl.Error:
             self.trim(0)
         with driver_errors(self.name, f"allocate {nbytes:,} bytes", lambda: self.full(nbytes)):
             return cl.Buffer(self.queue.context, self._flags, size)
@@ -127,9 +126,10 @@ class Pool:
     def free(self, memory: Memory) -> None:
         """Keeps the buffer for the next of its size; nothing may use ``memory`` any more."""
         self.check(memory)
-        if memory.view is not None:
+        here = os.getpid() == self._process
+        if memory.view is not None and here:
             self.lend(memory)
-            memory.view = None
+        memory.view = None
         memory.images.clear()
         with self._lock:
             size = memory.buffer.size
@@ -138,7 +138,7 @@ class Pool:
             self.held -= size
             self.kept += size
             full = self.kept > self._keep
-        if full and os.getpid() == self._process:
+        if full and here:
             self.trim(self._keep // 2)
 
     def trim(self, to: int) -> None:

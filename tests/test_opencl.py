@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -248,20 +249,52 @@ def test_the_wrong_number_of_buffers(device: OpenCL, kernels: dict[str, Any]) ->
         run(device, kernels["scale"], 1, 1, put(device, np.zeros(4, np.float32)))
 
 
-def test_a_driver_that_refuses(
+@pytest.mark.parametrize(
+    ("status", "error", "said"),
+    [
+        (
+            "OUT_OF_RESOURCES",
+            DeviceError,
+            r"OPENCL cannot launch kernel count: .*the device or its driver is gone",
+        ),
+        ("DEVICE_NOT_AVAILABLE", DeviceError, r"OPENCL cannot launch kernel count"),
+        ("MEM_OBJECT_ALLOCATION_FAILURE", OutOfMemoryError, r"OPENCL has no room for 64 bytes: tensors hold"),
+    ],
+)
+def test_a_driver_that_refuses_and_the_next_call(
+    device: OpenCL, kernels: dict[str, Any], monkeypatch: pytest.MonkeyPatch,
+    status: str, error: type[DeviceError], said: str,
+) -> None:  # fmt: skip
+    out = put(device, np.zeros(16, np.int32))
+
+    def refuse(*args: Any) -> None:
+        record = cl._cl._ErrorRecord(msg="", code=getattr(cl.status_code, status), routine="clEnqueue")
+        raise (cl.MemoryError if "MEM" in status else cl.RuntimeError)(record)
+
+    with monkeypatch.context() as m:
+        m.setattr(opencl_launch.cl, "enqueue_nd_range_kernel", refuse)
+        with pytest.raises(error, match=said):
+            run(device, kernels["count"], 1, 16, out)
+    run(device, kernels["count"], 1, 16, out)
+    assert (get(out, np.int32) == 1).all()
+
+
+def test_a_driver_that_is_lost_while_it_is_waited_for(
     device: OpenCL, kernels: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = put(device, np.zeros(16, np.int32))
 
-    def refuse(*args: Any) -> None:
-        cl.Buffer(device._queue.context, cl.mem_flags.READ_WRITE, 0)  # an error of the driver's own
+    def lost() -> None:
+        raise cl.RuntimeError(
+            cl._cl._ErrorRecord(msg="", code=cl.status_code.OUT_OF_RESOURCES, routine="clFinish")
+        )
 
     with monkeypatch.context() as m:
-        m.setattr(opencl_launch.cl, "enqueue_nd_range_kernel", refuse)
-        with pytest.raises(DeviceError, match=r"OPENCL cannot launch kernel count: .*INVALID_BUFFER_SIZE"):
-            run(device, kernels["count"], 1, 16, out)
-    run(device, kernels["count"], 1, 16, out)
-    assert (get(out, np.int32) == 1).all()
+        m.setattr(device._pool, "queue", SimpleNamespace(finish=lost))
+        with pytest.raises(DeviceError, match="OPENCL cannot finish what was launched: clFinish failed"):
+            device.synchronize()
+    device.synchronize()
+    assert not get(out, np.int32).any()
 
 
 def test_a_compile_error_names_the_line(device: OpenCL) -> None:

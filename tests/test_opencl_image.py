@@ -12,7 +12,7 @@ import pytest
 from opencl_support import Array, cl, get, opened, put, run
 
 from portwright.core import dtype as dt
-from portwright.core.device import Buffer
+from portwright.core.device import Buffer, ImageView, Launch
 from portwright.core.errors import DeviceError
 from portwright.devices.opencl import OpenCL
 from portwright.devices.opencl_facts import limits_of
@@ -139,3 +139,26 @@ def test_one_too_wide_or_too_high(device: OpenCL) -> None:
 def test_dtypes_that_no_image_has(device: OpenCL) -> None:
     with pytest.raises(DeviceError, match="images of float32 and float16, not of int32"):
         device._launcher.images.of(device.alloc(64), 4, dt.int32)
+
+
+def test_a_launch_reads_through_images_of_buffers_that_are_freed_behind_it(
+    device: OpenCL, kernels: dict[str, Any]
+) -> None:
+    view, outs = ImageView(4, dt.float32), []
+    x = np.arange(256, dtype=np.float32)
+    for i in range(40):
+        out, source = Buffer(device, 6 * 18 * 16), put(device, x + i)
+        device.launch(Launch(kernels["framed"], (6, 18, 1), (1, 1, 1), (out, source), (None, view)))
+        outs.append(out)
+        del source
+    for i, out in enumerate(outs):
+        assert (get(out, np.float32).reshape(18, 6, 4)[1:-1, 1:-1].reshape(-1) == x + i).all()
+
+
+@pytest.mark.parametrize("images", [(), (ImageView(4, dt.float32), None)])
+def test_an_image_where_a_buffer_belongs_never_meets_the_driver(
+    device: OpenCL, kernels: dict[str, Any], images: tuple[ImageView | None, ...]
+) -> None:
+    buffers = (Buffer(device, 6 * 18 * 16), Buffer(device, 1024))
+    with pytest.raises(DeviceError, match="kernel framed takes images where it is launched on buffers"):
+        device.launch(Launch(kernels["framed"], (6, 18, 1), (1, 1, 1), buffers, images))
