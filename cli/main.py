@@ -63,8 +63,9 @@ def main(args: Sequence[str] | None = None) -> int:
     0: done, and good. 1: done, and something is not as it should be. 2: could not run; one line on stderr
     says why (with DEBUG=1 or more, the traceback too). 130: interrupted.
     """
+    words = list(sys.argv[1:] if args is None else args)  # for a command that starts itself again
     try:
-        status = portwright.main(args, prog_name="portwright", standalone_mode=False)
+        status = portwright.main(words, prog_name="portwright", standalone_mode=False, obj=words)
         return status if isinstance(status, int) else 0
     except click.ClickException as e:
         e.show()

@@ -7,12 +7,16 @@ the caller's own when the device exists only there.
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Generator, Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 from types import ModuleType
+from typing import cast
 
 import pytest
 
+from ..core.device import Ability, LastWords
 from ..core.errors import PortwrightError
 from ..core.registry import open_device
 from .case import Case
@@ -32,6 +36,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("portwright")
     group.addoption("--device-under-test", default="", help="the name of the device")
     group.addoption("--seed", type=int, default=0, help="what the samples depend on")
+    group.addoption("--last-words", default="", help="the folder where a device says why it ends a worker")
 
 
 class SuiteModule(pytest.Module):
@@ -62,7 +67,12 @@ def case_id(nodeid: str) -> str:
 @pytest.fixture(scope="session")
 def watch(request: pytest.FixtureRequest) -> Iterator[Watch]:
     """The guard bands of the device under test."""
-    with Watch(open_device(request.config.option.device_under_test)).installed() as made:
+    option = request.config.option
+    device = open_device(option.device_under_test)
+    if option.last_words and Ability.LAST_WORDS in device.spec.abilities:
+        worker = os.environ["PYTEST_XDIST_WORKER"]
+        cast(LastWords, device).last_words(str(Path(option.last_words, worker)))
+    with Watch(device).installed() as made:
         yield made
 
 
@@ -72,7 +82,11 @@ def case(request: pytest.FixtureRequest, watch: Watch) -> Case:
     option = request.config.option
     made = Case(option.device_under_test, option.seed, case_id(request.node.nodeid), watch)
     request.node.case = made
-    watch.active = rung_of(made.id) not in BARE
+    checker = made.spec.checker  # which sees for itself where a buffer ends, and what was never written
+    for pattern, reason in checker.blind.items() if checker is not None else ():
+        if fnmatchcase(made.id, pattern):
+            pytest.skip(reason)
+    watch.active = checker is None and rung_of(made.id) not in BARE
     watch.look()  # what an earlier case left is not this one's fault
     return made
 

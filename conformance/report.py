@@ -64,6 +64,8 @@ def show(outcome: Outcome, spec: Spec, console: Console) -> None:
         console.print(Text(f"… and {hidden} more that failed; the certificate lists them\n"))
     console.print(table(outcome))
     console.print(Text(coverage(spec)))
+    if spec.checker is not None:
+        console.print(Text(f"watched by {spec.checker.tool}: {spec.checker.finds}"))
     console.print(verdict(outcome))
 
 

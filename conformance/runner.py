@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -24,6 +25,8 @@ DEFAULT_LIMIT = 120.0
 MOST_WORDS = 30
 MOST_CRASHES = 50
 """Workers that may die before the rest of the cases are given up."""
+MOST_LAST_WORDS = 16
+"""Lines that are kept of what a device says when it ends a worker: the end is Python's own stack."""
 NOT_NEEDED = (
     "cacheprovider",
     "faulthandler",
@@ -46,10 +49,11 @@ Watcher = Callable[[Outcome, CaseResult | None], None]
 class Recorder:
     """The pytest plugin on the side that reports: gathers cases and outcomes, and tells who watches."""
 
-    def __init__(self, outcome: Outcome, limit: float, watch: Watcher | None) -> None:
+    def __init__(self, outcome: Outcome, limit: float, watch: Watcher | None, last_words: Path) -> None:
         self.outcome = outcome
         self.limit = limit
         self.watch = watch
+        self.last_words = last_words
         self.errors: list[str] = []
         self.interrupted = False
         self._known: set[str] = set()
@@ -126,7 +130,17 @@ class Recorder:
             HUNG: f"the case ran past its limit of {self.limit:g} s",
         }[outcome]
         command = again(self.outcome.device, case_id(report.nodeid), self.outcome.seed)
-        return f"{what}\n  seed       {self.outcome.seed}\n  again      {command}"
+        said = "".join(f"    {line}\n" for line in self._said_by(report))
+        return f"{what}\n{said}  seed       {self.outcome.seed}\n  again      {command}"
+
+    def _said_by(self, report: pytest.TestReport) -> list[str]:
+        """What the device wrote before it ended the worker that ran a case."""
+        worker = getattr(report, "node", None)  # xdist's; none of a case that ran in this process
+        if worker is None:
+            return []
+        said = [p.read_text(errors="replace") for p in sorted(self.last_words.glob(f"{worker.gateway.id}.*"))]
+        lines = [line.rstrip() for line in "\n".join(said).splitlines() if line.strip("= \n")]
+        return lines[:MOST_LAST_WORDS]
 
 
 def run(
@@ -172,6 +186,13 @@ def run(
 
 
 def _session(outcome: Outcome, rungs: Sequence[Rung], jobs: int, limit: float, watch: Watcher | None) -> None:
+    with tempfile.TemporaryDirectory(prefix="portwright-") as folder:
+        _run(Recorder(outcome, limit, watch, Path(folder)), rungs, jobs)
+
+
+def _run(recorder: Recorder, rungs: Sequence[Rung], jobs: int) -> None:
+    """One session of pytest."""
+    outcome, limit = recorder.outcome, recorder.limit
     arguments = [
         *(str(r.path) for r in rungs),
         f"--rootdir={SUITE.parent}",
@@ -195,10 +216,10 @@ def _session(outcome: Outcome, rungs: Sequence[Rung], jobs: int, limit: float, w
             f"-n{jobs}",
             f"--max-worker-restart={MOST_CRASHES}",
             "--timeout-method=thread",
+            f"--last-words={recorder.last_words}",
         ]
     else:
         arguments += ["--timeout-method=signal"]
-    recorder = Recorder(outcome, limit, watch)
     said = io.StringIO()
     with _own_environment(), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
         status = pytest.main(arguments, plugins=[recorder])

@@ -48,6 +48,7 @@ class Ability(enum.Enum):
 
     REPLAY = "replay"  # many launches as one call: ``Replays``
     HOST_VIEW = "host view"  # its memory can be read in place: ``HostViews``
+    LAST_WORDS = "last words"  # it writes down why it ends the process: ``LastWords``
 
 
 class Extra(enum.Enum):
@@ -82,6 +83,22 @@ class ImageView:
 
 
 @dataclass(frozen=True)
+class Checker:
+    """A tool that watches a device's kernels for what their results do not show.
+
+    Attributes:
+        tool: its name and version.
+        finds: what it reports.
+        blind: cases of the conformance suite that it cannot run, as patterns of their names ("casts::*"),
+            each with the reason.
+    """
+
+    tool: str
+    finds: str
+    blind: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Spec:
     """What a device can do. Everything that core decides by device, it reads here.
 
@@ -112,6 +129,7 @@ class Spec:
         unified_memory: the host can read the device's memory in place.
         alignment: of a buffer's first byte.
         driver: what the device was reached through, with versions, for certificates.
+        checker: what watches its kernels, of a device that was opened under such a tool.
     """
 
     name: str
@@ -140,6 +158,7 @@ class Spec:
     unified_memory: bool = False
     alignment: int = 64
     driver: Mapping[str, str] = field(default_factory=dict)
+    checker: Checker | None = None
 
     def lanes(self, dtype: DType) -> int:
         """Elements of ``dtype`` in a vector register; 1 without vectors."""
@@ -185,9 +204,20 @@ class Device(ABC):
     default_rank: ClassVar[int | None] = None
     """Of the ports that ship with Portwright, the lowest that opens is the default; None: never."""
     variants: ClassVar[Mapping[str, str]] = {}
-    """Other devices of this port's name, by what stands after the colon: where each is, "module:class"."""
+    """Other devices of this port's name, by what stands after the colon: where each is, "module:class".
+
+    "sanitize" is the port under a checker, which ``portwright certify --sanitize`` opens."""
     opened_as: str | None = None
     """Set by the registry: how to ask for this very device again, with what was chosen after a colon."""
+
+    @classmethod
+    def environment(cls) -> Mapping[str, str]:
+        """Environment variables that a process must be started with to open it; none unless a port says so.
+
+        Raises:
+            DeviceError: when what they are about is not installed.
+        """
+        return {}
 
     @property
     def name(self) -> str:
@@ -268,6 +298,13 @@ class HostViews(Protocol):
         """The device's memory itself, valid while the handle is."""
 
 
+class LastWords(Protocol):
+    """``Ability.LAST_WORDS``: why a kernel ended the process is written down before it does."""
+
+    def last_words(self, path: str) -> None:
+        """From now on, in files whose names begin with ``path``."""
+
+
 class Buffer:
     """A piece of a device's memory. It goes back when nothing refers to it any more.
 
@@ -334,6 +371,7 @@ def check_port(port: type[Device], spec: Spec) -> None:
     for ability, methods in (
         (Ability.REPLAY, ("record", "rebind", "replay")),
         (Ability.HOST_VIEW, ("host_view",)),
+        (Ability.LAST_WORDS, ("last_words",)),
     ):
         if ability in spec.abilities:
             absent = [m for m in methods if getattr(port, m, None) is None]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, ClassVar
@@ -42,9 +42,11 @@ class CPU(Device):
 
     default_rank: ClassVar[int] = 1
     dialect = C
+    variants: ClassVar[Mapping[str, str]] = {"sanitize": f"{__package__}.cpu_sanitized:SanitizedCPU"}
+    compiler = staticmethod(find_toolchain)
 
     def __init__(self, argument: str | None = None) -> None:
-        self._toolchain = find_toolchain()
+        self._toolchain = self.compiler()
         self._runtime = open_trampoline(self._toolchain)
         self._ffi, self._lib = self._runtime.ffi, self._runtime.lib
         self._packers: dict[int, struct.Struct] = {}

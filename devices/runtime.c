@@ -240,7 +240,14 @@ void pw_copy_out(char *to, uintptr_t from, size_t nbytes) { copy(to, (const char
 
 /* ---------------------------------------------------------------------------------------------- memory
    First touch of fresh pages is slower than most kernels, so a freed block is kept for the next of its size
-   class (four to each doubling). Large blocks are mapped on their own, in large pages. */
+   class (four to each doubling). Large blocks are mapped on their own, in large pages.
+   For a checker of memory (PW_EXACT_BLOCKS) every block is the system's own, ends where it was asked to, and
+   is never kept. */
+#ifdef PW_EXACT_BLOCKS
+enum { EXACT = 1 };
+#else
+enum { EXACT = 0 };
+#endif
 enum { ALIGNMENT = 64, CLASSES = 256, BITS = 8 * (int)sizeof(size_t) };
 #define LARGE ((size_t)2 << 20)
 #define CHECKED ((size_t)64 << 20) /* blocks from here are refused before the system runs out, not after */
@@ -256,6 +263,7 @@ static struct {
 } heap = {.lock = PTHREAD_MUTEX_INITIALIZER, .limit = (size_t)1 << 30};
 
 static size_t class_size(size_t nbytes) {
+    if (EXACT) return nbytes;
     size_t step = nbytes <= 4 * ALIGNMENT
                       ? ALIGNMENT
                       : (size_t)1 << (BITS - 3 - __builtin_clzl((unsigned long)(nbytes - 1)));
@@ -282,7 +290,7 @@ static size_t available(void) {
 
 static void *fresh(size_t size) {
     void *block = NULL;
-    if (size < LARGE) return posix_memalign(&block, ALIGNMENT, size) ? NULL : block;
+    if (EXACT || size < LARGE) return posix_memalign(&block, ALIGNMENT, size) ? NULL : block;
     if (size >= CHECKED && size > available()) return NULL;
     char *map = mmap(NULL, size + LARGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (map == MAP_FAILED) return NULL;
@@ -296,7 +304,7 @@ static void *fresh(size_t size) {
 }
 
 static void release(void *block, size_t size) {
-    if (size < LARGE) free(block);
+    if (EXACT || size < LARGE) free(block);
     else munmap(block, size);
 }
 
@@ -315,7 +323,7 @@ uintptr_t pw_alloc(size_t nbytes) {
     if (nbytes > SIZE_MAX / 4) return 0;
     size_t size = class_size(nbytes ? nbytes : 1);
     pthread_mutex_lock(&heap.lock);
-    Block **kept = &heap.kept[class_index(size)], *block = *kept;
+    Block **kept = EXACT ? NULL : &heap.kept[class_index(size)], *block = kept ? *kept : NULL;
     if (block) {
         *kept = block->next;
         heap.kept_bytes -= size;
@@ -334,7 +342,7 @@ void pw_free(uintptr_t address, size_t nbytes) {
     pthread_mutex_lock(&heap.lock);
     heap.held_bytes -= size;
     if (heap.kept_bytes + size > heap.limit) release_kept();
-    if (size <= heap.limit) {
+    if (!EXACT && size <= heap.limit) {
         Block **kept = &heap.kept[class_index(size)];
         block->next = *kept, *kept = block;
         heap.kept_bytes += size;

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _NAMES = ("cc", "gcc", "clang")
 _MEND = "Install one: apt-get install gcc, or xcode-select --install, or pip install ziglang"
 _ZIG = (sys.executable, "-m", "ziglang", "cc")
+_NOT_FOR_COMPILERS = ("LD_PRELOAD", "DYLD_INSERT_LIBRARIES")
+"""A checker's runtime is in there when kernels are run under one; the compiler is not what it watches."""
 _TIMEOUT = 600.0  # seconds: a compiler that hangs is an error, not a hang
 
 # Strict arithmetic: nothing here changes a result. Integers wrap, memory may be read as another type, and no
@@ -87,6 +89,11 @@ class Toolchain:
         """Whether the target multiplies and adds with one rounding."""
         return "__FMA__" in self.macros or "__ARM_FEATURE_FMA" in self.macros
 
+    def file(self, name: str) -> Path | None:
+        """A library that comes with the compiler; None where it has none of the name."""
+        said = _run([*self.command, f"-print-file-name={name}"], "").stdout.strip()
+        return Path(said).resolve() if Path(said).is_absolute() and Path(said).exists() else None
+
     def compile(self, source: str, flags: Sequence[str], language: str = "c") -> bytes:
         """A shared library from C (or ``c++``), under ``flags`` or ``kernel_flags`` and what else it needs.
 
@@ -113,6 +120,7 @@ def _run(command: Sequence[str], text: str) -> CompletedProcess[str]:
     """A finished compiler; one that cannot be run, or hangs, is one that failed."""
     import subprocess  # not needed while everything is in the cache
 
+    inherited = {key: value for key, value in os.environ.items() if key not in _NOT_FOR_COMPILERS}
     try:
         return subprocess.run(
             command,
@@ -121,7 +129,7 @@ def _run(command: Sequence[str], text: str) -> CompletedProcess[str]:
             text=True,
             errors="replace",
             timeout=_TIMEOUT,
-            env={**os.environ, "LC_ALL": "C"},
+            env={**inherited, "LC_ALL": "C"},
         )
     except (OSError, subprocess.TimeoutExpired) as e:
         return subprocess.CompletedProcess(list(command), -1, "", f"{type(e).__name__}: {e}")

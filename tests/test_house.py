@@ -36,7 +36,11 @@ PORTS = {
     for entry in PROJECT["project"]["entry-points"]["portwright.devices"].values()
 }
 """The modules that hold a port: found by entry point and imported by none of ours."""
-FAMILIES: dict[str, set[str]] = {"devices/adreno.py": {"devices.opencl"}}
+FAMILIES: dict[str, set[str]] = {
+    "devices/adreno.py": {"devices.opencl"},
+    "devices/cpu_sanitized.py": {"devices.cpu"},
+    "devices/opencl_oclgrind.py": {"devices.opencl", "devices.adreno"},
+}
 """A port's file, and the ports that it inherits from."""
 CORE_NEEDS = {"numpy", "ml_dtypes", "mpmath"}
 """What the engine uses besides the standard library (mpmath to derive coefficients, never on import)."""
