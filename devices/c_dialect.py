@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from ..core import dtype as dt
 from ..core.dialect import FOLDS, OPERATORS, SHORT, CLike
 from ..core.ops import Op
@@ -19,34 +21,7 @@ C = CLike(
         dt.bool_: "uint8_t", dt.float32: "float", dt.float64: "double",
     },
     short=SHORT,
-    prelude="""\
-typedef signed char int8_t; typedef short int16_t; typedef int int32_t; typedef long long int64_t;
-typedef unsigned char uint8_t; typedef unsigned short uint16_t; typedef unsigned int uint32_t;
-typedef unsigned long long uint64_t;
-#if defined(__clang__)
-#define PERMUTE(I, a, ...) __builtin_shufflevector(a, a, __VA_ARGS__)
-#else
-#define PERMUTE(I, a, ...) __builtin_shuffle(a, (I){__VA_ARGS__})
-#endif
-#if defined(__clang__)
-#define STREAM(V, p, v) __builtin_nontemporal_store(v, (V *)(p))
-#elif defined(__AVX512F__)
-typedef long long i64x8_s __attribute__((vector_size(64)));
-#define STREAM(V, p, v) __builtin_ia32_movntdq512((i64x8_s *)(p), (i64x8_s)(v))
-#elif defined(__AVX__)
-typedef long long i64x4_s __attribute__((vector_size(32)));
-#define STREAM(V, p, v) __builtin_ia32_movntdq256((i64x4_s *)(p), (i64x4_s)(v))
-#else
-#define STREAM(V, p, v) (*(V *)(p) = (v))
-#endif
-#if defined(__x86_64__) && (defined(__AVX__) || defined(__clang__))
-#define STREAM_END() __builtin_ia32_sfence()
-#else
-#define STREAM_END() __atomic_thread_fence(__ATOMIC_RELEASE)
-#endif
-static inline index_t floordiv(index_t a, index_t b) { index_t q = a / b; return q - (a % b < 0); }
-static inline index_t floormod(index_t a, index_t b) { index_t r = a % b; return r < 0 ? r + b : r; }
-""",
+    prelude=Path(__file__).with_name("c_prelude.h").read_text(encoding="utf-8"),
     kernel="void {name}(void *const *a, long first, long last)",
     parameter="{qualifier}{T} *{alone}{name} = ({qualifier}{T} *)a[{i}];",
     constant_qualifier="const ",

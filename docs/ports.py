@@ -54,7 +54,7 @@ _OPENCL = tuple(f"opencl_{n}.py" for n in ("choice", "errors", "facts", "image",
 _SIM = ("simulator.py", "sim/explain.py", "sim/heads.py", "sim/runtime.py")
 
 PORTS = (
-    Port("CPU", ("cpu.py", "c_dialect.py"), ("host.py", "toolchain.py", "trampoline.py", "runtime.c")),
+    Port("CPU", ("cpu.py", "c_dialect.py"), ("c_prelude.h", "host.py", "host_runtime.py", "toolchain.py", "trampoline.py", "runtime.c")),
     Port("NUMPY", ("numpy.py",), (), "the reference; driven by dispatch"),
     Port("OPENCL", ("opencl.py", "opencl_dialect.py"), _OPENCL, "here on PoCL, which is a real driver"),
     Port("ADRENO", ("adreno.py", "adreno_dialect.py"), ("adreno_hints.py", "adreno_profile.py", *_OPENCL),
