@@ -1,6 +1,8 @@
-"""The Metal Shading Language, as a table. A vector's condition is a vector of integers here too."""
+"""The Metal Shading Language, as a table. What its spellings call is in ``metal_prelude.h``."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 from ..core import dtype as dt
 from ..core.dialect import CLike
@@ -12,20 +14,18 @@ _NAMES = {
     dt.uint8: "uchar", dt.uint16: "ushort", dt.uint32: "uint", dt.uint64: "ulong",
     dt.float16: "half", dt.bfloat16: "bfloat", dt.float32: "float",
 }  # fmt: skip
+_INTEGERS = {
+    Op.ADD: "add<{T}>({0}, {1})", Op.SUB: "sub<{T}>({0}, {1})", Op.MUL: "mul<{T}>({0}, {1})",
+    Op.NEG: "neg<{T}>({0})", Op.SHL: "shl<{T}>({0}, {1})",
+}  # fmt: skip
 
 METAL_SL = CLike(
     types=_NAMES,
     short=_NAMES,
-    prelude="""\
-#include <metal_stdlib>
-using namespace metal;
-#pragma METAL fp contract(off)
-inline index_t floordiv(index_t a, index_t b) { index_t q = a / b; return q - (a % b < 0); }
-inline index_t floormod(index_t a, index_t b) { index_t r = a % b; return r < 0 ? r + b : r; }
-template <typename T> inline T maximum(T a, T b) { return a > b || a != a ? a : b; }
-""",
+    prelude=Path(__file__).with_name("metal_prelude.h").read_text(encoding="utf-8"),
     kernel=(
-        "kernel void {name}({arguments}, uint3 block_at [[threadgroup_position_in_grid]], "
+        "[[max_total_threads_per_threadgroup({threads})]] kernel void {name}({arguments}, "
+        "uint3 block_at [[threadgroup_position_in_grid]], "
         "uint3 thread_at [[thread_position_in_threadgroup]], uint3 item_at [[thread_position_in_grid]])"
     ),
     argument="device {qualifier}{T} *{alone}{name} [[buffer({i})]]",
@@ -43,18 +43,18 @@ template <typename T> inline T maximum(T a, T b) { return a > b || a != a ? a : 
     aligned_load="(*(device {const}{V} *)({0} + {1}))",
     aligned_store="*(device {V} *)({0} + {1}) = {2};",
     scalar={
-        Op.CAST: "(({T}){0})", Op.BITCAST: "as_type<{T}>({0})", Op.ADD: "({0} + {1})", Op.SUB: "({0} - {1})",
-        Op.MUL: "({0} * {1})", Op.NEG: "(-{0})", Op.IDIV: "({0} / {1})", Op.MAX: "maximum({0}, {1})",
-        Op.MOD: "({0} % {1})", Op.RECIP: "(({T})1 / {0})", Op.SQRT: "precise::sqrt({0})",
-        Op.SIN: "precise::sin({0})",
+        Op.CAST: "to<{T}>({0})", Op.BITCAST: "as_type<{T}>({0})",
+        Op.ADD: "({0} + {1})", Op.SUB: "({0} - {1})",
+        Op.MUL: "({0} * {1})", Op.NEG: "(-{0})", Op.IDIV: "({0} / {1})", Op.MAX: "maximum<{T}>({0}, {1})",
+        Op.MOD: "({0} % {1})", Op.RECIP: "recip({0})", Op.SQRT: "root({0})", Op.SIN: "sine({0})",
         Op.CMPLT: "({0} < {1})", Op.CMPNE: "({0} != {1})", Op.WHERE: "({0} ? {1} : {2})",
         Op.AND: "({0} & {1})", Op.OR: "({0} | {1})", Op.XOR: "({0} ^ {1})", Op.SHL: "({0} << {1})",
-        Op.SHR: "({0} >> {1})", Extra.FMA: "fma({0}, {1}, {2})", Extra.DIV: "({0} / {1})",
+        Op.SHR: "({0} >> {1})", Extra.FMA: "fused({0}, {1}, {2})", Extra.DIV: "quotient({0}, {1})",
     },
-    by_dtype={(Op.SQRT, dt.float16): "sqrt({0})", (Op.SIN, dt.float16): "sin({0})"},
+    by_dtype={(op, d): text for op, text in _INTEGERS.items() for d in dt.INTS},
     vector={
-        Op.CAST: "{V}({0})", Op.BITCAST: "as_type<{V}>({0})", Op.RECIP: "({V}(1) / {0})",
-        Op.CMPLT: "(-{I}({0} < {1}))", Op.CMPNE: "(-{I}({0} != {1}))", Op.MAX: "{V}_max({0}, {1})",
+        Op.CAST: "{V}({0})", Op.BITCAST: "as_type<{V}>({0})", Op.MAX: "{V}_max({0}, {1})",
+        Op.CMPLT: "(-{I}({0} < {1}))", Op.CMPNE: "(-{I}({0} != {1}))",
         Op.WHERE: "select({2}, {1}, {0} != 0)", Extra.SPLAT: "{V}({0})",
     },
     functions={

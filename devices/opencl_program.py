@@ -18,11 +18,13 @@ from typing import Any
 import pyopencl as cl
 
 from ..core.device import Spec
-from ..core.errors import CompileError, DeviceError
+from ..core.errors import DeviceError
+from .build_log import refused
 
 _HEAD = struct.Struct("<8s32sI")  # magic, seal, length of the kinds
 _MAGIC = b"PWOPENCL"
-_ERROR = re.compile(r"^.*?:(\d+):(?:\d+:)?\s*(.*)$", re.MULTILINE)
+# "error: FILE:2:7: what" of PoCL, "FILE:2:7: error: what" of the others
+_ERROR = re.compile(r"^(?=.*error).*?:(?P<line>\d+):(?:\d+:)?\s*(?:error: )?(?P<message>.*)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ class Builder:
             }
             (binary,) = program.get_info(cl.program_info.BINARIES)
         except cl.Error as e:
-            raise CompileError(self._complaint(str(e), source), log=str(e), source=source) from e
+            raise refused(f"{self.name}'s compiler", str(e), source, _ERROR) from e
         payload = json.dumps(kinds).encode()
         head = _HEAD.pack(_MAGIC, self._seal(payload, binary), len(payload))
         return b"".join((head, payload, binary))
@@ -131,14 +133,3 @@ class Builder:
             f"{self.name} cannot load a kernel: its binary is damaged, or another driver's. Remove it from "
             "the cache folder (PORTWRIGHT_CACHE)"
         )
-
-    def _complaint(self, log: str, source: str) -> str:
-        what, more = f"{self.name}'s compiler refused a kernel", "The error has .log and .source"
-        lines = source.splitlines()
-        for text in (line for line in log.splitlines() if "error" in line.lower()):
-            found = _ERROR.match(text)
-            if found and 0 < int(found[1]) <= len(lines):
-                line = lines[int(found[1]) - 1].strip()
-                return f"{what} at line {found[1]} of the source: {found[2]}\n    {line}\n{more}"
-        first = next((line for line in log.splitlines() if line.strip()), "it printed nothing")
-        return f"{what}: {first}. {more}"

@@ -11,13 +11,15 @@ import numpy as np
 import pytest
 from opencl_support import cl, get, opened, put, run
 
+from portwright import Tensor, debug
 from portwright.core import dtype as dt
 from portwright.core.device import Ability, Buffer, Evidence
 from portwright.core.errors import DeviceError, OutOfMemoryError
+from portwright.core.trace import KernelRun
 from portwright.devices import adreno, adreno_hints, opencl_queue
 from portwright.devices.adreno import Adreno
 from portwright.devices.adreno_profile import PROFILES, USUAL
-from portwright.devices.opencl_choice import choose
+from portwright.devices.opencl_choice import Candidate, choose
 
 KERNELS = """
 __kernel void twice(__global float *o) { o[get_global_id(0)] *= 2.0f; }
@@ -170,3 +172,48 @@ def test_a_context_is_made_with_properties_that_pyopencl_does_not_know() -> None
     unknown = opencl_queue.Hint(0x40C2, 0x40C3, "cl_qcom_perf_hint high")
     with pytest.raises(DeviceError, match=r"its driver refuses cl_qcom_perf_hint high \(error -\d+\)"):
         opencl_queue.open_queue("ADRENO", chosen, [unknown])
+
+
+def test_a_real_one_is_asked_and_not_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any driver, taken for Qualcomm's: what is asked of a device is asked of it."""
+    needs_stand_in()
+    monkeypatch.setattr(adreno, "_is_adreno", lambda candidate: True)
+    with opened(Adreno) as device:
+        d, spec = device._queue.device, device.spec
+        assert "profile" not in spec.driver
+        assert spec.evidence is not Evidence.EMULATED or choose("ADRENO", None).imitates
+        assert (spec.local_bytes, device._pool.largest) == (d.local_mem_size, d.max_mem_alloc_size)
+        assert spec.images is not None
+        assert (spec.images.width, spec.images.height) == (d.image2d_max_width, d.image2d_max_height)
+        assert device._pool.mapped
+    place = ":".join(map(str, choose("ADRENO", None).place))
+    with opened(Adreno, place) as device:
+        assert device.spec.driver["asked for as"] == place
+    with opened(Adreno, "a730") as device:
+        assert device.spec.evidence is Evidence.EMULATED
+    with pytest.raises(DeviceError, match="ADRENO: no OpenCL device is 'b12'"):
+        Adreno("b12")
+
+
+def test_the_qualcomm_platform_is_known_by_its_vendor() -> None:
+    def candidate(platform: str, device: str) -> Candidate:
+        return Candidate((0, 0), SimpleNamespace(vendor=platform), SimpleNamespace(vendor=device), "GPU")
+
+    assert adreno._is_adreno(candidate("QUALCOMM", "QUALCOMM"))
+    assert adreno._is_adreno(candidate("Mesa", "Qualcomm"))  # rusticl
+    assert not adreno._is_adreno(candidate("The pocl project", "AuthenticAMD"))
+
+
+def test_what_is_only_read_comes_through_textures_whose_border_is_zeros() -> None:
+    needs_stand_in()
+    x = np.random.default_rng(0).integers(-4, 5, (64, 64)).astype(np.float32)
+    with debug.record() as events:
+        a, b = Tensor(x, device="ADRENO"), Tensor(x + 1, device="ADRENO")
+        padded = (a.pad(((3, 2), (0, 0))) * 2).numpy()
+        product = (a @ b).numpy()
+    assert (padded == np.pad(x, ((3, 2), (0, 0))) * 2).all()
+    assert (product == x @ (x + 1)).all()
+    border, matmul = [e.stages.source for e in events if isinstance(e, KernelRun)]
+    assert "read_imagef(in0, PIXEL, place((" in border
+    assert ": -1)" in border  # outside of its guard, the pixel beside the image
+    assert "read_imagef(in1, PIXEL" in matmul

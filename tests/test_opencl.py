@@ -16,7 +16,7 @@ from portwright.core import dtype as dt
 from portwright.core.device import Ability, Buffer
 from portwright.core.errors import CompileError, DeviceError, OutOfMemoryError
 from portwright.core.ops import ALL_OPS
-from portwright.devices import opencl_launch
+from portwright.devices import opencl_launch, opencl_program
 from portwright.devices.opencl import OpenCL
 
 SOURCE = """
@@ -354,3 +354,16 @@ def test_a_forked_child_is_told_and_does_not_hang(device: OpenCL, kernels: dict[
         assert set(f.read().splitlines()) == {"OPENCL was opened before this process was forked"}
     run(device, kernels["count"], 1, 16, out)
     assert (get(out, np.int32) == 1).all()
+
+
+@pytest.mark.parametrize(
+    "log",
+    [
+        "error: /root/cache/x.cl:2:7: use of undeclared identifier 'oops'",  # PoCL
+        "<kernel>:2:7: error: use of undeclared identifier 'oops'",  # NVIDIA, Oclgrind
+        "1 warning\n<source>:1:1: warning: unused\n<source>:2:7: error: use of undeclared identifier 'oops'",
+    ],
+)
+def test_the_line_in_the_logs_of_several_compilers(log: str) -> None:
+    found = next(opencl_program._ERROR.finditer(log))
+    assert (found["line"], found["message"]) == ("2", "use of undeclared identifier 'oops'")

@@ -197,6 +197,7 @@ void pw_multiply(unsigned site, unsigned line, simdgroup_matrix<D, 8, 8> &d, con
 
 /* The address spaces are words for nothing, but for "threadgroup": where that declares memory it is shared, and
    everywhere else nothing. Which is which is known by the line: metal_sim.py defines pw_threadgroup_<line>. */
+#define __METAL_VERSION__ 310 /* the one that has bfloat */
 #define kernel
 #define device
 #define thread
