@@ -14,6 +14,7 @@ from .device import Device, ImageView, Spec
 from .dialect import NamedKernel
 from .errors import DeviceError
 from .expand import expand
+from .fold import fold_together
 from .graph import GraphOp, Node, toposort
 from .hoist import hoist
 from .images import read_through_images
@@ -127,7 +128,7 @@ def _stages(group: Group, fresh: Kernel, legal: Kernel, device: Device, what: st
     if scheduled.threads is not None:
         scheduled = legalize_kernel(scheduled, spec)  # what the threads of a block do to meet
     verify(scheduled)
-    final = hoist(read_through_images(expand(scheduled), spec))
+    final = hoist(read_through_images(fold_together(expand(scheduled)), spec))
     verify(final)
     placeholder = "KERNEL"
     text = device.dialect.render([NamedKernel(placeholder, final)], spec)

@@ -15,6 +15,7 @@ from portwright.core.device import ALL_OPS, Device, Extra, Spec
 from portwright.core.dtype import DType, as_dtype
 from portwright.core.evaluate import evaluate
 from portwright.core.expand import expand
+from portwright.core.fold import fold_together
 from portwright.core.fuse import Group, fuse
 from portwright.core.graph import GraphOp, Node
 from portwright.core.hoist import hoist
@@ -146,7 +147,8 @@ def stages(group: Group, spec: Spec) -> list[Stage]:
     packed = Stage("packed", made.kernel, made.copies)
     scheduled = packed.then("scheduled", lambda k: schedule(k, spec))
     expanded = scheduled.then("expanded", expand)
-    out = [fresh, kept, legal, packed, scheduled, expanded, expanded.then("hoisted", hoist)]
+    folded = expanded.then("folded", fold_together)
+    out = [fresh, kept, legal, packed, scheduled, expanded, folded, folded.then("hoisted", hoist)]
     for s in out:
         verify(s.kernel)
         for _, k in s.copies:

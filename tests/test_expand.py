@@ -232,3 +232,13 @@ def test_no_annotated_loop_is_left():
     *_, expanded, _ = t.stages(group, t.spec(32))
     left = {s.bind for s in statements(expanded.kernel.body) if isinstance(s, Loop)}
     assert left <= {Bind.SERIAL, Bind.GRID}
+
+
+def test_partial_results_in_a_row_are_folded_once():
+    (group,) = fuse([t.total(t.integers((6, 256)), 1)], t.spec(64))[1]
+    trees = {s.name: s.kernel for s in t.stages(group, t.spec(64))}
+
+    def folds(kernel: Kernel) -> int:
+        return sum(v.op is Extra.FOLD for v in toposort(values(kernel.body)))
+
+    assert (folds(trees["expanded"]), folds(trees["folded"])) == (4, 1)
