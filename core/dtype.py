@@ -3,10 +3,10 @@
 Promotion follows the Python array API standard (2023.12, "Type promotion rules"): within the integers and
 within the floats, the smallest type that holds both; a Python scalar takes the tensor's type when its kind
 fits. Where the standard leaves a mix undefined, an integer or bool meets a float and becomes that float, as
-in PyTorch; float16 with bfloat16 gives float32, which holds both, and one 8-bit float with the other float16,
-likewise (the standard has no 8-bit floats, and JAX refuses every mix with them; here they are floats like the
-others, named and rounded as in ``ml_dtypes``); uint64 with a signed integer is refused,
-since no integer type holds both.
+in PyTorch; float16 with bfloat16 gives float32, which holds both; uint64 with a signed integer is refused,
+since no integer type holds both. The 8-bit floats, which the standard does not have, are named and rounded as
+in ``ml_dtypes``: every wider float holds both, but neither the other, and that mix is refused, as it is by
+``ml_dtypes``, JAX and PyTorch.
 """
 
 from __future__ import annotations
@@ -246,7 +246,8 @@ def promote(a: DType, b: DType) -> DType:
     """The type in which ``a`` and ``b`` meet. Commutative and associative where it is defined.
 
     Raises:
-        DTypeError: for uint64 with a signed integer, which no integer type holds.
+        DTypeError: for uint64 with a signed integer, which no integer type holds, and for one 8-bit float
+            with the other.
     """
     if a is b:
         return a
@@ -257,8 +258,13 @@ def promote(a: DType, b: DType) -> DType:
     if a.is_float or b.is_float:
         if not (a.is_float and b.is_float):
             return a if a.is_float else b
+        if a.bits == b.bits == 8:
+            raise DTypeError(
+                f"{a} and {b} do not promote: neither holds the other. "
+                "Cast them to one that does, as in x.cast('float16')"
+            )
         if a.bits == b.bits:
-            return float16 if a.bits == 8 else float32
+            return float32
         return a if a.bits > b.bits else b
     if a.kind is b.kind:
         return a if a.bits > b.bits else b

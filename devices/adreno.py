@@ -6,8 +6,9 @@ Where no Adreno is, the published limits of one are laid over another OpenCL dev
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from ..core import dtype as dt
 from ..core.device import Ability, Images, Spec
@@ -35,6 +36,7 @@ class Adreno(OpenCL):
     """
 
     dialect = ADRENO_C
+    variants: ClassVar[Mapping[str, str]] = {"sanitize": f"{__package__}.opencl_oclgrind:WatchedAdreno"}
 
     def __init__(self, argument: str | None = None) -> None:
         there, place = candidates("ADRENO"), os.environ.get("PORTWRIGHT_OPENCL") or None
@@ -68,7 +70,7 @@ def _with_textures(spec: Spec, limits: Limits, pitch: int) -> Spec:
     """``spec``, reading through images: a vector is a pixel, whose elements are what is computed in."""
     if not limits.image_width:
         return spec
-    elements = spec.arithmetic & {dt.float32, dt.float16}
+    elements = spec.arithmetic & limits.image_dtypes
     images = Images(limits.image_width, limits.image_height, pitch or 1, elements)
     return replace(spec, images=images, vector_lanes=4)
 

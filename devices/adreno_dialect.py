@@ -19,7 +19,16 @@ ADRENO_C = replace(
     prelude=OPENCL_C.prelude + _PLACE,
     image_argument="__read_only image2d_t {name}",
     image_load={
-        dt.float32: "read_imagef({0}, PIXEL, place({1}, {width}))",
-        dt.float16: "read_imageh({0}, PIXEL, place({1}, {width}))",
+        dtype: f"{read}({{0}}, PIXEL, place({{1}}, {{width}})){end}"
+        for dtype, read, end in (
+            (dt.float32, "read_imagef", ""),
+            (dt.float16, "read_imageh", ""),
+            (dt.int32, "read_imagei", ""),
+            (dt.uint32, "read_imageui", ""),
+            (dt.int16, "convert_short4(read_imagei", ")"),
+            (dt.uint16, "convert_ushort4(read_imageui", ")"),
+            (dt.int8, "convert_char4(read_imagei", ")"),
+            (dt.uint8, "convert_uchar4(read_imageui", ")"),
+        )
     },
 )

@@ -26,6 +26,15 @@ ARGUMENT_KINDS = "-cl-kernel-arg-info"
 _CORRECTLY_ROUNDED = "-cl-fp32-correctly-rounded-divide-sqrt"
 
 
+_channel = cl.channel_type
+CHANNELS = {
+    dt.float32: _channel.FLOAT, dt.float16: _channel.HALF_FLOAT, dt.int32: _channel.SIGNED_INT32,
+    dt.int16: _channel.SIGNED_INT16, dt.int8: _channel.SIGNED_INT8, dt.uint32: _channel.UNSIGNED_INT32,
+    dt.uint16: _channel.UNSIGNED_INT16, dt.uint8: _channel.UNSIGNED_INT8,
+}  # fmt: skip
+"""What OpenCL calls a pixel's elements."""
+
+
 @dataclass(frozen=True)
 class Limits:
     """How much a device has.
@@ -36,6 +45,7 @@ class Limits:
         image_width, image_height: pixels that an image may have; 0 of a device without images.
         image_pitch: pixels of which a row of an image that is a buffer holds a whole number; 0 when the
             device makes no images of buffers.
+        image_dtypes: what the elements of its four-element pixels may be.
     """
 
     buffer_bytes: int
@@ -43,6 +53,7 @@ class Limits:
     image_width: int
     image_height: int
     image_pitch: int
+    image_dtypes: frozenset[dt.DType]
 
 
 def limits_of(device: Any) -> Limits:
@@ -54,7 +65,16 @@ def limits_of(device: Any) -> Limits:
         image_width=device.image2d_max_width if has_images else 0,
         image_height=device.image2d_max_height if has_images else 0,
         image_pitch=device.image_pitch_alignment if has_images and of_buffers else 0,
+        image_dtypes=_pixels(device) if has_images else frozenset(),
     )
+
+
+def _pixels(device: Any) -> frozenset[dt.DType]:
+    """What a device's read-only RGBA images can be of."""
+    context = cl.Context([device])
+    formats = cl.get_supported_image_formats(context, cl.mem_flags.READ_ONLY, cl.mem_object_type.IMAGE2D)
+    offered = {f.channel_data_type for f in formats if f.channel_order == cl.channel_order.RGBA}
+    return frozenset(dtype for dtype, channel in CHANNELS.items() if channel in offered)
 
 
 def extensions(device: Any) -> frozenset[str]:

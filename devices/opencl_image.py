@@ -6,14 +6,13 @@ from typing import Any
 
 import pyopencl as cl
 
-from ..core import dtype as dt
 from ..core.dtype import DType
 from ..core.errors import DeviceError
-from .opencl_facts import Limits
+from .opencl_facts import CHANNELS, Limits
 from .opencl_memory import Memory
 
-CHANNELS = 4
-_FORMATS = {dt.float32: "FLOAT", dt.float16: "HALF_FLOAT"}
+ELEMENTS = 4
+"""Of a pixel."""
 
 
 class Images:
@@ -31,6 +30,7 @@ class Images:
     def __init__(self, name: str, queue: Any, limits: Limits) -> None:
         self.name, self.queue = name, queue
         self.width, self.height, self.pitch = limits.image_width, limits.image_height, limits.image_pitch
+        self.dtypes = limits.image_dtypes
 
     def of(self, memory: Memory, width: int, dtype: DType) -> Any:
         """The content of a buffer, row after row of ``width`` pixels.
@@ -38,9 +38,10 @@ class Images:
         Raises:
             DeviceError: when the device has no such images.
         """
-        if dtype not in _FORMATS:
-            raise DeviceError(f"{self.name} reads images of float32 and float16, not of {dtype}")
-        pixel = CHANNELS * dtype.itemsize
+        if dtype not in self.dtypes:
+            readable = ", ".join(sorted(d.name for d in self.dtypes)) or "nothing"
+            raise DeviceError(f"{self.name} reads images of {readable}, not of {dtype}")
+        pixel = ELEMENTS * dtype.itemsize
         pixels = -(-memory.nbytes // pixel)
         height = -(-pixels // width)
         if width > self.width or height > self.height:
@@ -56,7 +57,7 @@ class Images:
             shape.array_size = shape.num_mip_levels = shape.num_samples = 0
             shape.pitches = (row * pixel, 0) if shared else (0, 0)
             shape.buffer = memory.buffer if shared else None
-            pixels_of = cl.ImageFormat(cl.channel_order.RGBA, getattr(cl.channel_type, _FORMATS[dtype]))
+            pixels_of = cl.ImageFormat(cl.channel_order.RGBA, CHANNELS[dtype])
             image = cl.Image(self.queue.context, cl.mem_flags.READ_ONLY, pixels_of, desc=shape)
         else:
             version, image = kept

@@ -13,7 +13,7 @@ from opencl_support import cl, get, opened, put, run
 
 from portwright import Tensor, debug
 from portwright.core import dtype as dt
-from portwright.core.device import Ability, Buffer, Evidence
+from portwright.core.device import Ability, Buffer, Evidence, ImageView
 from portwright.core.errors import DeviceError, OutOfMemoryError
 from portwright.core.trace import KernelRun
 from portwright.devices import adreno, adreno_hints, opencl_queue
@@ -217,3 +217,26 @@ def test_what_is_only_read_comes_through_textures_whose_border_is_zeros() -> Non
     assert "read_imagef(in0, PIXEL, place((" in border
     assert ": -1)" in border  # outside of its guard, the pixel beside the image
     assert "read_imagef(in1, PIXEL" in matmul
+
+
+@pytest.mark.parametrize("dtype", [dt.int32, dt.uint32, dt.int16, dt.uint16, dt.int8, dt.uint8], ids=str)
+def test_textures_of_integers(dtype: dt.DType) -> None:
+    needs_stand_in()
+    low, high = int(dtype.min), int(dtype.max)
+    x = np.random.default_rng(0).integers(low, high, 256, dtype.numpy, endpoint=True)
+    with debug.record() as events:
+        got = (Tensor(x, device="ADRENO") + 1).numpy()
+    assert (got == x + dtype.numpy.type(1)).all()
+    (stages,) = [e.stages for e in events if isinstance(e, KernelRun)]
+    assert "read_image" in stages.source.partition("__kernel")[2]
+    assert stages.images[1] == ImageView(64, dtype)
+
+
+def test_half_is_stored_narrow_and_read_through_textures() -> None:
+    needs_stand_in()
+    x = np.random.default_rng(0).normal(size=256).astype(np.float16)
+    with debug.record() as events:
+        got = (Tensor(x, device="ADRENO") * 3).numpy()
+    assert (got == x * np.float16(3)).all()
+    (stages,) = [e.stages for e in events if isinstance(e, KernelRun)]
+    assert stages.images[1] == ImageView(64, dt.uint16)  # half as its bits, where half is not computed in

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from fractions import Fraction
 from typing import Any
 
@@ -30,6 +31,7 @@ from portwright.core.dtype import (
     promote,
     uint8,
 )
+from portwright.core.errors import DTypeError
 from portwright.core.interpret_value import evaluate_value
 from portwright.core.legalize import Legalizer
 from portwright.core.ops import PRIMITIVES, Op
@@ -99,7 +101,8 @@ def test_ranges(dtype: DType) -> None:
 
 
 def test_promotion() -> None:
-    assert promote(float8_e4m3fn, float8_e5m2) is float16  # the narrowest float that holds both
+    with pytest.raises(DTypeError, match="neither holds the other"):
+        promote(float8_e4m3fn, float8_e5m2)
     for narrow in FLOAT8S:
         with np.errstate(all="ignore"):
             held = EVERY.view(narrow.numpy)
@@ -109,6 +112,18 @@ def test_promotion() -> None:
                 held.astype(np.float32).astype(wider.numpy).astype(np.float32), held.astype(np.float32)
             )
         assert promote(narrow, int8) is narrow
+
+
+def test_promotion_is_associative_where_it_is_defined() -> None:
+    def meet(a: DType | None, b: DType | None) -> DType | None:
+        try:
+            return None if a is None or b is None else promote(a, b)
+        except DTypeError:
+            return None
+
+    for a, b, c in itertools.product(ALL, repeat=3):
+        first, second = meet(meet(a, b), c), meet(a, meet(b, c))
+        assert first is second or None in (first, second), (a, b, c)
 
 
 @both

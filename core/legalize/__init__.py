@@ -108,7 +108,7 @@ class Legalizer:
             DeviceError: when the device lacks what cannot be built, or a dtype that nothing stands in for.
         """
         memo = self._memo
-        for v in toposort([root]):
+        for v in toposort(r for r in (root,) if r not in memo):
             if v not in memo:
                 memo[v] = self._one(v, [memo[s] for s in v.srcs])
         return memo[root]
