@@ -44,15 +44,14 @@ class Library:
 
         self._ffi: Any = FFI()
         self._ffi.cdef(_DECLARATIONS)
-        faults = []
         for name in _NAMES:
             try:
                 self._lib: Any = self._ffi.dlopen(name)
                 return
-            except OSError as e:
-                faults.append(str(e))
+            except OSError:
+                continue
         raise DeviceError(
-            f"this machine has no NVIDIA driver ({faults[0]}). CUDA needs a GPU of NVIDIA's and its driver; "
+            f"this machine has no NVIDIA driver (no {' or '.join(_NAMES)} loads). CUDA needs a GPU of NVIDIA's and its driver; "
             "without them CUDA:sim runs the same kernels on the processor, and CUDA:sm_80 compiles them"
         )
 

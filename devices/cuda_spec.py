@@ -14,6 +14,7 @@ from types import MappingProxyType
 from ..core import dtype as dt
 from ..core.device import Evidence, Extra, Spec
 from ..core.ops import ALL_OPS
+from .cuda_tiles import tiles_of
 
 WARP = 32
 STATIC_SHARED = 48 << 10
@@ -84,6 +85,7 @@ def cuda_spec(
         block=min(_BLOCK, facts.block),
         warp=WARP,
         max_buffers=PARAMETER_BYTES // 8,
+        tiles=tiles_of(facts.capability),
         alignment=256,
         driver=driver,
     )

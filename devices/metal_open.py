@@ -69,6 +69,7 @@ def facts_of(framework: Framework) -> Facts:
             shared_bytes=int(device.maxThreadgroupMemoryLength()),
             total_bytes=int(device.recommendedMaxWorkingSetSize()),
             bfloat=framework.system >= (BFLOAT_SINCE,) and device.supportsFamily_(metal.MTLGPUFamilyMetal3),
+            matrices=bool(device.supportsFamily_(metal.MTLGPUFamilyApple7)),
         )
 
 

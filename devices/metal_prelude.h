@@ -1,5 +1,6 @@
 /* What Portwright's Metal text is written in: operations whose meaning is that of the contract. */
 #include <metal_stdlib>
+#include <metal_simdgroup_matrix>
 using namespace metal;
 #pragma METAL fp contract(off)
 

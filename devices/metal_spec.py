@@ -14,6 +14,7 @@ from types import MappingProxyType
 from ..core import dtype as dt
 from ..core.device import Evidence, Extra, Spec
 from ..core.ops import ALL_OPS, Op
+from .metal_tiles import TILES
 
 WARP = 32
 """Threads of a SIMD group, of every GPU that runs Metal's compute kernels with SIMD-group matrices."""
@@ -34,6 +35,7 @@ class Facts:
         shared_bytes: that a threadgroup may declare.
         total_bytes: that it recommends to use at most.
         bfloat: whether it has the type bfloat (Metal 3.1).
+        matrices: whether its SIMD groups multiply matrices.
     """
 
     cores: int = 8
@@ -41,6 +43,7 @@ class Facts:
     shared_bytes: int = 32 << 10
     total_bytes: int = 8 << 30
     bfloat: bool = True
+    matrices: bool = True
 
 
 def metal_spec(
@@ -69,6 +72,7 @@ def metal_spec(
         block=min(_BLOCK, facts.block),
         warp=WARP,
         max_buffers=MAX_BUFFERS,
+        tiles=TILES if facts.matrices else (),
         unified_memory=True,
         alignment=256,
         driver=driver,

@@ -196,7 +196,7 @@ class FakeDevice:
         return self.total // 2
 
     def supportsFamily_(self, family: int) -> bool:
-        return family == FakeMetal.MTLGPUFamilyMetal3
+        return family in (FakeMetal.MTLGPUFamilyMetal3, FakeMetal.MTLGPUFamilyApple7)
 
     def newCommandQueue(self) -> FakeDevice:
         self.metal.called("newCommandQueue")
@@ -242,6 +242,7 @@ class FakeMetal:
     MTLResourceStorageModeShared = 0
     MTLCommandBufferStatusError = 5
     MTLGPUFamilyMetal3 = 5001
+    MTLGPUFamilyApple7 = 1007
     MTLLanguageVersion3_1 = (3 << 16) + 1
     MTLLanguageVersion2_4 = (2 << 16) + 4
     MTLMathModeSafe = 0
