@@ -49,6 +49,10 @@ class CompileError(DeviceError):
         self.source = source
 
 
+class NotRunError(DeviceError):
+    """A kernel that was compiled, and is not launched: there is no device behind the compiler."""
+
+
 class OutOfMemoryError(DeviceError, MemoryError):
     """The device has no room for a buffer."""
 

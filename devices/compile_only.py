@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..core.device import Device, Launch
-from ..core.errors import DeviceError, OutOfMemoryError
+from ..core.errors import DeviceError, NotRunError, OutOfMemoryError
 
 
 class CompileOnly(Device):
@@ -49,9 +49,9 @@ class CompileOnly(Device):
         """Refuses.
 
         Raises:
-            DeviceError: always.
+            NotRunError: always.
         """
-        raise DeviceError(
+        raise NotRunError(
             f"{self.name} compiles kernels and runs none: {launch.program} was accepted by the compiler, and "
             f"there is no device behind it. Open {self.name.partition(':')[0]} itself to run it"
         )

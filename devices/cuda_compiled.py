@@ -25,7 +25,7 @@ class CUDACompiled(CompileOnly):
     def __init__(self) -> None:
         self._compiler = find_compiler()
         self.spec = cuda_spec(
-            f"CUDA:{self.architecture}",
+            "CUDA",
             PUBLISHED[self.architecture],
             Evidence.COMPILED,
             {"compiler": self._compiler.version, "flags": " ".join(FLAGS), "architecture": self.architecture},
