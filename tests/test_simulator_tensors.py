@@ -70,12 +70,16 @@ def test_a_broadcast_product_with_an_epilogue(sim: Simulator) -> None:
 
 
 @pytest.mark.parametrize("shape", [(32, 32, 32), (48, 64, 40), (17, 33, 9)])
-def test_a_product_of_halves_is_exact_on_integers(sim: Simulator, shape: tuple[int, int, int]) -> None:
+def test_a_product_of_halves_is_exact_on_integers(
+    sim: Simulator, sources: list[str], shape: tuple[int, int, int]
+) -> None:
     m, k, n = shape
     rng = np.random.default_rng(m)
     a, b = (rng.integers(-4, 5, s).astype(np.float16) for s in ((m, k), (k, n)))
     got = (Tensor(a, device=sim.name) @ Tensor(b, device=sim.name)).numpy()
     assert (got == a.astype(np.float32) @ b.astype(np.float32)).all()
+    tiled = any(f"{t.name}(" in s for t in sim.spec.tiles for s in sources)
+    assert tiled == (shape != (17, 33, 9))
 
 
 def test_a_step_of_training(sim: Simulator) -> None:
