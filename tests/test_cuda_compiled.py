@@ -10,6 +10,8 @@ import representative
 import support as t
 
 from portwright import Tensor
+from portwright.conformance import certificate, runner
+from portwright.conformance.ladder import Rung
 from portwright.core import dtype as dt
 from portwright.core.device import Evidence
 from portwright.core.errors import CompileError, DeviceError
@@ -211,3 +213,26 @@ def test_the_target_is_the_devices_own_or_the_last_before_it():
     assert cuda_nvrtc.target(Known(), (12, 1)) == "sm_120"
     with pytest.raises(DeviceError, match="some compiler does not compile for sm_100"):
         cuda_nvrtc.target(Known(), (10, 0))
+
+
+# ------------------------------------------------------------------------------------- certifying
+
+
+def test_a_certificate_claims_that_the_compiler_took_the_text(tmp_path):
+    outcome = runner.run("CUDA:sm_80", rungs=[Rung.OPEN, Rung.VIEWS], keyword="test_name or rank", jobs=0)
+    assert outcome.passed
+    assert len(outcome.results) > 1
+    document = certificate.build(outcome, open_device("CUDA:sm_80"))
+    assert document["evidence"] == "compiled"
+
+
+def test_a_text_that_the_compiler_refuses_fails_its_case(monkeypatch):
+    device = open_device("CUDA:sm_80")
+
+    def refuse(source, architecture):
+        raise CompileError("no", log="no", source=source)
+
+    monkeypatch.setattr(device._compiler, "compile", refuse, raising=False)
+    monkeypatch.setattr(device, "compiler_key", lambda: "another compiler")
+    outcome = runner.run("CUDA:sm_80", rungs=[Rung.VIEWS], keyword="every_dtype and int8", jobs=0)
+    assert not outcome.passed
