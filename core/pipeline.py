@@ -143,11 +143,12 @@ def _stages(group: Group, fresh: Kernel, legal: Kernel, device: Device, what: st
 
 def _launched_over(kernel: Kernel, spec: Spec) -> tuple[int, int]:
     """How many blocks (work items, on a device without blocks) and threads of a block a kernel wants."""
-    items = kernel.grid.extent if kernel.grid else 1
+    if kernel.grid is None:
+        return 1, 1  # its loops keep their order: a second work item would do the same again, in a race
     if kernel.threads is not None:
-        return items, kernel.threads.extent
+        return kernel.grid.extent, kernel.threads.extent
     block = min(spec.block, spec.max_block)
-    return -(-items // block), block
+    return -(-kernel.grid.extent // block), block
 
 
 def fresh_kernel(group: Group) -> Kernel:

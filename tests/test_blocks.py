@@ -9,7 +9,7 @@ import pytest
 
 from portwright import Tensor
 from portwright.core import dtype as dt
-from portwright.core import engine, registry
+from portwright.core import engine, graph, registry
 from portwright.core import value as val
 from portwright.core.device import Device, Extra, Images, Launch, Spec
 from portwright.core.errors import KernelError
@@ -291,3 +291,21 @@ def test_without_room_for_the_parts_nothing_is_shared(kernels, spec):
 def test_a_block_of_no_power_of_two_still_meets(kernels, spec):
     (info,) = kernels(tensor(7, 300).sum(1))
     agree(info)
+
+
+class Counting(Blocks):
+    """Says over how many work items each kernel is launched."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.items: list[int] = []
+
+    def launch(self, launch: Launch) -> None:
+        self.items.append(launch.grid[0] * launch.block[0])
+
+
+def test_what_keeps_its_order_is_one_work_item() -> None:
+    device = registry.adopt(Counting())
+    x, at = tensor(9, 5), Tensor(np.zeros(8, np.int32), device="BLOCKS")
+    engine.realize([graph.scatter(x.node, at.node, tensor(8, 5).node, Op.ADD)], "BLOCKS")
+    assert device.items == [1]  # a second would add everything again, in a race
