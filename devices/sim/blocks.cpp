@@ -189,7 +189,10 @@ public:
         for (int i = 0; i < job->count; i++) {
             Piece *p = pieces;
             while (p < pieces + count && p->data != job->args[i]) p++;
-            if (p == pieces + count) *p = {(char *)job->args[i], job->sizes[i], i, false, nullptr, nullptr}, count++;
+            if (p == pieces + count) {
+                *p = {(char *)job->args[i], job->sizes[i], i, false, nullptr, nullptr};
+                count++;
+            }
             p->written |= job->entry->parameters[i].written != 0;
         }
         for (Piece *p = pieces; p < pieces + count; p++) {

@@ -23,7 +23,8 @@ template <int EXPONENT, int MANTISSA> static inline unsigned short narrow(double
     const int below = exponent < 1 - bias ? 1 - bias - exponent : 0; /* a subnormal: so many bits fewer */
     const int shift = 52 - MANTISSA + below;
     if (exponent == -1023 || shift > 53) return sign;
-    const unsigned long long m = 1ull << 52 | fraction, rest = m & ((1ull << shift) - 1), half = 1ull << (shift - 1);
+    const unsigned long long m = 1ull << 52 | fraction, half = 1ull << (shift - 1);
+    const unsigned long long rest = m & ((1ull << shift) - 1);
     unsigned kept = (unsigned)(m >> shift);
     kept += rest > half || (rest == half && (kept & 1)); /* a carry goes on into the exponent */
     const int base = below ? 0 : (exponent + bias - 1) << MANTISSA;
@@ -39,7 +40,7 @@ template <int EXPONENT, int MANTISSA> PW_INLINE float widen(unsigned short h) {
         const float x = (float)fraction * __builtin_ldexpf(1.0f, 1 - bias - MANTISSA);
         __builtin_memcpy(&u, &x, 4);
     } else {
-        const unsigned wide = EXPONENT == 8 ? exponent : exponent == top ? 255u : (unsigned)(exponent + 127 - bias);
+        const unsigned wide = EXPONENT == 8 ? exponent : exponent == top ? 255 : exponent + 127 - bias;
         u = wide << 23 | fraction << (23 - MANTISSA);
     }
     u |= sign;

@@ -38,7 +38,9 @@ struct Pass {
         if (grid.y * grid.z == 1) return {unsigned(n), 0, 0};
         return {unsigned(n % grid.x), unsigned(n / grid.x % grid.y), unsigned(n / grid.x / grid.y)};
     }
-    unsigned long long next(unsigned long long n) const { return n < blocks - step ? n + step : n - (blocks - step); }
+    unsigned long long next(unsigned long long n) const {
+        return n < blocks - step ? n + step : n - (blocks - step);
+    }
 };
 
 enum Warp { WHOLE, THOSE_THERE_ARE };

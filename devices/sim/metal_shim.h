@@ -14,8 +14,7 @@
                make_filled_simdgroup_matrix
    vectors     bool2 ... float4 and packed_*, .x .y .z .w and [], no other swizzles
    maths       metal_maths.h, with metal::precise and metal::fast, which are the same here; as_type
-
-   numbers     1.5f, 1.5h; one without suffix is a double here and a float there: generated text writes the f. */
+   numbers     1.5f, 1.5h; one without suffix is a double here and a float there: generated text writes the f */
 #pragma once
 #include "kernel.h"
 #include "metal_maths.h"
@@ -41,7 +40,9 @@ namespace pw {
 /* An index as a kernel takes it: one number, two or three. */
 struct Position {
     Index3 at;
-    template <class T, class = typename only_if<is_number<T>::value>::type> operator T() const { return T(at.x); }
+    template <class T, class = typename only_if<is_number<T>::value>::type> operator T() const {
+        return T(at.x);
+    }
     template <class T> operator Vector<T, 2>() const { return Vector<T, 2>(at.x, at.y); }
     template <class T> operator Vector<T, 3>() const { return Vector<T, 3>(at.x, at.y, at.z); }
 };

@@ -17,11 +17,15 @@ template <class D> struct Mma {
 
 struct F16 {
     enum { PER_REGISTER = 2 };
-    static double element(unsigned r, int part) { return Half::from_bits((unsigned short)(r >> 16 * part)).wide(); }
+    static double element(unsigned r, int part) {
+        return Half::from_bits((unsigned short)(r >> 16 * part)).wide();
+    }
 };
 struct BF16 {
     enum { PER_REGISTER = 2 };
-    static double element(unsigned r, int part) { return BFloat::from_bits((unsigned short)(r >> 16 * part)).wide(); }
+    static double element(unsigned r, int part) {
+        return BFloat::from_bits((unsigned short)(r >> 16 * part)).wide();
+    }
 };
 struct TF32 { /* a float whose last 13 bits are not read */
     enum { PER_REGISTER = 1 };
