@@ -49,30 +49,34 @@ class Port:
         return _lines(self.files)
 
 
-_OPENCL = tuple(f"opencl_{n}.py" for n in ("choice", "errors", "facts", "image", "launch", "memory",
-                                           "program", "queue"))  # fmt: skip
-_SIM = ("simulator.py", "sim/explain.py", "sim/heads.py", "sim/runtime.py")
+_CUDA, _METAL = ("cuda.py", "cuda_dialect.py"), ("metal.py", "metal_dialect.py")
 
 PORTS = (
-    Port("CPU", ("cpu.py", "c_dialect.py"), ("c_prelude.h", "host.py", "host_runtime.py", "toolchain.py", "trampoline.py", "runtime.c")),
+    Port("CPU", ("cpu.py", "c_dialect.py"),
+         ("c_prelude.h", "host*.py", "toolchain.py", "trampoline.py", "runtime.c")),
     Port("NUMPY", ("numpy.py",), (), "the reference; driven by dispatch"),
-    Port("OPENCL", ("opencl.py", "opencl_dialect.py"), _OPENCL, "here on PoCL, which is a real driver"),
-    Port("ADRENO", ("adreno.py", "adreno_dialect.py"), ("adreno_hints.py", "adreno_profile.py", *_OPENCL),
+    Port("OPENCL", ("opencl.py", "opencl_dialect.py"), ("opencl_*.py",),
+         "here on PoCL, a real driver, on the processor"),
+    Port("ADRENO", ("adreno.py", "adreno_dialect.py"), ("adreno_*.py", "opencl_*.py"),
          "here an Adreno 630's published limits over PoCL"),
-    Port("CUDA:sim", ("cuda.py", "cuda_dialect.py"), _SIM, "the CUDA port's text on the host"),
-    Port("METAL:sim", ("metal.py", "metal_dialect.py"), _SIM, "the METAL port's text on the host"),
+    Port("CUDA:sim", _CUDA, ("cuda_*", "simulator.py", "sim/*.py"), "the CUDA port's text, run on the host"),
+    Port("CUDA:sm_80", _CUDA, ("cuda_*", "compile_only.py"),
+         "the same text through NVIDIA's compiler for the A100; nothing is run"),
+    Port("CUDA:sm_90", _CUDA, ("cuda_*", "compile_only.py"), "and for the H100"),
+    Port("METAL:sim", _METAL, ("metal_*", "simulator.py", "sim/*.py"),
+         "the METAL port's text, run on the host"),
 )  # fmt: skip
 
 
-def _lines(files: Sequence[str]) -> int:
-    paths = [DEVICES / f for f in files if (DEVICES / f).exists()]
+def _lines(patterns: Sequence[str], but: Sequence[str] = ()) -> int:
+    paths = {p for pattern in patterns for p in DEVICES.glob(pattern)} - {DEVICES / name for name in but}
     return sum(len(p.read_text(encoding="utf-8").splitlines()) for p in paths)
 
 
 def rows() -> Iterator[list[str]]:
     """One row for each port."""
     for port in PORTS:
-        size = [str(port.lines), str(_lines(port.shared)) if port.shared else ""]
+        size = [str(port.lines), str(_lines(port.shared, port.files)) if port.shared else ""]
         if not port.certificate.exists():
             yield [f"`{port.name}`", "none kept", *("" for _ in Rung), "", "", *size]
             continue
@@ -97,7 +101,8 @@ def page() -> str:
             "# The ports",
             "",
             "Each row is one certificate: what was run, on what evidence, and how many cases of each rung",
-            "passed. *Measured* is the device itself, *emulated* a simulator or another vendor's driver.",
+            "passed. *Measured* is the device itself, *emulated* a simulator or another vendor's driver,",
+            "*compiled* a text that the real compiler took, of which nothing was run.",
             "Primitives and dtypes are counted as native + legalized. Lines are those of the port with its",
             "dialect; shared lines those of the modules that it stands on.",
             "",
