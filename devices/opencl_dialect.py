@@ -13,6 +13,16 @@ _TYPES = {
     dt.float16: "half", dt.float32: "float", dt.float64: "double",
 }  # fmt: skip
 
+# A signed overflow has no meaning in C, and compilers make use of that; of vectors they make none.
+_WRAPPING = {
+    (op, d): text.replace("U", unsigned)
+    for op, text in (
+        (Op.ADD, "(({T})((U){0} + (U){1}))"), (Op.SUB, "(({T})((U){0} - (U){1}))"),
+        (Op.MUL, "(({T})((U){0} * (U){1}))"), (Op.NEG, "(({T})-(U){0})"), (Op.SHL, "(({T})((U){0} << {1}))"),
+    )
+    for d, unsigned in ((dt.int32, "uint"), (dt.int64, "ulong"), (dt.uint16, "uint"))
+}  # fmt: skip
+
 OPENCL_C = CLike(
     types=_TYPES,
     short=_TYPES,
@@ -49,6 +59,7 @@ static inline index_t floormod(index_t a, index_t b) { index_t r = a % b; return
         **OPERATORS, Op.BITCAST: "as_{T}({0})", Op.SQRT: "sqrt({0})", Op.EXP2: "exp2({0})",
         Op.LOG2: "log2({0})", Op.SIN: "sin({0})", Extra.FMA: "fma({0}, {1}, {2})",
     },
+    by_dtype=_WRAPPING,
     vector={
         Op.CAST: "convert_{V}({0})",
         Op.BITCAST: "as_{V}({0})",
