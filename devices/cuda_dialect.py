@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..core import dtype as dt
-from ..core.dialect import CLike
+from ..core.dialect import FOLDS, OPERATORS, SHORT, CLike
 from ..core.ops import Op
 from ..core.value import Extra
 
@@ -21,11 +21,7 @@ CUDA_C = CLike(
         dt.uint32: "unsigned int", dt.uint64: "unsigned long long", dt.float16: "__half",
         dt.bfloat16: "__nv_bfloat16", dt.float32: "float", dt.float64: "double",
     },
-    short={
-        dt.bool_: "b8", dt.int8: "i8", dt.int16: "i16", dt.int32: "i32", dt.int64: "i64", dt.uint8: "u8",
-        dt.uint16: "u16", dt.uint32: "u32", dt.uint64: "u64", dt.float16: "f16", dt.bfloat16: "bf16",
-        dt.float32: "f32", dt.float64: "f64",
-    },
+    short=SHORT,
     prelude=Path(__file__).with_name("cuda_prelude.h").read_text(encoding="utf-8"),
     kernel='extern "C" __global__ void __launch_bounds__({threads}) {name}({arguments})',
     argument="{qualifier}{T} *{alone}{name}",
@@ -43,23 +39,16 @@ CUDA_C = CLike(
     aligned_load="(*({const}{V} *)({0} + {1}))",
     aligned_store="*({V} *)({0} + {1}) = {2};",
     scalar={
-        Op.CAST: "to<{T}>({0})", Op.BITCAST: "bits<{T}>({0})", Op.ADD: "({0} + {1})", Op.SUB: "({0} - {1})",
-        Op.MUL: "({0} * {1})", Op.NEG: "(-{0})", Op.IDIV: "({0} / {1})", Op.MAX: "maximum<{T}>({0}, {1})",
-        Op.MOD: "({0} % {1})", Op.RECIP: "recip({0})", Op.SQRT: "root({0})", Op.EXP2: "power2({0})",
-        Op.LOG2: "logarithm2({0})", Op.SIN: "sine({0})",
-        Op.CMPLT: "({0} < {1})", Op.CMPNE: "({0} != {1})", Op.WHERE: "({0} ? {1} : {2})",
-        Op.AND: "({0} & {1})", Op.OR: "({0} | {1})", Op.XOR: "({0} ^ {1})", Op.SHL: "({0} << {1})",
-        Op.SHR: "({0} >> {1})", Extra.FMA: "fused({0}, {1}, {2})", Extra.DIV: "quotient({0}, {1})",
+        **OPERATORS, Op.CAST: "to<{T}>({0})", Op.BITCAST: "bits<{T}>({0})", Op.MAX: "maximum<{T}>({0}, {1})",
+        Op.RECIP: "recip({0})", Op.SQRT: "root({0})", Op.EXP2: "power2({0})", Op.LOG2: "logarithm2({0})",
+        Op.SIN: "sine({0})", Extra.FMA: "fused({0}, {1}, {2})", Extra.DIV: "quotient({0}, {1})",
     },
     by_dtype={(op, d): text for op, text in _INTEGERS.items() for d in dt.INTS},
     vector={
         Op.CAST: "convert<{T}>({0})", Op.BITCAST: "bits<{V}>({0})", Op.MAX: "maximum({0}, {1})",
         Op.WHERE: "choose({0}, {1}, {2})", Extra.SPLAT: "all<{T}, {n}>({0})",
     },
-    functions={
-        f"fold_{how}": f"FN {{T}} {{V}}_fold_{how}({{V}} a) {{{{ {{fold}} }}}}"
-        for how in ("add", "mul", "max", "or")
-    },
+    functions=dict.fromkeys(FOLDS, "FN {T} {name}({V} a) {{ {fold} }}"),
     number={
         dt.float16: "__float2half({0}f)", dt.bfloat16: "__float2bfloat16({0}f)", dt.float32: "{0}f",
         dt.float64: "{0}", dt.int64: "{0}ll", dt.uint64: "{0}ull", dt.uint32: "{0}u", dt.int32: "{0}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..core import dtype as dt
-from ..core.dialect import CLike
+from ..core.dialect import FOLDS, OPERATORS, CLike
 from ..core.ops import Op
 from ..core.value import Extra
 
@@ -43,13 +43,9 @@ METAL_SL = CLike(
     aligned_load="(*(device {const}{V} *)({0} + {1}))",
     aligned_store="*(device {V} *)({0} + {1}) = {2};",
     scalar={
-        Op.CAST: "to<{T}>({0})", Op.BITCAST: "as_type<{T}>({0})",
-        Op.ADD: "({0} + {1})", Op.SUB: "({0} - {1})",
-        Op.MUL: "({0} * {1})", Op.NEG: "(-{0})", Op.IDIV: "({0} / {1})", Op.MAX: "maximum<{T}>({0}, {1})",
-        Op.MOD: "({0} % {1})", Op.RECIP: "recip({0})", Op.SQRT: "root({0})", Op.SIN: "sine({0})",
-        Op.CMPLT: "({0} < {1})", Op.CMPNE: "({0} != {1})", Op.WHERE: "({0} ? {1} : {2})",
-        Op.AND: "({0} & {1})", Op.OR: "({0} | {1})", Op.XOR: "({0} ^ {1})", Op.SHL: "({0} << {1})",
-        Op.SHR: "({0} >> {1})", Extra.FMA: "fused({0}, {1}, {2})", Extra.DIV: "quotient({0}, {1})",
+        **OPERATORS, Op.CAST: "to<{T}>({0})", Op.BITCAST: "as_type<{T}>({0})",
+        Op.MAX: "maximum<{T}>({0}, {1})", Op.RECIP: "recip({0})", Op.SQRT: "root({0})", Op.SIN: "sine({0})",
+        Extra.FMA: "fused({0}, {1}, {2})", Extra.DIV: "quotient({0}, {1})",
     },
     by_dtype={(op, d): text for op, text in _INTEGERS.items() for d in dt.INTS},
     vector={
@@ -59,8 +55,7 @@ METAL_SL = CLike(
     },
     functions={
         "max": "inline {V} {V}_max({V} a, {V} b) {{ return select(b, a, (a > b) | (a != a)); }}",
-        **{f"fold_{how}": f"inline {{T}} {{V}}_fold_{how}({{V}} a) {{{{ {{fold}} }}}}"
-           for how in ("add", "mul", "max", "or")},
+        **dict.fromkeys(FOLDS, "inline {T} {name}({V} a) {{ {fold} }}"),
     },
     number={
         dt.float16: "{0}h", dt.bfloat16: "bfloat({0}f)", dt.float32: "{0}f", dt.int64: "{0}l",
