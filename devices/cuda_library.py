@@ -51,8 +51,9 @@ class Library:
             except OSError:
                 continue
         raise DeviceError(
-            f"this machine has no NVIDIA driver (no {' or '.join(_NAMES)} loads). CUDA needs a GPU of NVIDIA's "
-            "and its driver; without them CUDA:sim runs the same kernels on the processor, and CUDA:sm_80 compiles them"
+            f"this machine has no NVIDIA driver (no {' or '.join(_NAMES)} loads). CUDA needs a GPU of "
+            "NVIDIA's and its driver; without them CUDA:sim runs the same kernels on the processor, and "
+            "CUDA:sm_80 compiles them"
         )
 
     def _call(self, name: str, *arguments: Any) -> None:
