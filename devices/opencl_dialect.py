@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ..core import dtype as dt
 from ..core.dialect import FOLDS, OPERATORS, CLike
 from ..core.ops import Op
-from ..core.value import Extra
+from ..core.value import Extra, ValueOp
 
 _TYPES = {
     dt.bool_: "uchar", dt.int8: "char", dt.int16: "short", dt.int32: "int", dt.int64: "long",
@@ -14,7 +16,7 @@ _TYPES = {
 }  # fmt: skip
 
 # A signed overflow has no meaning in C, and compilers make use of that; of vectors they make none.
-_WRAPPING = {
+_WRAPPING: Mapping[tuple[ValueOp, dt.DType], str] = {
     (op, d): text.replace("U", unsigned)
     for op, text in (
         (Op.ADD, "(({T})((U){0} + (U){1}))"), (Op.SUB, "(({T})((U){0} - (U){1}))"),
