@@ -1,4 +1,8 @@
-"""Rung 9: gradients against central differences in float64, and steps of small models against NumPy."""
+"""Rung 9: gradients against central differences in float64, and steps of small models against NumPy.
+
+On a port without float64, differences would say little: there a gradient in float32 is held against what its
+graph means.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ...core import engine
 from ...core.dtype import float32, float64
+from ...core.evaluate import evaluate
 from ...core.tensor import Tensor
 from ..case import Case
 from ..inputs import Array
@@ -90,8 +96,23 @@ def values(case: Case, n: int) -> list[Array]:
     return made
 
 
+def check_meaning(case: Case, f: Function, inputs: list[Array]) -> None:
+    """The gradient of a weighted sum of what ``f`` gives, in float32, is what its graph means."""
+    tensors = [Tensor(x.astype(np.float32), device=case.name, requires_grad=True) for x in inputs]
+    out = f(*tensors)
+    weights = case.rng.uniform(0.5, 1.5, out.shape).astype(np.float32)
+    (out * Tensor(weights, device=case.name)).sum().backward()
+    for i, tensor in enumerate(tensors):
+        assert tensor.grad is not None, f"operand {i} has no gradient"
+        (wanted,) = evaluate([tensor.grad.node], engine.read)
+        near(f"gradient by operand {i}", tensor.grad.numpy(), wanted.astype(np.float64))
+
+
 def check(case: Case, f: Function, inputs: list[Array]) -> None:
     """The gradient of a weighted sum of what ``f`` gives is its central difference by every element."""
+    if float64 not in case.spec.dtypes:
+        check_meaning(case, f, inputs)
+        return
     tensors = [Tensor(x, device=case.name, requires_grad=True) for x in inputs]
     out = f(*tensors)
     weights = case.rng.uniform(0.5, 1.5, out.shape)
@@ -126,14 +147,14 @@ def check(case: Case, f: Function, inputs: list[Array]) -> None:
 @pytest.mark.parametrize("f", UNARY.values(), ids=[n.replace(" ", "_") for n in UNARY])
 def test_unary(case: Case, f: Function) -> None:
     """Functions of one matrix."""
-    case.claims(float64)
+    case.claims(float32, *([float64] if f is UNARY["cast there and back"] else []))
     check(case, f, values(case, 1))
 
 
 @pytest.mark.parametrize("f", BINARY.values(), ids=[n.replace(" ", "_") for n in BINARY])
 def test_binary(case: Case, f: Function) -> None:
     """Functions of two."""
-    case.claims(float64)
+    case.claims(float32)
     check(case, f, values(case, 2))
 
 
