@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +27,9 @@ MOST_WORDS = 30
 MOST_CRASHES = 50
 """Workers that may die before the rest of the cases are given up."""
 MOST_LAST_WORDS = 16
-"""Lines that are kept of what a device says when it ends a worker: the end is Python's own stack."""
+"""Lines that are kept of what a device says when it ends a worker."""
+_OUTER_CALLER = re.compile(r"\s*#([2-9]|\d\d+) ")
+"""A line of a stack that is far from the kernel: Python's own."""
 NOT_NEEDED = (
     "cacheprovider",
     "faulthandler",
@@ -140,7 +143,7 @@ class Recorder:
             return []
         said = [p.read_text(errors="replace") for p in sorted(self.last_words.glob(f"{worker.gateway.id}.*"))]
         lines = [line.rstrip() for line in "\n".join(said).splitlines() if line.strip("= \n")]
-        return lines[:MOST_LAST_WORDS]
+        return [line for line in lines if not _OUTER_CALLER.match(line)][:MOST_LAST_WORDS]
 
 
 def run(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar
 
 from ..core.cache import digest
 from ..core.device import Device, Launch, Spec
@@ -27,6 +27,7 @@ class OpenCL(Device):
     """
 
     dialect = OPENCL_C
+    variants: ClassVar[Mapping[str, str]] = {"sanitize": f"{__package__}.opencl_oclgrind:Watched"}
 
     def __init__(self, argument: str | None = None) -> None:
         chosen = choose("OPENCL", argument or os.environ.get("PORTWRIGHT_OPENCL") or None)

@@ -1,0 +1,163 @@
+"""The OpenCL ports under Oclgrind, an interpreter of kernels that sees what each access touches.
+
+What it writes down of a launch is the failure of that launch. It keeps what it knows of memory with the
+thread that made the context, and crashes in others, so that everything is done in one thread here.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+from ..core.device import Checker, Launch, Spec
+from ..core.errors import DeviceError
+from .adreno import Adreno
+from .opencl import OpenCL
+from .opencl_choice import Candidate, candidates
+
+if TYPE_CHECKING:
+    from .opencl_facts import Limits
+    from .opencl_memory import Memory
+    from .opencl_program import Entry
+    from .opencl_queue import Hint
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+_PLATFORM = "oclgrind"
+_SETTINGS = {
+    "OCLGRIND_DATA_RACES": "1",
+    "OCLGRIND_UNINITIALIZED": "1",
+    "OCLGRIND_MAX_ERRORS": str(10**9),  # of a process: after these it would say nothing more
+    "OCLGRIND_GLOBAL_MEM_SIZE": str(4 << 30),
+    "OCLGRIND_INTERACTIVE": "0",
+    "PORTWRIGHT_OPENCL": _PLATFORM,
+}
+_FINDS = "accesses outside buffers or unaligned, uninitialised reads, data races, barriers that not all reach"
+_MEND = "pip install 'portwright[oclgrind]' brings it"
+_UNOPTIMIZED = "-cl-opt-disable"
+"""A compiler may drop an access whose value nobody needs; and Oclgrind's makes instructions that its check of
+uninitialised values does not know (freeze)."""
+_MOST_LINES = 14
+"""Of one report: the kernel, the work item, the line of the source, and of a race the other one."""
+_QUIET = "Oclgrind computes float32 in float64, which makes signalling NaNs quiet"
+_BLIND = {
+    "memory::test_given_back": "Oclgrind keeps notes on every byte: 200 times 64 MiB takes minutes",
+    "casts::test_cast?int64-float32?": "Oclgrind converts int64 to float32 through float64, and rounds twice",
+    **{f"primitives::test_unary?NEG-{t}?": _QUIET for t in ("bfloat16", "float16", "float32", "float8_e5m2")},
+    "views::test_computed_between?float32?": _QUIET,
+}
+"""Cases that say nothing of a port here: a ``?`` stands for a bracket."""
+
+
+class Watched(OpenCL):
+    """An OpenCL port whose device is Oclgrind. Buffers end at their last byte."""
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="oclgrind")
+        self._ident = self._thread.submit(threading.get_ident).result()
+        self._log = tempfile.NamedTemporaryFile(  # noqa: SIM115 - open as long as the device is
+            "r", prefix="portwright-oclgrind-", errors="replace"
+        )
+        if not any(_PLATFORM in c.names[0].lower() for c in candidates("Oclgrind")):
+            raise DeviceError(f"Oclgrind, which watches OpenCL kernels, is not installed. {_MEND}")
+        with _environment({**_SETTINGS, "OCLGRIND_LOG": self._log.name}):
+            self._there(super().__init__)
+
+    def _open(self, chosen: Candidate, spec: Spec, limits: Limits, hints: Sequence[Hint] = ()) -> None:
+        from .oclgrind_memory import FreshPool
+        from .opencl_image import Images
+        from .opencl_launch import Launcher
+
+        tool = f"Oclgrind {chosen.device.driver_version.removeprefix('Oclgrind').strip()}"
+        spec = replace(
+            spec,
+            checker=Checker(tool, _FINDS, _BLIND),
+            driver={**spec.driver, "flags": f"{spec.driver['flags']} {_UNOPTIMIZED}"},
+        )
+        super()._open(chosen, spec, limits, hints)
+        self._pool = FreshPool(spec.name, self._queue, limits, mapped=spec.unified_memory)
+        self._launcher = Launcher(spec, self._pool, Images(spec.name, self._queue, limits))
+
+    def _there(self, call: Callable[_P, _R], *args: _P.args, **named: _P.kwargs) -> _R:
+        """Calls in the thread that made the context; the collector may be in it already."""
+        if threading.get_ident() == self._ident:
+            return call(*args, **named)
+        return self._thread.submit(call, *args, **named).result()
+
+    def alloc(self, nbytes: int) -> Memory:
+        """A buffer of just so many bytes."""
+        return self._there(super().alloc, nbytes)
+
+    def free(self, handle: Memory, nbytes: int) -> None:
+        """Nothing may use the buffer any more."""
+        with suppress(RuntimeError):  # the program ends, its threads have ended: so does all memory
+            self._there(super().free, handle, nbytes)
+
+    def copy_in(self, handle: Memory, data: memoryview) -> None:
+        """Through the queue."""
+        self._there(super().copy_in, handle, data)
+
+    def copy_out(self, data: memoryview, handle: Memory) -> None:
+        """Through the queue."""
+        self._there(super().copy_out, data, handle)
+
+    def host_view(self, handle: Memory, nbytes: int) -> memoryview:
+        """The memory itself."""
+        return self._there(super().host_view, handle, nbytes)
+
+    def synchronize(self) -> None:
+        """Every launch was waited for."""
+
+    def compile(self, source: str) -> bytes:
+        """OpenCL C to bitcode, which keeps the lines of the source."""
+        return self._there(super().compile, source)
+
+    def load(self, binary: bytes, entries: Sequence[str]) -> list[Entry]:
+        """The kernels of a binary."""
+        return self._there(super().load, binary, entries)
+
+    def launch(self, launch: Launch) -> None:
+        """Runs a kernel to its end.
+
+        Raises:
+            DeviceError: with what Oclgrind says of it.
+        """
+        self._there(super().launch, launch)
+        self._there(super().synchronize)
+        first, *others = self._log.read().strip().split("\n\n")
+        if first:
+            lines = [line.expandtabs(2).rstrip() for line in first.splitlines() if line.strip()]
+            more = [f"… and {len(others):,} more reports of this launch"] if others else []
+            told = "\n    ".join([*lines[:_MOST_LINES], *more])
+            raise DeviceError(f"{self.name}: Oclgrind, of kernel {launch.program.name}:\n    {told}")
+
+    def close(self) -> None:
+        """Gives everything back."""
+        self._there(super().close)
+        self._thread.shutdown()
+
+
+class WatchedAdreno(Watched, Adreno):
+    """ADRENO's usual profile, laid over Oclgrind."""
+
+
+@contextmanager
+def _environment(settings: Mapping[str, str]) -> Iterator[None]:
+    """Inside, the environment says so; Oclgrind reads it when a context is made."""
+    before = {key: os.environ.get(key) for key in settings}
+    os.environ.update(settings)
+    try:
+        yield
+    finally:
+        for key, value in before.items():
+            if value is None:
+                del os.environ[key]
+            else:
+                os.environ[key] = value
