@@ -6,6 +6,7 @@ import linecache
 import os
 import sys
 from collections.abc import Collection, Iterator, Sequence
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from .node import Node, toposort
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 WIDTH = 100
 _RUNS, _TREES, _SOURCE, _GRAPH, _BINARY = 2, 3, 4, 5, 6
+_REPEATED = 8
+"""Lines that two sources in a row may begin with before the second is shown without them."""
 
 
 class Screen:
@@ -34,6 +37,7 @@ class Screen:
         self.level = level
         self._shown: set[str] = set()
         self._graph = ""
+        self._source_before: list[str] = []
 
     def __call__(self, event: Event) -> None:
         """Prints an event."""
@@ -86,7 +90,17 @@ class Screen:
         yield f"{'':10}schedule: {'; '.join(trail) if trail else 'the loops as they are'}"
         if self.level >= _SOURCE and stages.source:
             yield f"{'':10}source"
-            yield from _indented(stages.source)
+            yield from self._source(stages.source)
+
+    def _source(self, source: str) -> Iterator[str]:
+        """A text, without the lines at its beginning that the one before it began with as well."""
+        lines, before = source.splitlines(), self._source_before
+        self._source_before = lines
+        same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(lines, before, strict=False)))
+        if same > _REPEATED:
+            yield f"    … {same} lines as above"
+            lines = lines[same:]
+        yield from _indented("\n".join(lines))
 
 
 def run_line(event: KernelRun) -> str:

@@ -179,6 +179,16 @@ def test_level_4_shows_the_source_once(capsys: pytest.CaptureFixture[str]) -> No
     assert capsys.readouterr().err.count("void *const *") == 1
 
 
+def test_level_4_shows_what_texts_begin_with_alike_once(capsys: pytest.CaptureFixture[str]) -> None:
+    with portwright.debug(4):
+        fresh(118).mul(0.125).realize()
+        fresh(119).mul(0.125).realize()
+    text = capsys.readouterr().err
+    assert text.count("void *const *") == 2
+    assert text.count("#define PERMUTE") == 2  # once for each compiler that it tells apart
+    assert "lines as above" in text
+
+
 def test_level_5_shows_the_graph_and_the_trees(capsys: pytest.CaptureFixture[str]) -> None:
     text = shown(5, 115, capsys)
     assert "REDUCE ReduceArg" in text
