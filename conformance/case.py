@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from ..core import engine, graph
-from ..core.device import Buffer, Device, Spec
+from ..core.device import Buffer, Device, Evidence, Spec
 from ..core.dtype import DType, as_dtype
 from ..core.graph import GraphOp, Node
 from ..core.ops import Op
@@ -66,6 +66,11 @@ class Case:
         """Numbers that depend on the run's seed and the case's name only."""
         digest = hashlib.sha256(f"{self.seed}:{self.id}".encode()).digest()
         return np.random.default_rng(int.from_bytes(digest[:8], "little"))
+
+    @property
+    def compiles_only(self) -> bool:
+        """Whether nothing is run on the port, so that a case is over once the compiler has its kernels."""
+        return self.spec.evidence is Evidence.COMPILED
 
     def claims(self, *dtypes: DType) -> None:
         """Skips the case when the port does not claim these dtypes; it stays in the denominator."""

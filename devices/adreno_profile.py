@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 
 from ..core import dtype as dt
 from ..core.device import Evidence, Spec
-from .opencl_facts import ARGUMENT_KINDS, Limits
+from .opencl_facts import FLAGS, Limits
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Profile:
             block=self.wave,
             warp=self.wave,
             alignment=max(self.alignment, spec.alignment),
-            driver={**spec.driver, "profile": self.name, "flags": f"{ARGUMENT_KINDS} -cl-denorms-are-zero"},
+            driver={**spec.driver, "profile": self.name, "flags": " ".join((*FLAGS, "-cl-denorms-are-zero"))},
         )
 
     def limits(self, limits: Limits) -> Limits:

@@ -49,14 +49,15 @@ def runtimes(toolchain: Toolchain) -> list[Path]:
         raise DeviceError(f"CPU's kernels are watched on Linux only, not on {sys.platform}")
     if "__clang__" in toolchain.macros:
         machine = "x86_64" if "__x86_64__" in toolchain.macros else "aarch64"
-        names = [f"libclang_rt.asan-{machine}.so"]
+        sets = [[f"libclang_rt.asan-{machine}.so"], ["libclang_rt.asan.so"]]  # as it is built, either
     else:
-        names = ["libasan.so", "libubsan.so"]
-    found = [toolchain.file(name) for name in names]
-    missing = [name for name, path in zip(names, found, strict=True) if path is None]
-    if missing:
-        raise DeviceError(f"{toolchain.version} comes without {' and '.join(missing)}. {_MEND}")
-    return [path for path in found if path is not None]
+        sets = [["libasan.so", "libubsan.so"]]
+    for names in sets:
+        found = [path for name in names if (path := toolchain.file(name)) is not None]
+        if len(found) == len(names):
+            return found
+    wanted = " or ".join(" and ".join(names) for names in sets)
+    raise DeviceError(f"{toolchain.version} comes without {wanted}. {_MEND}")
 
 
 class SanitizedCPU(CPU):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .opencl_facts import Limits
 from .opencl_memory import Memory, Pool
 
 MOST_BYTES = 1 << 30
@@ -17,20 +18,26 @@ MOST_BUFFERS = 30_000
 
 
 class FreshPool(Pool):
-    """A device's memory; arguments as ``Pool``'s."""
+    """A device's memory.
 
-    def __init__(self, *args: Any, **named: Any) -> None:
-        super().__init__(*args, **named)
-        self._grain, self._keep = 1, self.total
+    Args:
+        name, queue, limits, mapped: as ``Pool``'s.
+        grain: bytes that buffers are made of whole numbers of: 1, or those of a pixel where they are images.
+    """
+
+    def __init__(self, name: str, queue: Any, limits: Limits, mapped: bool, grain: int) -> None:
+        super().__init__(name, queue, limits, mapped)
+        self._grain, self._keep = grain, self.total
         self._buffers = 0
 
     def alloc(self, nbytes: int) -> Memory:
-        """A buffer of just so many bytes."""
+        """A buffer of just so many bytes, or whole pixels."""
         if self.kept + nbytes > MOST_BYTES or self._buffers >= MOST_BUFFERS:
             return super().alloc(nbytes)
         self.reach()
         with self._lock:
             self._buffers += 1
-            buffer = self._made(nbytes, nbytes)
-            self.held += nbytes
+            size = -(-nbytes // self._grain) * self._grain
+            buffer = self._made(size, nbytes)
+            self.held += size
         return Memory(self, buffer, nbytes)

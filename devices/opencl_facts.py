@@ -21,8 +21,9 @@ enough for the driver to run them side by side in vectors (measured on PoCL: 64 
 times slower)."""
 _WRONG_ON_HOST = {Op.SIN}
 """PoCL 3.0's sin of a float vector is wrong in its tiny lanes (4.5e-17 gives 0.013) beside one of 1e7."""
-ARGUMENT_KINDS = "-cl-kernel-arg-info"
-"""Built with this, a kernel says what kind each of its arguments is."""
+FLAGS = ("-cl-kernel-arg-info", "-w")
+"""What every kernel is built with: it says what kind each of its arguments is, and PoCL counts no warnings
+on the terminal."""
 _CORRECTLY_ROUNDED = "-cl-fp32-correctly-rounded-divide-sqrt"
 
 
@@ -85,7 +86,7 @@ def extensions(device: Any) -> frozenset[str]:
 def build_flags(device: Any) -> tuple[str, ...]:
     """What kernels are built with: strict arithmetic, and each argument's kind kept."""
     precise = device.single_fp_config & cl.device_fp_config.CORRECTLY_ROUNDED_DIVIDE_SQRT
-    return (ARGUMENT_KINDS, *([_CORRECTLY_ROUNDED] if precise else []))
+    return (*FLAGS, *([_CORRECTLY_ROUNDED] if precise else []))
 
 
 def describe(name: str, chosen: Candidate) -> Spec:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ClassVar, ParamSpec, TypeVar
 
 from ..core.device import Checker, Launch, Spec
 from ..core.errors import DeviceError
@@ -33,17 +33,19 @@ _R = TypeVar("_R")
 _PLATFORM = "oclgrind"
 _SETTINGS = {
     "OCLGRIND_DATA_RACES": "1",
-    "OCLGRIND_UNINITIALIZED": "1",
     "OCLGRIND_MAX_ERRORS": str(10**9),  # of a process: after these it would say nothing more
     "OCLGRIND_GLOBAL_MEM_SIZE": str(4 << 30),
     "OCLGRIND_INTERACTIVE": "0",
     "PORTWRIGHT_OPENCL": _PLATFORM,
 }
-_FINDS = "accesses outside buffers or unaligned, uninitialised reads, data races, barriers that not all reach"
+_FINDS = "accesses outside buffers or unaligned, data races, barriers that not all reach"
+_FINDS_UNWRITTEN = ", reads of what nobody wrote"
 _MEND = "pip install 'portwright[oclgrind]' brings it"
 _UNOPTIMIZED = "-cl-opt-disable"
 """A compiler may drop an access whose value nobody needs; and Oclgrind's makes instructions that its check of
 uninitialised values does not know (freeze)."""
+_PIXEL = 16
+"""Bytes of the largest pixel of an image that is made of a buffer."""
 _MOST_LINES = 14
 """Of one report: the kernel, the work item, the line of the source, and of a race the other one."""
 _QUIET = "Oclgrind computes float32 in float64, which makes signalling NaNs quiet"
@@ -59,6 +61,10 @@ _BLIND = {
 class Watched(OpenCL):
     """An OpenCL port whose device is Oclgrind. Buffers end at their last byte."""
 
+    finds_unwritten: ClassVar[bool] = True
+    """Whether reads of memory that nobody wrote are reported."""
+    blind: ClassVar[Mapping[str, str]] = _BLIND
+
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="oclgrind")
         self._ident = self._thread.submit(threading.get_ident).result()
@@ -67,7 +73,8 @@ class Watched(OpenCL):
         )
         if not any(_PLATFORM in c.names[0].lower() for c in candidates("Oclgrind")):
             raise DeviceError(f"Oclgrind, which watches OpenCL kernels, is not installed. {_MEND}")
-        with _environment({**_SETTINGS, "OCLGRIND_LOG": self._log.name}):
+        unwritten = {"OCLGRIND_UNINITIALIZED": str(int(self.finds_unwritten))}
+        with _environment({**_SETTINGS, **unwritten, "OCLGRIND_LOG": self._log.name}):
             self._there(super().__init__)
 
     def _open(self, chosen: Candidate, spec: Spec, limits: Limits, hints: Sequence[Hint] = ()) -> None:
@@ -78,11 +85,12 @@ class Watched(OpenCL):
         tool = f"Oclgrind {chosen.device.driver_version.removeprefix('Oclgrind').strip()}"
         spec = replace(
             spec,
-            checker=Checker(tool, _FINDS, _BLIND),
+            checker=Checker(tool, _FINDS + _FINDS_UNWRITTEN * self.finds_unwritten, self.blind),
             driver={**spec.driver, "flags": f"{spec.driver['flags']} {_UNOPTIMIZED}"},
         )
         super()._open(chosen, spec, limits, hints)
-        self._pool = FreshPool(spec.name, self._queue, limits, mapped=spec.unified_memory)
+        grain = _PIXEL if spec.images else 1
+        self._pool = FreshPool(spec.name, self._queue, limits, spec.unified_memory, grain)
         self._launcher = Launcher(spec, self._pool, Images(spec.name, self._queue, limits))
 
     def _there(self, call: Callable[_P, _R], *args: _P.args, **named: _P.kwargs) -> _R:
@@ -145,7 +153,10 @@ class Watched(OpenCL):
 
 
 class WatchedAdreno(Watched, Adreno):
-    """ADRENO's usual profile, laid over Oclgrind."""
+    """ADRENO's usual profile, laid over Oclgrind, which takes every image for never written."""
+
+    finds_unwritten = False
+    blind: ClassVar[Mapping[str, str]] = {**_BLIND, "views::test_single?cube?": _QUIET}
 
 
 @contextmanager

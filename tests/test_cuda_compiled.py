@@ -219,7 +219,9 @@ def test_the_target_is_the_devices_own_or_the_last_before_it():
 
 
 def test_a_certificate_claims_that_the_compiler_took_the_text(tmp_path):
-    outcome = runner.run("CUDA:sm_80", rungs=[Rung.OPEN, Rung.VIEWS], keyword="test_name or rank", jobs=0)
+    outcome = runner.run(
+        "CUDA:sm_80", rungs=[Rung.OPEN, Rung.VIEWS, Rung.FUSED], keyword="test_name or rank or many", jobs=0
+    )
     assert outcome.passed
     assert len(outcome.results) > 1
     document = certificate.build(outcome, open_device("CUDA:sm_80"))
