@@ -64,10 +64,10 @@ CASES: dict[str, tuple[Callable[[], object], type[PortwrightError], tuple[str, .
     "bits of floats": (lambda: Tensor(X) & 1, DTypeError, ("bitwise and", "float32", "integers")),
     "data of no dtype": (lambda: Tensor([1j]), DTypeError, ("complex128", "numbers")),
     "no such device": (
-        lambda: Tensor([1.0], device="GPU9"), DeviceError, ("'GPU9'", "CPU, NUMPY", "vendor"),
+        lambda: Tensor([1.0], device="GPU9"), DeviceError, ("'GPU9'", "CPU, CUDA, METAL, NUMPY", "vendor"),
     ),
     "move to no such device": (lambda: Tensor(X).to("NUMPI"), DeviceError, ("NUMPI", "Did you mean NUMPY")),
-    "device by number": (lambda: Device(0), DeviceError, ("0", "text", "CPU, NUMPY")),  # type: ignore[arg-type]
+    "device by number": (lambda: Device(0), DeviceError, ("0", "text", "CPU, CUDA, METAL, NUMPY")),  # type: ignore[arg-type]
     "reshape": (
         lambda: Tensor(X).reshape(4, 2), ShapeError, ("(2, 3)", "6 elements", "(4, 2)", "8 elements"),
     ),
