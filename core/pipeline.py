@@ -148,6 +148,9 @@ def _launched_over(kernel: Kernel, spec: Spec) -> tuple[int, int]:
     if kernel.threads is not None:
         return kernel.grid.extent, kernel.threads.extent
     block = min(spec.block, spec.max_block)
+    if spec.warp == 1:  # no block needs to be full, and each thread of the device wants blocks of its own
+        while block > 1 and kernel.grid.extent < 2 * spec.threads * block:
+            block //= 2
     return -(-kernel.grid.extent // block), block
 
 

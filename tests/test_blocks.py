@@ -9,7 +9,7 @@ import pytest
 
 from portwright import Tensor
 from portwright.core import dtype as dt
-from portwright.core import engine, graph, registry
+from portwright.core import engine, graph, pipeline, registry
 from portwright.core import value as val
 from portwright.core.device import Device, Extra, Images, Launch, Spec
 from portwright.core.errors import KernelError
@@ -309,3 +309,21 @@ def test_what_keeps_its_order_is_one_work_item() -> None:
     x, at = tensor(9, 5), Tensor(np.zeros(8, np.int32), device="BLOCKS")
     engine.realize([graph.scatter(x.node, at.node, tensor(8, 5).node, Op.ADD)], "BLOCKS")
     assert device.items == [1]  # a second would add everything again, in a race
+
+
+@pytest.mark.parametrize("spec", [replace(SPEC, warp=1, threads=2)])
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_threads_that_do_not_run_in_step_walk_memory_by_themselves(program, kernels):
+    for info in kernels(PROGRAMS[program]()):
+        assert info.scheduled.threads is None
+        agree(info)
+
+
+@pytest.mark.parametrize("spec", [replace(SPEC, warp=1, threads=2)])
+def test_few_work_items_are_spread_over_the_threads(kernels, spec):
+    (info,) = kernels(tensor(64, 512) @ tensor(512, 256))
+    items = info.scheduled.grid.extent
+    grid, block = pipeline._launched_over(info.scheduled, spec)
+    assert grid * block >= items > (grid - 1) * block
+    assert grid >= 2 * spec.threads
+    assert items < 2 * spec.threads * spec.block  # in whole blocks they would have been fewer

@@ -45,7 +45,7 @@ TINY = 16
 
 def schedule(kernel: Kernel, spec: Spec) -> Kernel:
     """The kernel with its loops cut, reordered and annotated for the device; ``trail`` says how."""
-    if spec.max_block > 1:
+    if spec.warp > 1:  # neighbours run in step, and should touch neighbouring memory
         return schedule_blocks(kernel, spec)
     work = _Work(spec, [])
     kernel = replace(kernel, params=tuple(_stream(p, kernel, spec) for p in kernel.params))
