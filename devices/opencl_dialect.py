@@ -53,8 +53,8 @@ static inline index_t floormod(index_t a, index_t b) { index_t r = a % b; return
     vector_name="{short}{n}",
     literal="({V})({lanes})",
     lane="{0}.s{1:x}",
-    vector_load="vload{n}(0, {0} + {1})",
-    vector_store="vstore{n}({2}, 0, {0} + {1});",
+    vector_load="as_{V}(vload{n}(0, {0} + {1}))",
+    vector_store="vstore{n}({2}, 0, (__global {T} *)({0} + {1}));",
     aligned_load="(*(__global {const}{V} *)({0} + {1}))",
     aligned_store="*(__global {V} *)({0} + {1}) = {2};",
     scalar={
