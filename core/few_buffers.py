@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from .device import Spec
 from .errors import DeviceError
 from .graph import Node, toposort
 
 
 def crowded_part(
-    root: Node, inside: Iterable[Node], is_read: Callable[[Node], bool], most: int
+    root: Node, inside: Iterable[Node], is_read: Callable[[Node], bool], spec: Spec
 ) -> Node | None:
     """The part of the kernel of ``root`` that reads most buffers and still fits; None when all of it does.
 
@@ -21,12 +22,12 @@ def crowded_part(
         root: what the kernel computes.
         inside: the nodes that it evaluates or reads.
         is_read: whether a node is in memory.
-        most: buffers that a kernel may take, the one that it writes among them.
+        spec: of the device: the buffers that a kernel may take, the one that it writes among them.
 
     Raises:
         DeviceError: when no part that reads two buffers or more fits.
     """
-    known = set(inside)
+    known, most = set(inside), spec.max_buffers
     needs: dict[Node, frozenset[Node]] = {}
     for n in toposort([root], lambda n: n is not root and is_read(n)):
         if n is not root and is_read(n):
@@ -38,7 +39,7 @@ def crowded_part(
     parts = [n for n in needs if n in known and n is not root and 1 < len(needs[n]) < most]
     if not parts:
         raise DeviceError(
-            f"a kernel would read {len(needs[root])} buffers, and the device takes {most} with the one that "
+            f"a kernel would read {len(needs[root])} buffers, and {spec.name} takes {most} with the one that "
             "is written: an operation of two operands needs 3, WHERE needs 4"
         )
     return max(parts, key=lambda n: len(needs[n]))

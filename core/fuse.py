@@ -153,7 +153,7 @@ class _Fusion:
         """A part of the kernel of ``root`` to cut, when it reads more buffers than the device takes."""
         if len(found.leaves) < self.spec.max_buffers:
             return []
-        part = crowded_part(root, found.nodes, self.reads, self.spec.max_buffers)
+        part = crowded_part(root, found.nodes, self.reads, self.spec)
         return [] if part is None else [part]
 
     def topmost(self, nodes: list[Node]) -> list[Node]:

@@ -26,7 +26,7 @@ COSTLY = frozenset({Op.EXP2, Op.LOG2, Op.SIN, Op.SQRT, Op.RECIP, Op.IDIV, Op.MOD
 def keep_rows(kernel: Kernel, spec: Spec) -> Kernel:
     """The fresh kernel with such values kept, where a row fits into half of the nearest cache but one.
 
-    A block's threads share a row, so that none of them has room for it: there nothing is kept.
+    Where work items come in blocks, each would need a row of its own at once: there nothing is kept.
     """
     if spec.max_block > 1:
         return kernel

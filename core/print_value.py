@@ -7,22 +7,16 @@ the width of what was compared (their *mask width*), converted where widths meet
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from . import dtype as dt
 from .dtype import DType
 from .index import Index, Mask
-from .loops import (
-    Memory,
-)
+from .loops import Memory
 from .ops import Op
 from .print_names import MASKS, Names
 from .value import Access, Extra, Number, Value, ValueOp, toposort
-
-if TYPE_CHECKING:
-    pass
 
 _ON_BOOL: dict[ValueOp, ValueOp] = {Op.ADD: Op.OR, Op.MUL: Op.AND, Op.MAX: Op.OR, Op.CMPNE: Op.XOR}
 

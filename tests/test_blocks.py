@@ -12,7 +12,7 @@ from portwright.core import dtype as dt
 from portwright.core import engine, graph, pipeline, registry
 from portwright.core import value as val
 from portwright.core.device import Device, Extra, Images, Launch, Spec
-from portwright.core.errors import KernelError
+from portwright.core.errors import DeviceError, KernelError
 from portwright.core.index import constant, variable
 from portwright.core.interpret import interpret
 from portwright.core.loops import Barrier, Bind, Kernel, Loop, Memory, Multiply, Scratch, Store, statements
@@ -327,3 +327,16 @@ def test_few_work_items_are_spread_over_the_threads(kernels, spec):
     assert grid * block >= items > (grid - 1) * block
     assert grid >= 2 * spec.threads
     assert items < 2 * spec.threads * spec.block  # in whole blocks they would have been fewer
+
+
+@pytest.mark.parametrize("spec", [replace(TENSOR, max_grid=(2, 1, 1))])
+def test_tiles_that_the_grid_has_no_room_for_are_left(kernels, spec):
+    for info in kernels(half(128, 32) @ half(32, 96)):
+        assert not any(isinstance(s, Multiply) for s in statements(info.scheduled.body))
+        agree(info)
+
+
+@pytest.mark.parametrize("spec", [replace(SPEC, max_buffers=2)])
+def test_a_device_of_too_few_buffers_is_told_which_it_is(kernels, spec):
+    with pytest.raises(DeviceError, match="BLOCKS takes 2"):
+        kernels(tensor(8) + tensor(8))

@@ -53,7 +53,10 @@ def _absent() -> str:
     return "" if found.returncode == 0 else "xcrun finds no metal: install Xcode's Metal toolchain"
 
 
-@pytest.mark.skipif(bool(_absent()), reason=_absent() or "never")
+ABSENT = _absent()
+
+
+@pytest.mark.skipif(bool(ABSENT), reason=ABSENT or "never")
 @pytest.mark.parametrize("dtype", METAL_DTYPES, ids=str)
 def test_the_compiler_takes_the_text(text, dtype):
     for group in representative.GROUPS:

@@ -50,8 +50,8 @@ class _Work:
             results = prod(n.extent for n in nest)
             if not any(isinstance(s, Loop) for s in inner):
                 return self.elementwise(nest, inner)
-            tiled = tensorize(nest, inner, self.spec.tiles) if self.spec.tiles else None
-            if tiled is not None:
+            tiled = tensorize(nest, inner, self.spec.tiles)
+            if tiled is not None and prod(n.extent for n in tiled.blocks) <= self.spec.max_grid[0]:
                 self.trail.append(tiled.how)
                 return self.over(tiled.blocks, tiled.body, self.spec.max_grid[0])
             if not self.is_shared(inner, results):
@@ -70,7 +70,8 @@ class _Work:
             return False
         work = max(iterations(s) for s in inner if isinstance(s, Loop))
         shared = sum(s.dtype.itemsize for s in inner if isinstance(s, Acc)) * self.threads(inner)
-        return results < self.spec.threads and work >= LONG and shared <= self.spec.local_bytes
+        fits = shared <= self.spec.local_bytes and results <= self.spec.max_grid[0]
+        return fits and results < self.spec.threads and work >= LONG
 
     def threads(self, inner: Body) -> int:
         """How many threads share the loops of one result: a power of two, and some work for each."""
@@ -141,8 +142,6 @@ class _Work:
         body = share(inner, threads)
         if not nest:
             return (Loop("b", 1, (body,), Bind.GRID),)
-        if prod(n.extent for n in nest) > self.spec.max_grid[0]:
-            return self.items(nest, inner)
         return self.over(nest, (body,), self.spec.max_grid[0])
 
     def lanes(self, body: Body) -> int:
