@@ -48,6 +48,7 @@ class Ability(enum.Enum):
 
     REPLAY = "replay"  # many launches as one call: ``Replays``
     HOST_VIEW = "host view"  # its memory can be read in place: ``HostViews``
+    CLOCK = "clock"  # it times its launches by itself: ``Clocks``
     LAST_WORDS = "last words"  # it writes down why it ends the process: ``LastWords``
 
 
@@ -298,6 +299,17 @@ class HostViews(Protocol):
         """The device's memory itself, valid while the handle is."""
 
 
+class Clocks(Protocol):
+    """``Ability.CLOCK``: how long kernels run by the device's own clock, without the way there."""
+
+    def launch_seconds(self) -> float:
+        """Seconds that the last launch ran; waits for it.
+
+        Raises:
+            DeviceError: when nothing was launched yet.
+        """
+
+
 class LastWords(Protocol):
     """``Ability.LAST_WORDS``: why a kernel ended the process is written down before it does."""
 
@@ -371,6 +383,7 @@ def check_port(port: type[Device], spec: Spec) -> None:
     for ability, methods in (
         (Ability.REPLAY, ("record", "rebind", "replay")),
         (Ability.HOST_VIEW, ("host_view",)),
+        (Ability.CLOCK, ("launch_seconds",)),
         (Ability.LAST_WORDS, ("last_words",)),
     ):
         if ability in spec.abilities:

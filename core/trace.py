@@ -15,9 +15,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from . import node as nodes
+from .device import Ability, Clocks
 from .errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ class KernelRun(Event):
 
     Attributes:
         kernel, device: which, and where.
-        seconds: until it was done, the launch included.
+        seconds: until it was done, the launch included; by the device's own clock, where it has one, without.
         nbytes: of the buffers that it reads and writes, each counted once.
         flops: arithmetic operations.
         made_at: the user's source line that made it ("file:line").
@@ -310,6 +311,8 @@ def _kernel(stages: Stages, device: Device) -> Iterator[None]:
     yield
     device.synchronize()
     seconds = time.perf_counter() - begin
+    if Ability.CLOCK in device.spec.abilities:
+        seconds = max(cast(Clocks, device).launch_seconds(), 1e-9)  # a clock may have coarser steps
     _emit(
         KernelRun(
             kernel=stages.name,

@@ -56,7 +56,7 @@ class CUDA(Device):
         described = {**driver.described, "compiler": compiler.version, "flags": " ".join(FLAGS)}
         described["architecture"] = self._architecture
         spec = cuda_spec("CUDA", driver.facts, driver=described)
-        self.spec = replace(spec, abilities=frozenset({Ability.REPLAY}))
+        self.spec = replace(spec, abilities=frozenset({Ability.REPLAY, Ability.CLOCK}))
         self._guard = Guard("CUDA", driver)
         self._memory = Memory(self._guard, driver)
         self._launcher = Launcher(self.spec, self._guard, driver, self._memory)

@@ -34,7 +34,7 @@ class Metal(Device):
         """Opens a framework's device; tests come in here with fakes."""
         facts = facts_of(framework)
         spec = metal_spec("METAL", facts, driver=describe(framework))
-        self.spec = replace(spec, abilities=frozenset({Ability.HOST_VIEW}))
+        self.spec = replace(spec, abilities=frozenset({Ability.HOST_VIEW, Ability.CLOCK}))
         self._queue = Queue(self.spec, framework)
         self._pool = Pool("METAL", framework, self._queue)
         self._libraries = Libraries(self.spec, framework, facts.bfloat)

@@ -136,7 +136,7 @@ def describe(name: str, chosen: Candidate) -> Spec:
         block=min(max(BLOCK, wave), group),
         warp=wave,
         max_buffers=device.max_parameter_size // (device.address_bits // 8),
-        abilities=frozenset({Ability.HOST_VIEW} if device.host_unified_memory else ()),
+        abilities=frozenset({Ability.CLOCK, *([Ability.HOST_VIEW] if device.host_unified_memory else [])}),
         unified_memory=bool(device.host_unified_memory),
         alignment=device.mem_base_addr_align // 8,
         driver={

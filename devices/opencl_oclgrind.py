@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, ParamSpec, TypeVar
 
-from ..core.device import Checker, Launch, Spec
+from ..core.device import Ability, Checker, Launch, Spec
 from ..core.errors import DeviceError
 from .adreno import Adreno
 from .opencl import OpenCL
@@ -93,6 +93,7 @@ class Watched(OpenCL):
         tool = f"Oclgrind {chosen.device.driver_version.removeprefix('Oclgrind').strip()}"
         spec = replace(
             spec,
+            abilities=spec.abilities - {Ability.CLOCK},  # events would be asked from another thread
             checker=Checker(tool, _FINDS + _FINDS_UNWRITTEN * self.finds_unwritten, self.blind),
             driver={**spec.driver, "flags": f"{spec.driver['flags']} {_UNOPTIMIZED}"},
         )

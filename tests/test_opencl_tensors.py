@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from tensors import on
 
-from portwright import Tensor
+from portwright import Tensor, debug
 from portwright.core.errors import DeviceError
 from portwright.core.registry import open_device
+from portwright.core.trace import KernelRun
 
 try:
     open_device("OPENCL")
@@ -34,3 +35,10 @@ def test_elements_are_stored_in_vectors_that_begin_anywhere(dtype: type) -> None
     with on("OPENCL"):
         assert np.array_equal(Tensor(table).pad(((0, 0), (1, 2))).numpy(), np.pad(table, ((0, 0), (1, 2))))
         assert np.array_equal((Tensor(table) == 1).numpy(), table == 1)
+
+
+def test_a_kernel_s_time_is_the_device_s_own() -> None:
+    device = open_device("OPENCL")
+    with on("OPENCL"), debug.record() as events:
+        (Tensor(np.arange(4000, dtype=np.float32)) * 1.25 + 3).realize()
+    assert [e.seconds for e in events if isinstance(e, KernelRun)] == [device.launch_seconds()]
