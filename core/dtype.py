@@ -241,6 +241,15 @@ def as_dtype(value: DTypeLike) -> DType:
     return found
 
 
+def named(*names: str) -> frozenset[DType]:
+    """The dtypes of these names; several may stand in one text: ``named("bool int32", "half")``.
+
+    Raises:
+        DTypeError: for a name that is none, with those that exist.
+    """
+    return frozenset(as_dtype(name) for text in names for name in text.split())
+
+
 @lru_cache(maxsize=1024)
 def promote(a: DType, b: DType) -> DType:
     """The type in which ``a`` and ``b`` meet. Commutative and associative where it is defined.

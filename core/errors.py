@@ -35,6 +35,28 @@ class PortError(DeviceError):
     """A port whose parts contradict each other or are missing: every fault is listed at once."""
 
 
+class NotWrittenError(DeviceError):
+    """A method of a port that its author has yet to write.
+
+    Attributes:
+        call: the method and its arguments.
+        expected: what it must give or have done.
+        file, line: where to write it.
+    """
+
+    def __init__(self, call: str, expected: str, file: str, line: int) -> None:
+        super().__init__(f"{call} is not written yet: it must give {expected}. Open {file}:{line}")
+        self.call = call
+        self.expected = expected
+        self.file = file
+        self.line = line
+
+    @property
+    def method(self) -> str:
+        """The method's name."""
+        return self.call.partition("(")[0]
+
+
 class CompileError(DeviceError):
     """The compiler is missing or refused a kernel. Carries the log and the source.
 

@@ -1,1 +1,0 @@
-"""The project around a vendor's port."""
