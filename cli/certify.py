@@ -35,6 +35,12 @@ from .screen import console, write_json
 @click.option(
     "--sanitize", is_flag=True, help="Run the kernels under the port's checker: slow, and sees more."
 )
+@click.option(
+    "--expect",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Expected failures (TOML); without, those of the port's own project.",
+)
+@click.option("--badge", type=click.Path(path_type=Path, dir_okay=False), help="Write a badge (SVG) here.")
 @click.option("--junit", type=click.Path(path_type=Path, dir_okay=False), help="Write JUnit XML here.")
 @click.pass_obj
 def certify(
@@ -49,17 +55,22 @@ def certify(
     limit: float,
     as_json: bool,
     sanitize: bool,
+    expect: Path | None,
+    badge: Path | None,
     junit: Path | None,
 ) -> int:
     """Run the conformance suite on DEVICE, and say what was seen.
 
     Exit status: 0 when every case that the port claims passed, 1 when one failed, 2 when it could not run.
     """
+    from ..conformance import badge as picture
     from ..conformance import certificate, checked, report, runner
     from ..conformance import junit as xml
+    from ..conformance.project import project_of
+    from ..conformance.vendor import expected_of
     from ..core.registry import open_device
 
-    for path in (output, junit):
+    for path in (output, badge, junit):
         if path is not None and not path.absolute().parent.is_dir():
             raise ArgumentError(f"cannot write {path}: there is no folder {path.absolute().parent}")
     if sanitize or checked.is_asked_for(device):
@@ -68,6 +79,7 @@ def certify(
             return watched.start_again(words)
         device = watched.name
     opened = open_device(device)
+    expected = expected_of(device, expect)
     chosen = [r for r in Rung if not rungs or r.value in rungs]
     with report.progress(opened.name) as watch:
         outcome = runner.run(
@@ -79,10 +91,15 @@ def certify(
             jobs=jobs,
             limit=limit,
             watch=watch,
+            expected=expected,
         )
+    project = project_of(opened)
+    ticks = project.tick(outcome) if project is not None else None
     document = certificate.build(outcome, opened)
     if output is not None:
         certificate.save(document, output)
+    if badge is not None:
+        picture.save(document, badge)
     if junit is not None:
         xml.write(outcome, junit)
     if as_json:
@@ -90,6 +107,8 @@ def certify(
     else:
         out = console()
         report.show(outcome, opened.spec, out)
+        if project is not None and ticks is not None:
+            out.print(f"{project.checklist.name}: {ticks.done} of {ticks.boxes} ticked")
         if output is not None:
             out.print(f"certificate: {output}, sha256 {document['sha256']}")
     return 0 if outcome.passed else 1

@@ -15,6 +15,8 @@ from .. import __version__
 from ..core.errors import PortwrightError
 
 COMMANDS = {
+    "new": "Make a project for a new port.",
+    "upgrade": "Bring a port's project up to date with Portwright's templates.",
     "certify": "Run the conformance suite on a device.",
     "devices": "List the ports that are installed, and what each can do.",
     "doctor": "Check what Portwright needs, and say how to mend what is missing.",

@@ -48,7 +48,7 @@ def build(outcome: Outcome, device: Device) -> Document:
         {
             "format": FORMAT,
             "made_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "verdict": "passed" if outcome.passed else "failed",
+            "verdict": outcome.verdict,
             "evidence": spec.evidence.value,
             "contract": CONTRACT_VERSION,
             "suite": {
@@ -154,6 +154,7 @@ def _rung(summary: RungSummary) -> Document:
         "cases": summary.cases,
         "passed": summary.passed,
         "failed": summary.failed,
+        "expected": summary.expected,
         "unclaimed": summary.unclaimed,
         "not_reached": summary.not_reached,
         "worst_ulp": summary.worst_ulp,

@@ -6,7 +6,7 @@ from pathlib import Path
 from xml.etree import ElementTree as Xml
 
 from ..core.errors import CertificateError
-from .outcome import FAULTS, UNCLAIMED, Outcome
+from .outcome import EXPECTED, FAULTS, UNCLAIMED, Outcome
 
 
 def write(outcome: Outcome, path: Path) -> None:
@@ -24,7 +24,7 @@ def write(outcome: Outcome, path: Path) -> None:
             name=row.rung.value,
             tests=str(len(results)),
             failures=str(row.failed),
-            skipped=str(row.unclaimed),
+            skipped=str(row.unclaimed + row.expected),
             time=f"{sum(r.seconds for r in results):.3f}",
         )
         for r in results:
@@ -37,8 +37,8 @@ def write(outcome: Outcome, path: Path) -> None:
                     case, "failure", message=f"{r.outcome}: {r.message.partition(chr(10))[0]}"
                 )
                 fault.text = r.message
-            elif r.outcome == UNCLAIMED:
-                Xml.SubElement(case, "skipped", message=r.message)
+            elif r.outcome in (EXPECTED, UNCLAIMED):
+                Xml.SubElement(case, "skipped", message=f"{r.outcome}: {r.message}")
     try:
         Xml.ElementTree(root).write(path, encoding="utf-8", xml_declaration=True)
     except OSError as e:

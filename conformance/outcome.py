@@ -9,6 +9,8 @@ from typing import Any
 from .ladder import Rung, rung_of
 
 PASSED, FAILED, CRASHED, HUNG, UNCLAIMED = "passed", "failed", "crashed", "hung", "unclaimed"
+EXPECTED = "expected"
+"""Failed, crashed or hung as the port's expected failures say."""
 FAULTS = frozenset({FAILED, CRASHED, HUNG})
 
 
@@ -18,7 +20,8 @@ class CaseResult:
 
     Attributes:
         id: "primitives::test_unary[SIN-float32]".
-        outcome: passed, failed, crashed (took its process down), hung (ran past the limit) or unclaimed.
+        outcome: passed, failed, crashed (took its process down), hung (ran past the limit), expected (to
+            fail, as it did) or unclaimed.
         seconds: how long it took.
         message: why it failed, or what is not claimed.
         accuracy: ``judge.Accuracy`` records.
@@ -43,7 +46,7 @@ class RungSummary:
     Attributes:
         rung: which.
         cases: how many were selected; 0 of a rung that was never reached.
-        passed, failed, unclaimed: how many did what.
+        passed, failed, expected, unclaimed: how many did what.
         worst_ulp: the greatest distance from an exact result that was measured, if any was.
     """
 
@@ -51,13 +54,24 @@ class RungSummary:
     cases: int
     passed: int
     failed: int
+    expected: int
     unclaimed: int
     worst_ulp: float | None
 
     @property
     def not_reached(self) -> int:
         """Cases that were selected and did not run."""
-        return self.cases - self.passed - self.failed - self.unclaimed
+        return self.cases - self.passed - self.failed - self.expected - self.unclaimed
+
+    @property
+    def reached(self) -> bool:
+        """Whether any case of it ran."""
+        return self.not_reached < self.cases
+
+    @property
+    def holds(self) -> bool:
+        """Whether all of it ran, and nothing failed that was not expected to."""
+        return bool(self.cases) and not self.failed and not self.not_reached
 
 
 @dataclass
@@ -106,6 +120,18 @@ class Outcome:
             and len(self.results) == len(self.cases)
         )
 
+    @property
+    def expected(self) -> list[CaseResult]:
+        """The cases that failed as the port's expected failures say."""
+        return [r for r in self.results if r.outcome == EXPECTED]
+
+    @property
+    def verdict(self) -> str:
+        """ "passed", "failed", or "conditional": passed but for failures that are expected."""
+        if not self.passed:
+            return FAILED
+        return "conditional" if self.expected else PASSED
+
     def summary(self) -> list[RungSummary]:
         """How each rung that was asked for stands, in order."""
         found = Counter(rung_of(c) for c in self.cases)
@@ -120,6 +146,7 @@ class Outcome:
                     found[rung],
                     outcomes[PASSED],
                     sum(outcomes[o] for o in FAULTS),
+                    outcomes[EXPECTED],
                     outcomes[UNCLAIMED],
                     max(ulps, default=None),
                 )

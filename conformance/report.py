@@ -73,12 +73,16 @@ def table(outcome: Outcome) -> Table:
     """One row a rung."""
     made = Table(box=None, pad_edge=False)
     made.add_column("rung")
-    for heading in ("cases", "passed", "failed", "unclaimed", "worst ulp"):
+    headings = ["cases", "passed", "failed", "unclaimed", "worst ulp"]
+    if outcome.expected:
+        headings.insert(3, "expected")
+    for heading in headings:
         made.add_column(heading, justify="right")
     made.add_column("")
     for row in outcome.summary():
         ulp = "" if row.worst_ulp is None else f"{row.worst_ulp:.3f}"
-        cells = [str(n) for n in (row.cases, row.passed, row.failed, row.unclaimed)]
+        expected = [row.expected] if outcome.expected else []
+        cells = [str(n) for n in (row.cases, row.passed, row.failed, *expected, row.unclaimed)]
         made.add_row(row.rung.value, *cells, ulp, _state(row))
     return made
 
@@ -100,6 +104,9 @@ def verdict(outcome: Outcome) -> Text:
     said = f"{outcome.device}: {passed:,} of {cases:,} cases passed in {outcome.seconds:.1f} s"
     if outcome.passed:
         part = "" if outcome.complete else " (a part of the ladder)"
+        if outcome.expected:
+            but = f" but for {len(outcome.expected)} expected failures"
+            return Text(f"{said}: certified{but}{part}", style="bold yellow")
         return Text(f"{said}: certified{part}", style="bold green")
     rung = next((r.rung for r in rows if r.failed), None)
     first = (
@@ -109,8 +116,10 @@ def verdict(outcome: Outcome) -> Text:
 
 
 def _state(row: RungSummary) -> Text:
-    if not row.cases or row.not_reached == row.cases:
+    if not row.reached:
         return Text("not reached", style="dim")
-    if row.failed or row.not_reached:
+    if not row.holds:
         return Text("failed", style="red")
+    if row.expected:
+        return Text("as expected", style="yellow")
     return Text("passed", style="green") if row.passed else Text("unclaimed", style="dim")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import io
 import os
 import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,9 @@ import pytest
 from ..core import registry
 from ..core.device import Device
 from ..core.errors import PortwrightError
+from .expected import ExpectedFailure
 from .ladder import SUITE, Rung, again
-from .outcome import CRASHED, FAILED, HUNG, PASSED, UNCLAIMED, CaseResult, Outcome
+from .outcome import CRASHED, EXPECTED, FAILED, FAULTS, HUNG, PASSED, UNCLAIMED, CaseResult, Outcome
 from .plugin import RECORD, case_id
 
 PLUGIN = "portwright.conformance.plugin"
@@ -52,8 +55,16 @@ Watcher = Callable[[Outcome, CaseResult | None], None]
 class Recorder:
     """The pytest plugin on the side that reports: gathers cases and outcomes, and tells who watches."""
 
-    def __init__(self, outcome: Outcome, limit: float, watch: Watcher | None, last_words: Path) -> None:
+    def __init__(
+        self,
+        outcome: Outcome,
+        limit: float,
+        watch: Watcher | None,
+        last_words: Path,
+        expected: Sequence[ExpectedFailure],
+    ) -> None:
         self.outcome = outcome
+        self.expected = expected
         self.limit = limit
         self.watch = watch
         self.last_words = last_words
@@ -115,6 +126,7 @@ class Recorder:
             self._message(report, outcome),
             tuple(records) if isinstance(records, (list, tuple)) else (),
         )
+        result = as_expected(result, self.expected, datetime.date.today())
         self.outcome.results.append(result)
         if self.watch is not None:
             self.watch(self.outcome, result)
@@ -156,6 +168,7 @@ def run(
     jobs: int = 1,
     limit: float = DEFAULT_LIMIT,
     watch: Watcher | None = None,
+    expected: Sequence[ExpectedFailure] = (),
 ) -> Outcome:
     """Climbs the ladder.
 
@@ -168,6 +181,7 @@ def run(
         jobs: processes that run cases; 0 runs them in this one, where a crash is the end of everything.
         limit: seconds that a case may take.
         watch: called with the outcome so far and the newest result (None when cases were found).
+        expected: the failures that the port is known for.
 
     Raises:
         DeviceError: when there is no such device, or it does not open.
@@ -179,7 +193,8 @@ def run(
     outcome = Outcome(registry.open_device(device).name, seed, keyword, tuple(rungs))
     start = time.monotonic()
     for group in [(r,) for r in rungs] if stop else [tuple(rungs)]:
-        _session(outcome, group, jobs, limit, watch)
+        with tempfile.TemporaryDirectory(prefix="portwright-") as folder:
+            _run(Recorder(outcome, limit, watch, Path(folder), expected), group, jobs)
         if outcome.failures and stop:
             break
     outcome.seconds = round(time.monotonic() - start, 3)
@@ -188,9 +203,19 @@ def run(
     return outcome
 
 
-def _session(outcome: Outcome, rungs: Sequence[Rung], jobs: int, limit: float, watch: Watcher | None) -> None:
-    with tempfile.TemporaryDirectory(prefix="portwright-") as folder:
-        _run(Recorder(outcome, limit, watch, Path(folder)), rungs, jobs)
+def as_expected(result: CaseResult, expected: Sequence[ExpectedFailure], today: datetime.date) -> CaseResult:
+    """A result in the light of the expected failures: expected, failed since it passed, or as it was."""
+    entry = next((e for e in expected if e.covers(result.id)), None)
+    if entry is None or result.outcome == UNCLAIMED:
+        return result
+    if result.outcome == PASSED:
+        said = f"it passes, and is expected to fail ({entry.reason}): take {entry.cases!r} out of the list"
+        return replace(result, outcome=FAILED, message=said)
+    assert result.outcome in FAULTS
+    if entry.is_over(today):
+        over = f"  expected   until {entry.expires} only: {entry.reason}"
+        return replace(result, message=f"{result.message}\n{over}")
+    return replace(result, outcome=EXPECTED, message=f"{entry.reason} (until {entry.expires})")
 
 
 def _run(recorder: Recorder, rungs: Sequence[Rung], jobs: int) -> None:

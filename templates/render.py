@@ -17,7 +17,7 @@ HERE = Path(__file__).parent
 SUFFIX = ".j2"
 C_SUFFIXES = (".c", ".h", ".cpp", ".hpp")
 """Files whose braces are C's own: their templates are delimited by ``@{ … }@`` and ``@% … %@``."""
-C_DELIMITERS = {
+C_DELIMITERS: dict[str, Any] = {
     "block_start_string": "@%",
     "block_end_string": "%@",
     "variable_start_string": "@{",
