@@ -49,10 +49,12 @@ def new(name: str | None, family: str | None, settings: Mapping[str, str], yes: 
 
     said = {
         **settings,
-        **({"name": name} if name else {}),
-        **({"family": family} if family else {}),
+        **({} if name is None else {"name": name}),
+        **({} if family is None else {"family": family}),
     }
     asks = not yes and sys.stdin.isatty()
+    if "name" not in said and not asks:
+        raise ArgumentError("say what the port is called: portwright new acme")
     answers = _answers(said, asks)
     faults = faults_of(answers) or [f for f in [clash_of(answers["name"])] if f]
     if faults:
