@@ -21,6 +21,10 @@ pytestmark = [
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE_FOLDERS = ("core", "devices", "nn", "conformance", "cli", "templates", "cookiecutter")
+LEFT = frozenset(
+    {"__pycache__", "results", ".hypothesis", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".gitignore"}
+)
+"""What tools and measurements leave, and what only a checkout needs (a project's own is asked for below)."""
 BESIDE = ("tests", "examples", "bench", "docs")
 
 
@@ -35,8 +39,7 @@ def run(*command: str | Path, cwd: Path, **env: str) -> subprocess.CompletedProc
 def source_files(*folders: str) -> set[str]:
     """What a checkout holds in these folders, less what tools and measurements leave there."""
     files = (p.relative_to(ROOT) for folder in folders for p in (ROOT / folder).rglob("*") if p.is_file())
-    left = {"__pycache__", "results"}
-    return {p.as_posix() for p in files if not any(n in left or n.startswith(".") for n in p.parts)}
+    return {p.as_posix() for p in files if not LEFT & set(p.parts)}
 
 
 @pytest.fixture(scope="module")
@@ -44,9 +47,10 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder with a wheel and an sdist, built from a copy so that the checkout stays as it is."""
     work = tmp_path_factory.mktemp("build")
     copy = work / "source"
-    leave = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "__pycache__")
+    leave = shutil.ignore_patterns(
+        ".git", ".venv", ".make", ".*_cache", ".hypothesis", "build", "dist", "*.egg-info", "__pycache__"
+    )
     shutil.copytree(ROOT, copy, ignore=leave)
-    shutil.copytree(ROOT / ".ci", copy / ".ci")
     run(sys.executable, "-m", "build", "--no-isolation", "--outdir", work / "dist", copy, cwd=work)
     return work / "dist"
 
@@ -54,7 +58,10 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_holds_every_module_and_data_file(built: Path) -> None:
     (wheel,) = built.glob("*.whl")
     held = set(zipfile.ZipFile(wheel).namelist())
-    wanted = source_files(*PACKAGE_FOLDERS) | {"__init__.py", "py.typed"}
+    wanted = source_files(*PACKAGE_FOLDERS) | {"__init__.py", "port.py", "py.typed"}
+    wanted.add("cookiecutter/{{cookiecutter.__project}}/.gitignore")
+    assert any("{{cookiecutter.__package}}" in name for name in wanted)
+    assert any("/.github/" in name for name in wanted)
     assert {f"portwright/{name}" for name in wanted} == {n for n in held if n.startswith("portwright/")}
 
 
@@ -63,7 +70,7 @@ def test_the_sdist_holds_everything(built: Path) -> None:
     with tarfile.open(sdist) as archive:
         held = {m.name.partition("/")[2] for m in archive.getmembers() if m.isfile()}
     top = {"README.md", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "Makefile", "pyproject.toml", ".ci/run"}
-    wanted = source_files(*PACKAGE_FOLDERS, *BESIDE) | {"__init__.py", "py.typed"} | top
+    wanted = source_files(*PACKAGE_FOLDERS, *BESIDE) | {"__init__.py", "port.py", "py.typed"} | top
     assert not sorted(wanted - held)
 
 
