@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 import tarfile
 import tomllib
-import venv
 import zipfile
 from pathlib import Path
 
 import pytest
+from fresh import run
 
 pytestmark = [
     pytest.mark.xdist_group("packaging"),  # one worker builds once for all of these
@@ -28,31 +25,10 @@ LEFT = frozenset(
 BESIDE = ("tests", "examples", "bench", "docs")
 
 
-def run(*command: str | Path, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
-    """A command that sees nothing of the checkout; its output is in the failure."""
-    clean = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")} | env
-    done = subprocess.run([*map(str, command)], cwd=cwd, env=clean, capture_output=True, text=True)
-    assert done.returncode == 0, f"{command} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
-    return done
-
-
 def source_files(*folders: str) -> set[str]:
     """What a checkout holds in these folders, less what tools and measurements leave there."""
     files = (p.relative_to(ROOT) for folder in folders for p in (ROOT / folder).rglob("*") if p.is_file())
     return {p.as_posix() for p in files if not LEFT & set(p.parts)}
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder with a wheel and an sdist, built from a copy so that the checkout stays as it is."""
-    work = tmp_path_factory.mktemp("build")
-    copy = work / "source"
-    leave = shutil.ignore_patterns(
-        ".git", ".venv", ".make", ".*_cache", ".hypothesis", "build", "dist", "*.egg-info", "__pycache__"
-    )
-    shutil.copytree(ROOT, copy, ignore=leave)
-    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", work / "dist", copy, cwd=work)
-    return work / "dist"
 
 
 def test_the_wheel_holds_every_module_and_data_file(built: Path) -> None:
@@ -72,16 +48,6 @@ def test_the_sdist_holds_everything(built: Path) -> None:
     top = {"README.md", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "Makefile", "pyproject.toml", ".ci/run"}
     wanted = source_files(*PACKAGE_FOLDERS, *BESIDE) | {"__init__.py", "port.py", "py.typed"} | top
     assert not sorted(wanted - held)
-
-
-@pytest.fixture(scope="module")
-def installed(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The ``bin`` folder of an empty environment with the wheel and what it asks for."""
-    home = tmp_path_factory.mktemp("installed")
-    venv.create(home, with_pip=True)
-    (wheel,) = built.glob("*.whl")
-    run(home / "bin" / "python", "-m", "pip", "install", "--quiet", wheel, cwd=home)
-    return home / "bin"
 
 
 def test_the_installed_package_is_not_the_checkout(installed: Path, tmp_path: Path) -> None:
