@@ -127,8 +127,7 @@ def code_lines(text: str) -> int:
     spoken: set[int] = set()
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
-            if isinstance(node.value.value, str):
-                spoken.update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+            spoken.update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
     lines = enumerate(text.splitlines(), 1)
     return sum(bool(line.strip()) and line.strip()[0] != "#" and at not in spoken for at, line in lines)
 
