@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from rich.text import Text
 
 from ..core.device import Device
 from ..core.errors import ArgumentError, DeviceError
-from ..core.example import Method, Origin, contract_methods, find_method, short_path
+from ..core.example import Method, Origin, contract_methods, find_method
 from ..core.registry import offers, port_class
 from . import show_class
 from .calls import Call, calls
@@ -115,7 +116,7 @@ def _spec_methods(cls: type[Device]) -> list[Method]:
             m = find_method(owner, "__init__")
             assert m is not None
             here = Origin.WRITTEN if owner is cls else Origin.INHERITED
-            found.append(Method(m.name, m.owner, here, m.module, m.file, m.line, m.source, m.lines))
+            found.append(replace(m, origin=here))
             if "super().__init__" not in m.source:
                 break
     seen = {"__init__"}
@@ -152,16 +153,15 @@ def _record(name: str, cls: type[Device], m: Method) -> dict[str, Any]:
 
 def _show_method(name: str, cls: type[Device], m: Method) -> None:
     out = console()
-    place = _place(m)
     out.print(Text.assemble((f"{name} {m.name}", "bold"), f"  {_how(m)}"), soft_wrap=True)
     out.print(Text(_where(m), style="dim"), soft_wrap=True)
     declared = contract_methods().get(m.name)
     if declared is not None:
         asked = find_method(declared, m.name)
         assert asked is not None
-        heading(out, "The contract", f"{declared.__name__}.{m.name}, {_place(asked)}")
+        heading(out, "The contract", f"{declared.__name__}.{m.name}, {asked.place}")
         out.print(Padding(docstring(vars(declared)[m.name].__doc__), (0, 0, 0, 2), expand=False))
-    heading(out, f"In {m.owner.__qualname__}", place)
+    heading(out, f"In {m.owner.__qualname__}", m.place)
     source(out, m.source or "(its source is not here: the module is compiled)")
     _show_calls(calls(m, cls))
 
@@ -184,10 +184,6 @@ def _how(m: Method) -> str:
         return f"{lines}, the default that every device has"
     by = "written in" if m.origin is Origin.WRITTEN else "inherited from"
     return f"{lines}, {by} {m.owner.__qualname__}"
-
-
-def _place(m: Method) -> str:
-    return f"{short_path(m.file, m.module)}:{m.line}" if m.file else m.module
 
 
 def _where(m: Method) -> str:
@@ -222,13 +218,11 @@ def _overview(name: str, cls: type[Device], as_json: bool) -> int:
         by = "the default" if m.origin is Origin.DEFAULT else m.owner.__qualname__
         listed.add_row(
             Text(what, style="green"), Text(str(m.lines), style=style), Text(by, style=style),
-            Text(_place(m), style=style),
+            Text(m.place, style=style),
         )  # fmt: skip
     for m in _spec_methods(cls):
         label = SPEC if m.name == "__init__" else ""
-        listed.add_row(
-            Text(label, style="green"), str(m.lines), f"{m.owner.__qualname__}.{m.name}", _place(m)
-        )
+        listed.add_row(Text(label, style="green"), str(m.lines), f"{m.owner.__qualname__}.{m.name}", m.place)
     if table is not None:
         listed.add_row(Text(DIALECT, style="green"), str(table.lines), table.name, table.place)
     out.print(listed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rich.console import Console, Group, RenderableType
@@ -94,7 +94,7 @@ def _parts(doc: str | None) -> Iterator[RenderableType]:
             yield names([(", ".join(e.names), prose(e.text)) for e in section.entries])
 
 
-def names(rows: list[tuple[str, RenderableType]], style: str = "green") -> RenderableType:
+def names(rows: Sequence[tuple[str, RenderableType]], style: str = "green") -> RenderableType:
     """Names on the left, what each is on the right."""
     table = Table.grid(padding=(0, 2))
     table.add_column(style=style, overflow="fold", max_width=24)

@@ -31,27 +31,41 @@ class Origin(enum.Enum):
 
 
 @dataclass(frozen=True)
-class Method:
+class Source:
+    """A function's text.
+
+    Attributes:
+        module: the name of the module that it is written in.
+        file: its path; empty where the source is not at hand.
+        line: its first line there, counted from 1.
+        source: the text, without the indentation that it stands in.
+    """
+
+    module: str
+    file: str
+    line: int
+    source: str
+
+    @property
+    def place(self) -> str:
+        """File and line, short."""
+        return f"{short_path(self.file, self.module)}:{self.line}" if self.file else self.module
+
+
+@dataclass(frozen=True)
+class Method(Source):
     """A method as a class has it.
 
     Attributes:
         name: of the method.
         owner: the class that it is written in.
         origin: how the class that was asked about comes to it.
-        module: the name of the module that it is written in.
-        file: the path of its source; empty where there is none.
-        line: its first line there, counted from 1.
-        source: the text, without the indentation of its class.
         lines: of code: without its docstring, comments and empty lines.
     """
 
     name: str
     owner: type
     origin: Origin
-    module: str
-    file: str
-    line: int
-    source: str
     lines: int
 
 
@@ -94,12 +108,20 @@ def find_method(port: type, name: str) -> Method | None:
     if owner is None or function is None:
         return None
     origin = Origin.DEFAULT if owner is Device else Origin.WRITTEN if owner is port else Origin.INHERITED
+    at = find_function(function)
+    return Method(
+        at.module, at.file, at.line, at.source, name, owner, origin, code_lines(at.source) if at.source else 0
+    )
+
+
+def find_function(function: Callable[..., Any]) -> Source:
+    """Where a function is written; a place without a file, where it was compiled or made by exec."""
     try:
         source, line = inspect.getsourcelines(function)
         file, text = inspect.getsourcefile(function) or "", textwrap.dedent("".join(source))
-    except (OSError, TypeError):  # compiled, or made by exec: it has none
-        return Method(name, owner, origin, function.__module__, "", 0, "", 0)
-    return Method(name, owner, origin, function.__module__, file, line, text, code_lines(text))
+    except (OSError, TypeError):
+        return Source(function.__module__, "", 0, "")
+    return Source(function.__module__, file, line, text)
 
 
 def example_of(method: str) -> Example | None:
