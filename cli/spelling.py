@@ -77,7 +77,13 @@ def dispatch_table(port: type[Device]) -> Mapping[Op, object] | None:
 def _in_table(op: Op, table: Mapping[Op, object]) -> tuple[tuple[Row, ...], str, tuple[str, ...]]:
     called = table.get(op)
     if called is None:
-        return (), "not in its table of calls" if op not in _PRINTED else "not called: core reads and writes memory itself", ()
+        return (
+            (),
+            "not in its table of calls"
+            if op not in _PRINTED
+            else "not called: core reads and writes memory itself",
+            (),
+        )
     module, name = getattr(called, "__module__", ""), getattr(called, "__qualname__", repr(called))
     return (Row("calls", f"{module}.{name}(dtype, {', '.join('abc'[: PRIMITIVES[op].arity])})"),), "", ()
 
