@@ -205,7 +205,8 @@ def _intensity(k: KernelInfo) -> str:
 def _launched(device: Device, k: KernelInfo) -> str:
     threads = device.spec.threads
     if device.spec.max_block == 1:
-        return f"{k.grid:,} work item{'s' * (k.grid != 1)}, shared out among {threads} thread{'s' * (threads != 1)}"
+        items = f"{k.grid:,} work item{'s' * (k.grid != 1)}"
+        return f"{items}, shared out among {threads} thread{'s' * (threads != 1)}"
     return f"{k.grid:,} block{'s' * (k.grid != 1)} of {k.block} thread{'s' * (k.block != 1)}"
 
 
