@@ -260,7 +260,7 @@ def _closing(name: str, cls: type[Device], rows: dict[str, Method | None]) -> No
         held = [m for m in given if m.origin is Origin.INHERITED and m.owner.__qualname__ == base]
         parts.append(f"{len(held)} from {base} ({sum(m.lines for m in held)} lines)")
     defaults = sum(m.origin is Origin.DEFAULT for m in given)
-    parts.append(f"{defaults} defaults")
+    parts.append(f"{defaults} default{'s' * (defaults != 1)}")
     out.print(f"\nOf the contract's methods: {', '.join(parts)}.")
     absent = [what for what, m in rows.items() if m is None]
     if absent:
