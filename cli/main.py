@@ -20,6 +20,9 @@ COMMANDS = {
     "certify": "Run the conformance suite on a device.",
     "devices": "List the ports that are installed, and what each can do.",
     "doctor": "Check what Portwright needs, and say how to mend what is missing.",
+    "show": "Show how a port does something, or what the contract asks for.",
+    "explain": "Explain a primitive or a dtype: its meaning, its edges, how dialects spell it.",
+    "kernel": "Show the kernels that an expression becomes on a device.",
 }
 """Every command with its line of help; ``x`` is the object ``x`` of the module ``x`` beside this one."""
 

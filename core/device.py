@@ -358,7 +358,8 @@ class Buffer:
             self.device.copy_out(data, self.handle)
 
 
-_KERNEL_METHODS = ("compile", "load", "launch")
+KERNEL_METHODS = ("compile", "load", "launch")
+"""What a port that is reached through a kernel language must have, besides what every port must."""
 
 
 def check_port(port: type[Device], spec: Spec) -> None:
@@ -371,7 +372,7 @@ def check_port(port: type[Device], spec: Spec) -> None:
 
     faults: list[str] = []
     if spec.reach is Reach.KERNELS:
-        missing = [m for m in _KERNEL_METHODS if getattr(port, m) is getattr(Device, m)]
+        missing = [m for m in KERNEL_METHODS if getattr(port, m) is getattr(Device, m)]
         if missing:
             faults.append(f"missing {', '.join(missing)}")
         if port.dialect is None:

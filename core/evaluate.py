@@ -7,6 +7,7 @@ dtype. It fuses nothing and schedules nothing; every other way of running a grap
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -67,6 +68,44 @@ def evaluate(
             if not uses[s] and s not in keep:
                 values.pop(s, None)
     return [values[r] for r in roots]
+
+
+@dataclass(frozen=True, slots=True)
+class PrimitiveCall:
+    """One primitive that ``evaluate`` has computed: on what, and what comes.
+
+    Attributes:
+        op: the primitive.
+        dtype: of the result.
+        takes: the shape of the operands.
+        gives: the shape of the result; smaller where axes are folded with it.
+    """
+
+    op: Op
+    dtype: DType
+    takes: tuple[int, ...]
+    gives: tuple[int, ...]
+
+
+def primitive_calls(roots: Sequence[Node], given: Callable[[Node], bool]) -> list[PrimitiveCall]:
+    """The primitives that ``evaluate`` would have computed, in order; a fold counts once."""
+    out: list[PrimitiveCall] = []
+    for node in toposort(roots, stop=given):
+        arg = node.arg
+        if given(node) or node.op is Op.CONST:
+            continue
+        if isinstance(node.op, Op):
+            out.append(PrimitiveCall(node.op, node.dtype, node.shape, node.shape))
+        elif isinstance(arg, ReduceArg):
+            before, inner = node.srcs[0].shape, wide(node.dtype)
+            steps = [PrimitiveCall(arg.op, inner, before, node.shape)]
+            if inner is not node.dtype:
+                first = PrimitiveCall(Op.CAST, inner, before, before)
+                steps = [first, *steps, PrimitiveCall(Op.CAST, node.dtype, node.shape, node.shape)]
+            out += steps
+        elif isinstance(arg, ScatterArg) and arg.op is not None:
+            out.append(PrimitiveCall(arg.op, node.dtype, node.srcs[2].shape, node.shape))
+    return out
 
 
 def apply(node: Node, srcs: Sequence[Array], primitives: Primitives = NUMPY_PRIMITIVES) -> Array:

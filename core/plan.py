@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from . import trace
 from .compiler import Program, compile_all
 from .device import Device, Reach
+from .evaluate import PrimitiveCall, primitive_calls
 from .fuse import fuse
 from .graph import GraphOp, Node
 from .loops import Kernel
@@ -41,6 +42,13 @@ class Step:
     device: Device
     program: Program | None = None
     last: tuple[int, ...] = ()
+
+    def calls(self) -> tuple[PrimitiveCall, ...]:
+        """The primitives that a dispatched piece has computed; none of a kernel."""
+        if self.group is None:
+            return ()
+        reads = self.group.reads
+        return tuple(primitive_calls(self.group.roots, lambda n: n in reads or n.storage is not None))
 
 
 @dataclass(slots=True)
@@ -75,7 +83,8 @@ class Plan:
         return [
             KernelInfo(
                 s.name, step.device.name, s.fresh, s.final, s.scheduled.trail, s.source,
-                s.fresh.nbytes, s.fresh.flops, s.shape, s.made_at,
+                s.fresh.nbytes, s.fresh.flops, s.shape, s.grid, s.block, (*step.writes, *step.reads),
+                step.calls(), s.made_at,
             )
             for step in self.steps
             if (s := step.stages) is not None
@@ -96,6 +105,10 @@ class KernelInfo:
         nbytes: bytes of the buffers that it reads and writes, each counted once.
         flops: arithmetic operations, as the graph counts them.
         shape: of what it computes.
+        grid: how many blocks it is launched over; work items, on a device without blocks.
+        block: threads of a block.
+        slots: the plan's slots of its parameters, in their order: leaves first, as a walk meets them.
+        calls: the primitives that are computed one after another, on a device driven by dispatch.
         made_at: the user's source line that asked for it, while debugging.
     """
 
@@ -108,6 +121,10 @@ class KernelInfo:
     nbytes: int
     flops: int
     shape: tuple[int, ...]
+    grid: int
+    block: int
+    slots: tuple[int, ...]
+    calls: tuple[PrimitiveCall, ...]
     made_at: str | None = None
 
     def __str__(self) -> str:

@@ -18,7 +18,8 @@ from .ops import Op
 from .print_names import MASKS, Names
 from .value import Access, Extra, Number, Value, ValueOp, toposort
 
-_ON_BOOL: dict[ValueOp, ValueOp] = {Op.ADD: Op.OR, Op.MUL: Op.AND, Op.MAX: Op.OR, Op.CMPNE: Op.XOR}
+ON_BOOL: dict[ValueOp, ValueOp] = {Op.ADD: Op.OR, Op.MUL: Op.AND, Op.MAX: Op.OR, Op.CMPNE: Op.XOR}
+"""What primitives of bools are printed as."""
 
 
 class ValuePrinter:
@@ -154,7 +155,7 @@ class ValuePrinter:
         """What the table calls an operation of ``dtype``; small integers are brought back to their width."""
         t = self.table
         if dtype.is_bool:
-            op = _ON_BOOL.get(op, op)
+            op = ON_BOOL.get(op, op)
         by = t.by_dtype.get((op, dtype))
         if lanes > 1:
             text = t.vector.get(op) or t.scalar[op]
@@ -211,7 +212,7 @@ class ValuePrinter:
                 srcs[0],
                 *(self.as_width(t, self.width[s], w, n) for t, s in zip(srcs[1:], v.srcs[1:], strict=True)),
             ]
-            return self.spell(_ON_BOOL.get(op, op), MASKS[w], n, srcs)
+            return self.spell(ON_BOOL.get(op, op), MASKS[w], n, srcs)
         return self.spell(op, v.dtype, n, srcs)
 
     def as_width(self, text: str, width: int, to: int, lanes: int) -> str:
