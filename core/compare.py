@@ -100,7 +100,7 @@ def _end(node: Node) -> Node:
 
 
 def _alike(t: Node, n: Node, whatever: bool = False) -> bool:
-    """Whether two nodes do the same, of operands that are the same; and constants are, ``whatever`` they are."""
+    """Whether two nodes do the same, of the same operands; any two constants do, ``whatever`` they are."""
     if t.op is not n.op or t.dtype is not n.dtype or is_stored(n):
         return False
     a, b = t.arg, n.arg

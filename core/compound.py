@@ -1,8 +1,8 @@
 """Compounds: a device's own matmul, convolution, attention …, each beside its meaning.
 
-A port that has a library for some larger operation offers it as a ``Compound``: the function that runs it, and
-its decomposition, which says in tensors what the function computes. The decomposition is the whole contract:
-``recognize`` finds it in what users write, and the suite holds the function to it.
+A port that has a library for some larger operation offers it as a ``Compound``: the function that runs it,
+and its decomposition, which says in tensors what the function computes. The decomposition is the whole
+contract: ``recognize`` finds it in what users write, and the suite holds the function to it.
 """
 
 from __future__ import annotations
@@ -104,9 +104,7 @@ class Call:
     def run(self, device: Device, buffers: Sequence[Buffer]) -> None:
         """Runs it; the buffers are the result's and each operand's."""
         out = Dense(buffers[0].handle, self.shape, self.result)
-        operands = [
-            Dense(b.handle, s, self.dtype) for b, s in zip(buffers[1:], self.shapes, strict=True)
-        ]
+        operands = [Dense(b.handle, s, self.dtype) for b, s in zip(buffers[1:], self.shapes, strict=True)]
         self.compound.run(device, out, *operands)
 
     def __str__(self) -> str:

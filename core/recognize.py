@@ -1,15 +1,15 @@
 """Finding what devices offer in what users write.
 
-In: nodes to compute. Out: the same, with a COMPOUND node for each part that is the decomposition of a compound
-which its device offers and accepts. How it was spelled does not matter (``compare``): a product is one as a
-matmul, as an einsum and as the gradient of another. What an operand is computed by does not matter either:
-it is put into memory before.
+In: nodes to compute. Out: the same, with a COMPOUND node for each part that is the decomposition of a
+compound which its device offers and accepts. How it was spelled does not matter (``compare``): a product is
+one as a matmul, as an einsum and as the gradient of another. What an operand is computed by does not matter
+either: it is put into memory before.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations, islice, product
 from math import prod
 
@@ -19,6 +19,7 @@ from .compound import Compound, Template, call_node, template
 from .device import Device
 from .dtype import DType
 from .graph import MOVEMENT, GraphOp, Node, Shape, toposort
+from .ops import Op
 from .registry import open_device
 
 TRIALS = 256
@@ -36,10 +37,10 @@ def with_compounds(roots: Sequence[Node], device: Device) -> list[Node]:
     """
     order = toposort(roots, is_stored)
     names = {n.device for n in order if not is_stored(n)}
-    offers = {name: offer for name in names if (offer := _Offer(name, device)).compounds}
+    offers = {name: made for name in names if (made := _Offer(name, device)).compounds}
     if not offers:
         return list(roots)
-    shared = _shared(roots, order)
+    users = _Users(roots, order)
     found: dict[Node, Match] = {}
     seen: set[Node] = set()
     stack = list(roots)
@@ -49,32 +50,48 @@ def with_compounds(roots: Sequence[Node], device: Device) -> list[Node]:
             continue
         seen.add(node)
         offer = offers.get(node.device)
-        match = None if offer is None or _renames(node, shared) else offer.match(node)
+        match = None if offer is None or users.rename(node) else offer.match(node)
         if match is not None:
-            found[node] = match
+            match = found[node] = replace(match, operands=tuple(map(users.name, match.operands)))
         stack += node.srcs if match is None else match.operands
     return _rebuilt(roots, found) if found else list(roots)
 
 
-def _shared(roots: Sequence[Node], order: Sequence[Node]) -> set[Node]:
-    """The nodes that several others, or who asked for them, want."""
-    once: set[Node] = set()
-    shared = set(roots)
-    for node in order:
-        for s in () if is_stored(node) else dict.fromkeys(node.srcs):
-            (shared if s in once else once).add(s)
-    return shared
+class _Users:
+    """Who wants what.
 
+    Attributes:
+        shared: the nodes that several others, or who asked for them, are computed from.
+        only: of each other one, its only user.
+    """
 
-def _renames(node: Node, shared: set[Node]) -> bool:
-    """True of what only moves something that is computed anyway, and would then be computed twice."""
-    while not is_stored(node) and (node.op in MOVEMENT or node.op in SAME):
-        if node.op not in _RESULT:
-            return True
-        node = node.srcs[0]
-        if node in shared:
-            return True
-    return False
+    def __init__(self, roots: Sequence[Node], order: Sequence[Node]) -> None:
+        self.shared = set(roots)
+        self.only: dict[Node, Node] = {}
+        for node in order:
+            for s in () if is_stored(node) else dict.fromkeys(node.srcs):
+                if s in self.only:
+                    self.shared.add(s)
+                self.only[s] = node
+
+    def rename(self, node: Node) -> bool:
+        """True of what only moves something that is computed anyway, and would then be computed twice."""
+        while not is_stored(node) and (node.op in MOVEMENT or node.op in SAME):
+            if node.op not in _RESULT:
+                return True
+            node = node.srcs[0]
+            if node in self.shared:
+                return True
+        return False
+
+    def name(self, node: Node) -> Node:
+        """The one of all that are the same memory which others read, so that it is found under one name."""
+        while not is_stored(node) and node not in self.shared:
+            user = self.only[node]
+            if user.op is not GraphOp.RESHAPE and user.op not in SAME:
+                break
+            node = user
+        return node
 
 
 def _rebuilt(roots: Sequence[Node], found: dict[Node, Match]) -> list[Node]:
@@ -160,16 +177,26 @@ class _Offer:
             if not compound.accepts(dtype, *shapes):
                 continue
             operands = Comparison(made).operands(node)
-            if operands is None or any(n.device is None and not self.is_default for n in operands):
-                continue  # a constant would be put into another device's memory
-            yield Match(made, operands)
+            if operands is not None and all(map(self.takes, operands)):
+                yield Match(made, operands)
+
+    def takes(self, operand: Node) -> bool:
+        """Whether an operand is put into this device's memory, as wide as it was before.
+
+        A constant might be put into another's. What is widened would be stored and read as something larger:
+        a product of halves, which is summed in float32, is none of float32.
+        """
+        if operand.device is None and not self.is_default:
+            return False
+        widened = operand.op is Op.CAST and operand.srcs[0].dtype.bits < operand.dtype.bits
+        return is_stored(operand) or not widened
 
 
 def _shapes(nodes: Sequence[Node], dtype: DType, rank: int) -> list[Shape]:
     """Shapes of so many axes that the memory of some of these nodes could have as an operand."""
     found: dict[Shape, None] = {}
     for n in nodes:
-        if n.dtype is dtype:
+        if n.dtype is dtype and n.size:
             found |= dict.fromkeys(_of_rank(n.shape, rank))
     return list(found)
 
