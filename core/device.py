@@ -372,6 +372,7 @@ def check_port(port: type[Device], spec: Spec) -> None:
     """
     from .compound import compound_faults  # which read Specs
     from .legalize.floor import floor_faults
+    from .tile import tile_faults
 
     faults: list[str] = []
     if spec.reach is Reach.KERNELS:
@@ -395,6 +396,7 @@ def check_port(port: type[Device], spec: Spec) -> None:
             if absent:
                 faults.append(f"claims {ability.value} but is missing {', '.join(absent)}")
     faults += floor_faults(spec)
+    faults += tile_faults(spec)
     faults += compound_faults(spec)
     if spec.arithmetic - spec.dtypes:
         odd = ", ".join(sorted(d.name for d in spec.arithmetic - spec.dtypes))
