@@ -15,6 +15,7 @@ import numpy as np
 from ..core import engine, graph
 from ..core.compare import Outline
 from ..core.compound import Compound, call_node, decompose, template
+from ..core.compound import accepted as takes
 from ..core.dtype import DType, float64
 from ..core.evaluate import evaluate
 from ..core.graph import GraphOp, Node, Shape, toposort
@@ -57,7 +58,7 @@ def trials(case: Case, accepted: bool = True) -> Iterator[Trial]:
                 example = compound.examples[int(case.rng.integers(len(compound.examples)))]
                 new = _varied(example, case.rng)
                 means = template(compound, new, dtype, case.name) is not None
-                if means and bool(compound.accepts(dtype, *new)) is accepted:
+                if means and takes(compound, dtype, new, case.name) is accepted:
                     shapes[new] = None
             yield from (Trial(compound, dtype, s) for s in shapes)
 

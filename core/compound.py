@@ -147,6 +147,21 @@ def decompose(compound: Compound, operands: Sequence[Node], device: str) -> Node
     return out.node
 
 
+def accepted(compound: Compound, dtype: DType, shapes: Sequence[Shape], device: str) -> bool:
+    """Whether a compound takes operands of a dtype and shapes on which its decomposition has a meaning.
+
+    Raises:
+        PortError: when it fails to say.
+    """
+    try:
+        return bool(compound.accepts(dtype, *shapes))
+    except Exception as e:
+        raise PortError(
+            f"{device}: accepts of its compound {compound.name} fails on {dtype} "
+            f"{', '.join(map(str, shapes))}: {type(e).__name__}: {e}. Have it give False"
+        ) from e
+
+
 @lru_cache(maxsize=1 << 12)
 def template(compound: Compound, shapes: tuple[Shape, ...], dtype: DType, device: str) -> Template | None:
     """The decomposition over operands of these shapes; None where it has no meaning on them."""

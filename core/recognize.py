@@ -15,7 +15,7 @@ from math import prod
 
 from . import graph
 from .compare import SAME, Comparison, Outline, is_stored
-from .compound import Compound, Template, call_node, template
+from .compound import Compound, Template, accepted, call_node, template
 from .device import Device
 from .dtype import DType
 from .graph import MOVEMENT, GraphOp, Node, Shape, toposort
@@ -174,7 +174,7 @@ class _Offer:
             made = template(compound, shapes, dtype, self.port.name)
             if made is None or made.root.size != node.size or made.root.dtype is not node.dtype:
                 continue
-            if not compound.accepts(dtype, *shapes):
+            if not accepted(compound, dtype, shapes, self.port.name):
                 continue
             operands = Comparison(made).operands(node)
             if operands is not None and all(map(self.takes, operands)):

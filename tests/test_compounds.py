@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -240,6 +240,51 @@ def test_another_device_s_part_is_not_its() -> None:
         with default("CPU"):
             assert used(back) == ["matmul"]
             np.testing.assert_array_equal(back.numpy(), ints(4, 5).numpy() @ ints(5, 6).numpy() + 1)
+
+
+MOVES: list[Callable[[Tensor, int, int], Tensor]] = [
+    lambda x, m, n: x.T,
+    lambda x, m, n: x.reshape(n, m),
+    lambda x, m, n: x.flip(0),
+    lambda x, m, n: x.flip(1),
+    lambda x, m, n: x.reshape(1, m, n).permute(0, 2, 1).reshape(n, m),
+    lambda x, m, n: x.pad((1, 0, 0, 1)),
+    lambda x, m, n: x[: max(1, m - 1)],
+    lambda x, m, n: x.unsqueeze(0).expand(2, m, n).reshape(2 * m, n),
+    lambda x, m, n: (x + 1).T,
+]
+PRODUCTS: list[Callable[[Tensor, Tensor], Tensor]] = [
+    lambda a, b: a.T @ b,
+    lambda a, b: b.T.linear(a.T),
+    lambda a, b: (a.unsqueeze(2) * b.unsqueeze(1)).sum(0),
+    lambda a, b: Tensor.einsum("ij,ik->kj", a, b),
+]
+
+
+def moved(x: Tensor, rng: np.random.Generator) -> Tensor:
+    """A matrix after a few random movements: often what it was, seldom in the same order."""
+    for _ in range(int(rng.integers(0, 4))):
+        x = MOVES[int(rng.integers(len(MOVES)))](x, *x.shape)
+    return x
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_movement_around_products_changes_nothing(seed: int) -> None:
+    """What is recognized wrongly would be another product: whole numbers show it."""
+    table = c.Table(c.LINEAR, c.MATMUL, c.OUTER)
+    registry.adopt(table)
+    rng = np.random.default_rng(seed)
+    values = [rng.integers(-9, 10, rng.integers(2, 6, 2)).astype(np.float32) for _ in range(2)]
+
+    def product(device: str) -> tuple[Tensor, int]:
+        again = np.random.default_rng(seed)
+        a, b = (moved(Tensor(v, device=device), again) for v in values)
+        rows = min(a.shape[0], b.shape[0])
+        return PRODUCTS[seed % len(PRODUCTS)](a[:rows], b[:rows]), rows
+
+    mine, rows = product("TABLE")
+    np.testing.assert_array_equal(mine.numpy(), product("NUMPY")[0].numpy())
+    assert table.ran == (rows > 1)  # a sum of one is no sum
 
 
 # ---------------------------------------------------------------------------------------- the engine

@@ -12,6 +12,7 @@ import jsonschema
 import numpy as np
 import pytest
 
+from portwright import Tensor
 from portwright.conformance import certificate, runner
 from portwright.conformance.ladder import Rung
 from portwright.conformance.outcome import PASSED, UNCLAIMED, Outcome
@@ -35,10 +36,12 @@ def failures(outcome: Outcome) -> dict[str, str]:
     return {r.id.split("::")[1]: r.message for r in outcome.failures}
 
 
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("port", [c.Library, c.Table])
-def test_a_good_library_passes(port: Callable[[], Any], seed: int) -> None:
-    outcome = climbed(port(), seed=seed)
+GOOD = [(c.Table, c.ALL, seed) for seed in range(3)] + [(c.Library, (c.LINEAR, c.MATMUL), 0)]
+
+
+@pytest.mark.parametrize(("port", "compounds", "seed"), GOOD)
+def test_a_good_library_passes(port: Callable[..., Any], compounds: tuple[Compound, ...], seed: int) -> None:
+    outcome = climbed(port(*compounds), seed=seed)
     assert failures(outcome) == {}
     assert {r.id.split("::")[1] for r in outcome.results} == CASES
     assert {r.outcome for r in outcome.results} == {PASSED}
@@ -59,6 +62,50 @@ def test_a_certificate_names_them() -> None:
     ]
     jsonschema.validate(document, json.loads(certificate.SCHEMA.read_text(encoding="utf-8")))
     certificate.check(json.loads(certificate.canonical(document)))
+
+
+def meant(name: str, decomposition: Callable[..., Any], *example: tuple[int, ...]) -> Compound:
+    """A compound that is run by its meaning, on the reference port."""
+
+    def run(*arrays: c.Array) -> c.Array:
+        out = decomposition(*[Tensor(x, device="NUMPY") for x in arrays]).numpy()
+        assert isinstance(out, np.ndarray)
+        return out
+
+    return Compound(name, decomposition, c.by(run), frozenset({dt.float32}), (example,))
+
+
+MEANT = (
+    meant("softmax", lambda x: x.softmax(-1), (5, 7)),
+    meant("layernorm", lambda x, w, b: x.layernorm(weight=w, bias=b), (3, 5, 8), (8,), (8,)),
+    meant("activated", lambda x, w, b: x.linear(w, b).gelu(), (5, 6), (7, 6), (7,)),
+    meant(
+        "causal", lambda q, k, v: q.scaled_dot_product_attention(k, v, is_causal=True),
+        (2, 5, 4), (2, 5, 4), (2, 5, 3),
+    ),
+    meant("strided", lambda x, w: x.conv2d(w, stride=2, dilation=(2, 1)), (2, 3, 9, 8), (4, 3, 2, 3)),
+    meant("grouped", lambda x, w: x.conv2d(w, groups=2, padding="same"), (2, 6, 7, 8), (4, 3, 3, 5)),
+    meant(
+        "turned", lambda x, w: x.permute(0, 3, 1, 2).conv2d(w).permute(0, 2, 3, 1),
+        (2, 6, 7, 3), (4, 3, 2, 3),
+    ),
+    meant("pooled", lambda x: x.avg_pool2d(2), (2, 3, 8, 6)),
+    meant("distances", lambda a, b: ((a.unsqueeze(1) - b) ** 2).sum(-1).sqrt(), (5, 4), (6, 4)),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("compound", MEANT, ids=lambda x: x.name)
+def test_whatever_can_be_written_can_be_offered(compound: Compound) -> None:
+    table = c.Table(compound)
+    assert failures(climbed(table)) == {}
+    assert table.ran > 20
+
+
+def test_whole_models_are_right_on_it() -> None:
+    library = c.Library()
+    outcome = runner.run(library, rungs=[Rung.GRADIENTS], keyword="mlp or convolution or attention", jobs=0)
+    assert failures(outcome) == {}
+    assert library.ran > 0
 
 
 # ---------------------------------------------------------------------------------------------- faults
