@@ -6,6 +6,7 @@ family of ports shares are in ``portwright.devices``.
 
 from __future__ import annotations
 
+from .core.compound import Compound, Dense
 from .core.device import (
     Ability,
     Buffer,
@@ -53,7 +54,9 @@ __all__ = [
     "Buffer",
     "CLike",
     "CompileError",
+    "Compound",
     "DType",
+    "Dense",
     "Device",
     "DeviceError",
     "Dialect",

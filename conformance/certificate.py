@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
+from ..core.compound import Compound
 from ..core.device import Device, Spec
 from ..core.dtype import DType
 from ..core.errors import CertificateError
@@ -211,6 +212,8 @@ def _plain(value: Any) -> Any:
         return {str(_plain(k)): _plain(v) for k, v in value.items()}
     if isinstance(value, Tile):
         return str(value)
+    if isinstance(value, Compound):
+        return {"name": value.name, "dtypes": _plain(value.dtypes), "ranks": list(value.ranks)}
     if is_dataclass(value):
         return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
     return [_plain(v) for v in value] if isinstance(value, tuple) else value

@@ -45,7 +45,7 @@ _SHOWS = {
     Rung.PRIMITIVES: "each primitive on each dtype, special values and samples, within its bound",
     Rung.CASTS: "every pair of dtypes, by value and by bits",
     Rung.VIEWS: "movement of every kind and its compositions, to the bit",
-    Rung.REDUCTIONS: "sums, products, maxima and matrix products of awkward sizes, within three gates",
+    Rung.REDUCTIONS: "sums, maxima, matrix products of awkward sizes and compounds, within three gates",
     Rung.FUSED: "random programs, each as one piece, against the graph's meaning",
     Rung.GRADIENTS: "gradients against finite differences, and small models against NumPy",
 }

@@ -23,6 +23,7 @@ from .ops import ALL_OPS, Op, Tier
 if TYPE_CHECKING:
     import numpy as np
 
+    from .compound import Compound
     from .dialect import Dialect
     from .graph import Node
     from .tile import Tile
@@ -126,6 +127,7 @@ class Spec:
         vector_lanes: the most lanes of a vector, of any dtype; 0: as many as its bytes hold.
         max_buffers: the most buffers that a kernel may take.
         tiles: tensor-core tiles that it offers, best first.
+        compounds: larger operations that it offers beside their meaning, best first; none unless it says so.
         images: what its images can hold, of a device that reads memory through images.
         unified_memory: the host can read the device's memory in place.
         alignment: of a buffer's first byte.
@@ -155,6 +157,7 @@ class Spec:
     vector_lanes: int = 0
     max_buffers: int = 1 << 16
     tiles: tuple[Tile, ...] = ()
+    compounds: tuple[Compound, ...] = ()
     images: Images | None = None
     unified_memory: bool = False
     alignment: int = 64
@@ -368,7 +371,9 @@ def check_port(port: type[Device], spec: Spec) -> None:
     Raises:
         PortError: "ACME: missing launch; claims float16 but its dialect names no half type".
     """
-    from .legalize.floor import floor_faults  # which reads Specs
+    from .compound import compound_faults  # which read Specs
+    from .legalize.floor import floor_faults
+    from .tile import tile_faults
 
     faults: list[str] = []
     if spec.reach is Reach.KERNELS:
@@ -392,6 +397,8 @@ def check_port(port: type[Device], spec: Spec) -> None:
             if absent:
                 faults.append(f"claims {ability.value} but is missing {', '.join(absent)}")
     faults += floor_faults(spec)
+    faults += tile_faults(spec)
+    faults += compound_faults(spec)
     if spec.arithmetic - spec.dtypes:
         odd = ", ".join(sorted(d.name for d in spec.arithmetic - spec.dtypes))
         faults.append(f"computes in {odd}, which it does not claim to hold")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Hashable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -137,13 +138,9 @@ def run(todo: Sequence[Node], plan: Plan, leaves: Sequence[Node], device: str) -
             recorder.stepped(step, buffers)
         if step.program is not None:
             _launch(step, step.program.launch(buffers))
-        elif step.stages is None:
-            copy(buffers[1], buffers[0])
-        elif trace.watching:
-            with trace.kernel(step.stages, step.device):
-                _dispatch(step, buffers)
         else:
-            _dispatch(step, buffers)
+            known = {} if step.group is None else {n: fetch(n) for n in met_unread(step.group)}
+            perform(step, buffers, known)
         for s in step.last:
             del held[s]
     with storing:
@@ -166,10 +163,19 @@ def copy(source: Buffer, target: Buffer) -> None:
     target.write(memoryview(host))
 
 
-def _dispatch(step: Step, buffers: Sequence[Buffer]) -> None:
-    assert step.group is not None
-    unread = {n: fetch(n) for n in met_unread(step.group)}
-    compute(step.device, step.group, unread, buffers)
+def perform(step: Step, buffers: Sequence[Buffer], known: Mapping[Node, Array]) -> None:
+    """Does a step that is no kernel of ours: a copy, a compound, or a dispatched piece, which needs what is
+    ``known`` of the nodes that it meets without reading them.
+    """
+    if step.stages is None:
+        copy(buffers[1], buffers[0])
+        return
+    with trace.kernel(step.stages, step.device) if trace.watching else nullcontext():
+        if step.stages.compound is not None:
+            step.stages.compound.run(step.device, buffers)
+        else:
+            assert step.group is not None
+            compute(step.device, step.group, known, buffers)
 
 
 def met_unread(group: Group) -> list[Node]:

@@ -27,7 +27,9 @@ from .ops import Op
 from .siblings import Group, join_siblings
 from .split import split_large_reductions
 
-_FORCED = frozenset({GraphOp.CONTIGUOUS, GraphOp.COPY, GraphOp.ASSIGN, GraphOp.SCATTER})
+_FORCED = frozenset({GraphOp.CONTIGUOUS, GraphOp.COPY, GraphOp.ASSIGN, GraphOp.SCATTER, GraphOp.COMPOUND})
+_BY_ITSELF = frozenset({GraphOp.COPY, GraphOp.SCATTER, GraphOp.COMPOUND})
+"""What reads whole operands from memory, and fuses with nothing."""
 _COST = {
     Op.EXP2: 12, Op.LOG2: 12, Op.SIN: 30, Op.SQRT: 6, Op.RECIP: 6, Op.IDIV: 10, Op.MOD: 10, Op.CONST: 0,
 }  # fmt: skip
@@ -69,8 +71,9 @@ class _Fusion:
                 continue
             if n.op in _FORCED:
                 self.cut[n] = None
-            if n.op in (GraphOp.COPY, GraphOp.SCATTER):
-                self.cut.update((s, None) for s in n.srcs if not _stored(s) and not is_constant(s))
+            if n.op in _BY_ITSELF:
+                calls = n.op is GraphOp.COMPOUND  # which knows no constants
+                self.cut.update((s, None) for s in n.srcs if not _stored(s) and (calls or not is_constant(s)))
         self.cut.update((r, None) for r in roots if not _stored(r))
         self.constant: set[Node] = set()  # computed from nothing in memory: cutting it would save no reads
         for n in self.order:
@@ -124,7 +127,7 @@ class _Fusion:
         return found is not None and not found.reductions
 
     def leaves(self, root: Node) -> list[Node]:
-        if root.op in (GraphOp.COPY, GraphOp.SCATTER):
+        if root.op in _BY_ITSELF:
             return [s for s in dict.fromkeys(root.srcs) if self.reads(s)]
         return self.surveys[root].leaves
 
@@ -133,7 +136,7 @@ class _Fusion:
         new: dict[Node, None] = {}
         inlined: dict[Node, int] = {}
         for root in self.cut:
-            if root.op in (GraphOp.COPY, GraphOp.SCATTER) or not root.size:
+            if root.op in _BY_ITSELF or not root.size:
                 continue
             found = self.surveys.get(root)
             if found is None:

@@ -46,6 +46,7 @@ class GraphOp(enum.Enum):
     SCATTER = "SCATTER"
     CONTIGUOUS = "CONTIGUOUS"  # the identity, put into memory
     COPY = "COPY"  # the same values on another device
+    COMPOUND = "COMPOUND"  # what a device offers besides primitives: only plans hold it, no user's graph does
     ASSIGN = "ASSIGN"  # the second operand's values, in the first operand's memory where that is safe
 
     def __repr__(self) -> str:

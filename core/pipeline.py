@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
 
+from .compound import Call
 from .device import Device, ImageView, Spec
 from .dialect import NamedKernel
 from .errors import DeviceError
@@ -20,7 +21,7 @@ from .hoist import hoist
 from .images import read_through_images
 from .keep import keep_rows
 from .legal_tree import legalize_kernel
-from .loops import Kernel, Loop
+from .loops import Kernel, Loop, Memory
 from .lower import lower
 from .pack import pack
 from .scatter import lower_scatter
@@ -46,6 +47,7 @@ class Stages:
         images: for each parameter the image that it is read through, or None; empty when none is.
         shape: of what it computes.
         made_at: the user's source line that asked for it, while debugging.
+        compound: what the device computes by itself, with no loops and no source; None of a kernel.
     """
 
     name: str
@@ -58,11 +60,12 @@ class Stages:
     images: tuple[ImageView | None, ...]
     shape: tuple[int, ...]
     made_at: str | None
+    compound: Call | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """One kernel of a group, and what it works on.
+    """One kernel of a group, or what stands for one, and what it works on.
 
     Nodes go by their place among the group's roots and reads, so that groups of one structure share pieces;
     the group's own temporary memory goes by name. A copy between devices has no stages.
@@ -100,6 +103,8 @@ def _pieces(group: Group, device: Device) -> list[Piece]:
     inputs = tuple(range(len(outputs), len(outputs) + len(group.reads)))
     if group.roots[0].op is GraphOp.COPY:
         return [Piece(None, outputs, inputs, sizes)]
+    if group.roots[0].op is GraphOp.COMPOUND:
+        return [_called(group)]
     fresh = fresh_kernel(group)
     if device.dialect is None:
         root, name = group.roots[0], _name(group, fresh, str(fresh))
@@ -115,6 +120,20 @@ def _pieces(group: Group, device: Device) -> list[Piece]:
     stages = _stages(group, fresh, packed.kernel, device)
     pieces.append(Piece(stages, outputs, _reads(packed.kernel, named), sizes))
     return pieces
+
+
+def _called(group: Group) -> Piece:
+    """A compound: no kernel of ours. Its operands are read in order, one that is two of them twice."""
+    (root,) = group.roots
+    call = root.arg
+    assert isinstance(call, Call)
+    place = {n: i for i, n in enumerate(group.reads, 1)}
+    operands = [Memory(f"in{i}", s.dtype, s.size) for i, s in enumerate(root.srcs)]
+    nothing = Kernel((Memory("out0", root.dtype, root.size, written=True), *operands), (), call.flops)
+    stages = Stages(
+        f"compound:{call}", nothing, nothing, nothing, "", 1, 1, (), root.shape, _made_at(root), call
+    )
+    return Piece(stages, (0,), tuple(place[s] for s in root.srcs), (root.nbytes,))
 
 
 def _reads(kernel: Kernel, named: dict[str, int | str]) -> tuple[int | str, ...]:

@@ -17,20 +17,21 @@ from .fuse import fuse
 from .graph import GraphOp, Node
 from .loops import Kernel
 from .pipeline import Stages, build
+from .recognize import with_compounds
 from .registry import open_device
 from .siblings import Group
 
 
 @dataclass(slots=True)
 class Step:
-    """One kernel (or copy, or dispatched piece) of a plan.
+    """One kernel (or copy, compound, or dispatched piece) of a plan.
 
     Attributes:
         group: of a dispatched piece, the nodes themselves; None otherwise, so that no buffer is kept alive.
         writes: the slots that it fills, in the order of the kernel's parameters, and their bytes.
         reads: the slots that it reads.
         device: where it runs.
-        program: the compiled kernel; None of a copy and of a dispatched piece.
+        program: the compiled kernel; None of everything else.
         last: slots that nobody needs after this step.
     """
 
@@ -84,7 +85,7 @@ class Plan:
             KernelInfo(
                 s.name, step.device.name, s.fresh, s.final, s.scheduled.trail, s.source,
                 s.fresh.nbytes, s.fresh.flops, s.shape, s.grid, s.block, (*step.writes, *step.reads),
-                step.calls(), s.made_at,
+                step.calls(), s.made_at, s.compound.compound.name if s.compound else "",
             )
             for step in self.steps
             if (s := step.stages) is not None
@@ -110,6 +111,7 @@ class KernelInfo:
         slots: the plan's slots of its parameters, in their order: leaves first, as a walk meets them.
         calls: the primitives that are computed one after another, on a device driven by dispatch.
         made_at: the user's source line that asked for it, while debugging.
+        compound: the name of the compound that it is; "" of a kernel. A compound has no loops and no source.
     """
 
     name: str
@@ -126,15 +128,22 @@ class KernelInfo:
     slots: tuple[int, ...]
     calls: tuple[PrimitiveCall, ...]
     made_at: str | None = None
+    compound: str = ""
 
     def __str__(self) -> str:
-        return f"{self.name} on {self.device}: {self.nbytes:,} bytes, {self.flops:,} operations\n{self.loops}"
+        own = f", the device's own {self.compound}" if self.compound else ""
+        head = f"{self.name} on {self.device}: {self.nbytes:,} bytes, {self.flops:,} operations{own}"
+        return f"{head}\n{self.loops}"
+
+
+_WHOLE = frozenset({GraphOp.COPY, GraphOp.COMPOUND})
+"""What is done with whole buffers on any device."""
 
 
 def make_plan(todo: list[Node], leaves: list[Node], device: Device) -> Plan:
     """Fuses and lowers; nothing is compiled yet."""
     with trace.planning(len(todo)):
-        roots, groups = fuse(todo, device.spec)
+        roots, groups = fuse(with_compounds(todo, device), device.spec)
         slot: dict[Hashable, int] = {n: i for i, n in enumerate(leaves)}
         steps: list[Step] = []
         dispatched = False
@@ -142,8 +151,7 @@ def make_plan(todo: list[Node], leaves: list[Node], device: Device) -> Plan:
             where = (
                 device if g.roots[0].device in (None, device.name) else open_device(str(g.roots[0].device))
             )
-            copies = g.roots[0].op is GraphOp.COPY
-            by_hand = where.spec.reach is Reach.DISPATCH and not copies
+            by_hand = where.spec.reach is Reach.DISPATCH and g.roots[0].op not in _WHOLE
             dispatched |= by_hand
             for piece in build(g, where):
                 for key in piece.writes:

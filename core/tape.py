@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -42,7 +41,7 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """One kernel, copy or dispatched piece, and the numbers of the values that it works on.
+    """One kernel, copy, compound or dispatched piece, and the numbers of the values that it works on.
 
     Attributes:
         writes, reads: the values; of a kernel, its arguments in this order.
@@ -258,18 +257,13 @@ class _Launches:
 
 
 class _Piece:
-    """One copy or dispatched piece."""
+    """One copy, compound or dispatched piece."""
 
     def __init__(self, action: Action, buffers: list[Buffer]) -> None:
         self.action, self.buffers = action, buffers
 
     def run(self) -> None:
-        step = self.action.step
-        with trace.kernel(step.stages, step.device) if trace.watching else nullcontext():
-            if step.group is not None:
-                engine.compute(step.device, step.group, self.action.unread, self.buffers)
-            else:
-                engine.copy(self.buffers[1], self.buffers[0])
+        engine.perform(self.action.step, self.buffers, self.action.unread)
 
     def rebind(self, action: int, argument: int, buffer: Buffer) -> None:
         self.buffers[argument] = buffer

@@ -7,11 +7,16 @@ maps loops onto them, the dialect calls them, and the interpreter computes them 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from .dtype import DType
 from .index import Index, constant
+
+if TYPE_CHECKING:
+    from .device import Spec
 
 
 @dataclass(frozen=True)
@@ -61,3 +66,27 @@ class Tile:
 
     def __str__(self) -> str:
         return f"{self.m}x{self.n}x{self.k} {self.a.dtype} to {self.c.dtype}"
+
+
+def tile_faults(spec: Spec) -> Iterator[str]:
+    """What contradicts itself in the tiles that a Spec offers."""
+    for tile in spec.tiles:
+        if tile.threads > spec.max_block:
+            yield f"offers {tile.name} by {tile.threads} threads, and a block has {spec.max_block} at most"
+        dtypes = {o.dtype for o in (tile.a, tile.b, tile.c)}
+        if odd := sorted(d.name for d in dtypes - spec.dtypes):
+            yield f"offers {tile.name} of {', '.join(odd)}, which it does not claim to hold"
+        if tile.a.dtype is not tile.b.dtype:
+            yield f"offers {tile.name} of {tile.a.dtype} times {tile.b.dtype}: they must be equal"
+        shapes = {"a": (tile.m, tile.k), "b": (tile.k, tile.n), "c": (tile.m, tile.n)}
+        for (name, (rows, columns)), layout in zip(shapes.items(), (tile.a, tile.b, tile.c), strict=True):
+            lanes, elements = range(tile.threads), range(layout.elements)
+            held = Counter(layout.place(t, e) for t in lanes for e in elements)
+            wanted = {(r, c) for r in range(rows) for c in range(columns)}
+            fault = f"offers {tile.name}, of whose {rows}x{columns} {name}"
+            if outside := sorted(held.keys() - wanted):
+                yield f"{fault} a thread holds {outside[0]}"
+            elif missing := sorted(wanted - held.keys()):
+                yield f"{fault} no thread holds {missing[0]}"
+            elif name == "c" and (twice := [at for at, times in sorted(held.items()) if times > 1]):
+                yield f"{fault} {twice[0]} is held twice"

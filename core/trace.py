@@ -311,7 +311,7 @@ def _kernel(stages: Stages, device: Device) -> Iterator[None]:
     yield
     device.synchronize()
     seconds = time.perf_counter() - begin
-    if Ability.CLOCK in device.spec.abilities:
+    if Ability.CLOCK in device.spec.abilities and stages.compound is None:
         seconds = max(cast(Clocks, device).launch_seconds(), 1e-9)  # a clock may have coarser steps
     _emit(
         KernelRun(

@@ -86,6 +86,9 @@ class Screen:
             yield from _indented(str(stages.scheduled))
             yield f"{'':10}expanded and hoisted"
             yield from _indented(str(stages.final))
+        if stages.compound is not None:
+            yield f"{'':10}the device's own: it has no loops and no source here"
+            return
         trail = stages.scheduled.trail
         yield f"{'':10}schedule: {'; '.join(trail) if trail else 'the loops as they are'}"
         if self.level >= _SOURCE and stages.source:

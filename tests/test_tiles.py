@@ -12,7 +12,8 @@ import support as t
 
 from portwright.core import dtype as dt
 from portwright.core import engine, graph
-from portwright.core.errors import DeviceError
+from portwright.core.device import check_port
+from portwright.core.errors import DeviceError, PortError
 from portwright.core.loops import Multiply, statements
 from portwright.core.registry import open_device
 from portwright.core.tile import Layout, Tile
@@ -74,6 +75,33 @@ def test_tiles_are_offered_where_they_are():
 def test_a_product_of_float32_is_not_made_of_fewer_digits():
     """TF32 is declared, and no port offers it."""
     assert not any(tile.a.dtype is dt.float32 for tile in cuda_tiles.TILES)
+
+
+ONE = Layout(dt.float32, 1, lambda t, e: t // 4, lambda t, e: t % 4)
+QUAD = Tile("quad", 4, 4, 4, 16, ONE, ONE, ONE, "")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"a": replace(ONE, row=lambda t, e: t // 8)}, r"of whose 4x4 a no thread holds \(2, 0\)"),
+        ({"b": replace(ONE, column=lambda t, e: t % 5)}, r"of whose 4x4 b a thread holds \(1, 4\)"),
+        ({"c": replace(ONE, elements=2)}, r"of whose 4x4 c \(0, 0\) is held twice"),
+        ({"threads": 4096}, "by 4096 threads, and a block has 1024 at most"),
+        ({"a": replace(ONE, dtype=dt.float16)}, "of float16 times float32: they must be equal"),
+    ],
+    ids=["missing", "outside", "twice", "threads", "dtypes"],
+)
+def test_a_tile_that_contradicts_itself_does_not_open(changes, said):
+    sim = CUDASim()
+    check_port(CUDASim, replace(sim.spec, tiles=(QUAD,)))
+    with pytest.raises(PortError, match=said):
+        check_port(CUDASim, replace(sim.spec, tiles=(replace(QUAD, **changes),)))
+
+
+def test_an_operand_may_be_held_twice():
+    """As some chips want it: only who holds a result must be one."""
+    check_port(CUDASim, replace(CUDASim().spec, tiles=(replace(QUAD, a=replace(ONE, elements=2)),)))
 
 
 # ------------------------------------------------------------------------------------------- text

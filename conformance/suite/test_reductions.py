@@ -11,15 +11,30 @@ import numpy as np
 import pytest
 
 from ...core import engine, graph
+from ...core.compound import Call
 from ...core.dtype import ALL, FLOATS, DType, bool_, float16, float32, float64, int32, uint8
 from ...core.evaluate import evaluate
 from ...core.graph import Node, Shape
 from ...core.ops import Op
+from ...core.trace import Event, KernelRun, debug
 from ..case import Case
+from ..compounds import (
+    Trial,
+    called,
+    floats,
+    hold_all,
+    hold_each,
+    integers,
+    meant,
+    trials,
+    values,
+    whole,
+    widely,
+)
 from ..exact import spacing
 from ..gates import Sums, population, within_gamma
 from ..inputs import Array, samples
-from ..judge import flushed, require_bits, require_values
+from ..judge import Mismatch, flushed, require, require_bits, require_form, require_values
 
 SIZES = (1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 127, 129, 255, 257, 1000, 1023, 1025, 4097)
 FEW = (2, 3, 8, 17, 129, 1000)
@@ -267,3 +282,106 @@ def test_reduce_then_use(case: Case, dtype: DType) -> None:
         dtype, wanted
     )
     assert (off <= most).all(), f"centred {dtype}: off by up to {off.max():.3g}, allowed {most.max():.3g}"
+
+
+def offered(case: Case, accepted: bool = True) -> list[Trial]:
+    """What the device offers besides primitives; skips the case of one that offers nothing."""
+    if not case.spec.compounds:
+        pytest.skip(f"{case.name} offers no compound")
+    if case.compiles_only:
+        pytest.skip(f"{case.name} runs nothing, and a compound has no text to compile")
+    return list(trials(case, accepted))
+
+
+def test_compounds_of_integers(case: Case) -> None:
+    """Gate three for each compound: whole numbers, which its decomposition folds exactly."""
+    for trial in offered(case):
+        operands = [case.place(x) for x in integers(case, trial)]
+        root, wide = meant(case, trial, operands), widely(case, trial, operands)
+        wanted = values(root)
+        if trial.dtype.is_float and not (
+            trial.dtype.bits > 8 and np.array_equal(wanted, wide) and np.array_equal(wide, np.rint(wide))
+        ):
+            continue  # a softmax, say, of which no order is exact
+        (got,) = case.run(called(case, trial, operands))
+        compare = require_values if root.dtype.is_float else require_bits
+        compare(f"{trial}, whole numbers", got, wanted)
+
+
+def test_compounds(case: Case) -> None:
+    """Gates one and two for each compound, within what the bounds of its decomposition's steps allow."""
+    for trial in offered(case):
+        if not trial.dtype.is_float:
+            continue
+        operands = [case.place(x) for x in floats(case, trial)]
+        root = meant(case, trial, operands)
+        (got,) = case.run(called(case, trial, operands))
+        hold_each(str(trial), case, root, got)
+        if root.dtype.is_float:
+            hold_all(str(trial), root, got, widely(case, trial, operands))
+        (again,) = case.run(called(case, trial, [case.place(engine.read(x)) for x in operands]))
+        require_bits(f"{trial}, a second time", again, got)
+
+
+def test_compounds_special(case: Case) -> None:
+    """A NaN goes wherever the decomposition takes it, and nowhere else."""
+    for trial in offered(case):
+        if not trial.dtype.is_float:
+            continue
+        arrays = floats(case, trial)
+        for x in arrays:
+            x.reshape(-1)[int(case.rng.integers(x.size))] = np.nan
+        operands = [case.place(x) for x in arrays]
+        root = meant(case, trial, operands)
+        if not root.dtype.is_float:
+            continue
+        wanted = values(root)
+        (got,) = case.run(called(case, trial, operands))
+        require_form(f"{trial} with NaN", got, wanted)
+        require(f"{trial} with NaN", np.isnan(got) != np.isnan(wanted), got, wanted, (), "NaN alike")
+
+
+def test_compounds_are_recognized(case: Case) -> None:
+    """What users write as its decomposition says, with work before and after, runs on the device's own."""
+    for trial in offered(case):
+        arrays = floats(case, trial) if trial.dtype.is_float else integers(case, trial)
+        operands = [graph.elementwise(Op.ADD, x, x) for x in map(case.place, arrays)]
+        root = meant(case, trial, operands)
+        is_whole = whole(case, trial, root)
+        with debug.record() as events:
+            got, _ = case.run(root, graph.elementwise(Op.ADD, root, root))
+        if is_whole and not calls(events):
+            raise Mismatch(f"{trial}: no compound was run")
+        if root.dtype.is_float:
+            hold_each(str(trial), case, forgotten(root), got)
+        else:
+            require_bits(str(trial), got, values(forgotten(root)))
+
+
+def test_compounds_decline(case: Case) -> None:
+    """What one does not accept is computed by another that does, or by the primitives, and is right."""
+    for trial in offered(case, accepted=False):
+        arrays = floats(case, trial) if trial.dtype.is_float else integers(case, trial)
+        operands = [case.place(x) for x in arrays]
+        root = meant(case, trial, operands)
+        with debug.record() as events:
+            (got,) = case.run(root)
+        for call in calls(events):
+            if not call.compound.accepts(call.dtype, *call.shapes):
+                raise Mismatch(f"{trial}: {call.compound.name} was run on {call.shapes}, which it declines")
+        if root.dtype.is_float:
+            hold_each(str(trial), case, forgotten(root), got)
+        else:
+            require_bits(str(trial), got, values(forgotten(root)))
+
+
+def calls(events: list[Event]) -> list[Call]:
+    """The compounds that were run, and on what."""
+    runs = [e.stages.compound for e in events if isinstance(e, KernelRun)]
+    return [c for c in runs if c is not None]
+
+
+def forgotten(root: Node) -> Node:
+    """The node as an expression again."""
+    root.storage = None
+    return root
