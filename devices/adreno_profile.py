@@ -22,12 +22,12 @@ from dataclasses import dataclass, replace
 
 from ..core import dtype as dt
 from ..core.device import Evidence, Spec
-from .opencl_facts import FLAGS, Limits
+from .opencl_limits import FLAGS, Limits
 
 
 @dataclass(frozen=True)
 class Profile:
-    """One GPU.
+    """One GPU. Another is made of a published one: ``replace(PROFILES["a630"], name="x1", group=512)``.
 
     Attributes:
         name: as it is asked for.
@@ -40,7 +40,7 @@ class Profile:
         buffer_bytes: that one buffer may have.
         units: compute units.
         cache_bytes: of the cache that all share.
-        sources: of each figure.
+        sources: of each figure, by its name.
     """
 
     name: str
@@ -114,5 +114,3 @@ PROFILES = {
         ),
     )
 }  # fmt: skip
-USUAL = "a630"
-"""The profile of an ADRENO that is asked for by no other name, where no Adreno is."""
