@@ -22,12 +22,13 @@ from dataclasses import dataclass, replace
 
 from ..core import dtype as dt
 from ..core.device import Evidence, Spec
+from ..core.errors import DeviceError
 from .opencl_limits import FLAGS, Limits
 
 
 @dataclass(frozen=True)
 class Profile:
-    """One GPU. Another is made of a published one: ``replace(PROFILES["a630"], name="x1", group=512)``.
+    """One GPU. Another is made of a published one: ``replace(profile_for("a630"), name="x1", group=512)``.
 
     Attributes:
         name: as it is asked for.
@@ -114,3 +115,14 @@ PROFILES = {
         ),
     )
 }  # fmt: skip
+
+
+def profile_for(name: str) -> Profile:
+    """The published profile of this name.
+
+    Raises:
+        DeviceError: when there is none, with those that there are.
+    """
+    if name not in PROFILES:
+        raise DeviceError(f"no profile of an Adreno is called {name!r}: there are {', '.join(PROFILES)}")
+    return PROFILES[name]
