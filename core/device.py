@@ -210,9 +210,15 @@ class Device(ABC):
     variants: ClassVar[Mapping[str, str]] = {}
     """Other devices of this port's name, by what stands after the colon: where each is, "module:class".
 
-    "sanitize" is the port under a checker, which ``portwright certify --sanitize`` opens."""
+    "sanitize" is the port under a checker, which ``portwright certify --sanitize`` opens. They are not
+    inherited: they would open the other port."""
     opened_as: str | None = None
     """Set by the registry: how to ask for this very device again, with what was chosen after a colon."""
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        if "variants" not in cls.__dict__:
+            cls.variants = {}
 
     @classmethod
     def environment(cls) -> Mapping[str, str]:

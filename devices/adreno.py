@@ -6,7 +6,7 @@ Where no Adreno is, the published limits of one are laid over another OpenCL dev
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -14,56 +14,59 @@ from ..core import dtype as dt
 from ..core.device import Ability, Images, Spec
 from ..core.errors import DeviceError
 from .adreno_dialect import ADRENO_C
+from .adreno_profile import PROFILES, Profile
 from .opencl import OpenCL
-from .opencl_choice import Candidate, candidates, choose
+from .opencl_choice import candidates, choose
 
 if TYPE_CHECKING:
-    from .opencl_facts import Limits
-
-_HALF = "PORTWRIGHT_ADRENO_HALF"
+    from .opencl_limits import Limits
 
 
 class Adreno(OpenCL):
-    """An Adreno, or what stands in for one.
+    """An Adreno, or what stands in for one; and the base of a vendor's port to a GPU like it.
+
+    A subclass states what it is ``called``, its ``platform`` and the ``profiles`` that stand in where no such
+    device is; else it is an ``OpenCL``.
 
     ``PORTWRIGHT_ADRENO_HALF`` says in what float16 is computed: "float" (stored in half, computed wide: the
     default) or "half", where the device has it. ``PORTWRIGHT_ADRENO_PERF`` and ``PORTWRIGHT_ADRENO_PRIORITY``
-    are hints to the driver: "high", "normal" or "low".
+    are hints to the driver: "high", "normal" or "low". Of ACME they are ``PORTWRIGHT_ACME_HALF`` and so on.
 
     Args:
         argument: a profile ("a630", "a730", "a740"), or which device, as ``platform:device``. Without it: an
-            Adreno where there is one; else the profile "a630".
+            Adreno where there is one; else the first profile. ``PORTWRIGHT_ADRENO`` says, as
+            ``platform:device``, which Adreno it is or what the profile is laid over.
     """
 
+    called = "ADRENO"
+    platform: ClassVar[str] = "qualcomm"  # Qualcomm's driver, or another's for the same GPU
+    profiles: ClassVar[Sequence[Profile]] = tuple(PROFILES.values())
+    """What may stand in, the usual one first."""
     dialect = ADRENO_C
     variants: ClassVar[Mapping[str, str]] = {"sanitize": f"{__package__}.opencl_oclgrind:WatchedAdreno"}
 
     def __init__(self, argument: str | None = None) -> None:
-        there, place = candidates("ADRENO"), os.environ.get("PORTWRIGHT_OPENCL") or None
+        there, place, name = candidates(self.called), self.setting(), self.called
         from .adreno_hints import hints_for  # these import pyopencl, which ``candidates`` has made sure of
-        from .adreno_profile import PROFILES, USUAL
         from .opencl_facts import describe, limits_of
 
-        adrenos = [c for c in there if _is_adreno(c)]
-        profile = PROFILES.get((argument or ("" if adrenos else USUAL)).lower())
+        adrenos = [c for c in there if c.is_of(self.platform)]
+        profiles = {p.name.lower(): p for p in self.profiles}
+        profile = profiles.get((argument or ("" if adrenos else self.profiles[0].name)).lower())
         if profile is None and not adrenos:
             raise DeviceError(
-                f"ADRENO: no Adreno is {argument!r}, for there is none. Profiles: {', '.join(PROFILES)}"
+                f"{name}: no device of {self.platform!r} is {argument!r}, for there is none. "
+                f"Profiles: {', '.join(profiles)}"
             )
-        chosen = choose("ADRENO", place, there) if profile else choose("ADRENO", argument or place, adrenos)
-        spec, limits = describe("ADRENO", chosen), limits_of(chosen.device)
+        chosen = choose(name, place, there) if profile else choose(name, argument or place, adrenos)
+        spec, limits = describe(name, chosen), limits_of(chosen.device)
         if profile:
             spec, limits = profile.spec(spec), profile.limits(limits)
         spec = _with_textures(
             _with_half(spec), limits, profile.image_pitch if profile else limits.image_pitch
         )
         spec = replace(spec, unified_memory=True, abilities=spec.abilities | {Ability.HOST_VIEW})
-        self._open(chosen, spec, limits, hints_for(chosen.device))
-
-
-def _is_adreno(candidate: Candidate) -> bool:
-    """Qualcomm's driver, or another's for the same GPU."""
-    return "qualcomm" in f"{candidate.platform.vendor} {candidate.device.vendor}".lower()
+        self._open(chosen, self.stated(spec), limits, hints_for(name, chosen.device))
 
 
 def _with_textures(spec: Spec, limits: Limits, pitch: int) -> Spec:
@@ -77,13 +80,14 @@ def _with_textures(spec: Spec, limits: Limits, pitch: int) -> Spec:
 
 def _with_half(spec: Spec) -> Spec:
     """``spec``, computing float16 in what was asked for."""
-    asked = os.environ.get(_HALF, "float").strip().lower()
+    variable = f"PORTWRIGHT_{spec.name}_HALF"
+    asked = os.environ.get(variable, "float").strip().lower()
     if asked not in ("float", "half"):
-        raise DeviceError(f"{_HALF} is {asked!r}: set it to float or half, or unset it")
+        raise DeviceError(f"{variable} is {asked!r}: set it to float or half, or unset it")
     if asked == "float":
         return replace(spec, arithmetic=spec.arithmetic - {dt.float16})
     if dt.float16 not in spec.arithmetic:
         raise DeviceError(
-            f"{_HALF} is half, and {spec.driver['device']} does not compute in it. Set it to float"
+            f"{variable} is half, and {spec.driver['device']} does not compute in it. Set it to float"
         )
     return spec

@@ -16,40 +16,39 @@ from .opencl_queue import Hint
 
 @dataclass(frozen=True)
 class _Knob:
-    """An extension's property, the variable that sets it, its levels, and what it is when nobody says."""
+    """An extension's property, the end of the variable that sets it, its levels, and what is usual."""
 
     extension: str
     property: int
-    variable: str
+    end: str
     levels: dict[str, int]
     usual: str
 
 
 _KNOBS = (
     _Knob(
-        "cl_qcom_perf_hint", 0x40C2, "PORTWRIGHT_ADRENO_PERF",
+        "cl_qcom_perf_hint", 0x40C2, "PERF",
         {"high": 0x40C3, "normal": 0x40C4, "low": 0x40C5}, "high",
     ),
     _Knob(
-        "cl_qcom_priority_hint", 0x40C9, "PORTWRIGHT_ADRENO_PRIORITY",
+        "cl_qcom_priority_hint", 0x40C9, "PRIORITY",
         {"high": 0x40CA, "normal": 0x40CB, "low": 0x40CC}, "normal",
     ),
 )  # fmt: skip
 
 
-def hints_for(device: Any) -> list[Hint]:
-    """The hints that a device takes, as the environment sets them.
+def hints_for(name: str, device: Any) -> list[Hint]:
+    """The hints that a device takes, as the environment sets them for the port called ``name``.
 
     Raises:
         DeviceError: when a variable names no level.
     """
     offered, hints = extensions(device), []
     for knob in _KNOBS:
-        level = os.environ.get(knob.variable, "").strip().lower() or knob.usual
+        variable = f"PORTWRIGHT_{name}_{knob.end}"
+        level = os.environ.get(variable, "").strip().lower() or knob.usual
         if level not in knob.levels:
-            raise DeviceError(
-                f"{knob.variable} is {level!r}: set it to {', '.join(knob.levels)}, or unset it"
-            )
+            raise DeviceError(f"{variable} is {level!r}: set it to {', '.join(knob.levels)}, or unset it")
         if knob.extension in offered:
             hints.append(Hint(knob.property, knob.levels[level], f"{knob.extension} {level}"))
     return hints

@@ -22,12 +22,13 @@ from dataclasses import dataclass, replace
 
 from ..core import dtype as dt
 from ..core.device import Evidence, Spec
-from .opencl_facts import FLAGS, Limits
+from ..core.errors import DeviceError
+from .opencl_limits import FLAGS, Limits
 
 
 @dataclass(frozen=True)
 class Profile:
-    """One GPU.
+    """One GPU. Another is made of a published one: ``replace(profile_for("a630"), name="x1", group=512)``.
 
     Attributes:
         name: as it is asked for.
@@ -40,7 +41,7 @@ class Profile:
         buffer_bytes: that one buffer may have.
         units: compute units.
         cache_bytes: of the cache that all share.
-        sources: of each figure.
+        sources: of each figure, by its name.
     """
 
     name: str
@@ -114,5 +115,14 @@ PROFILES = {
         ),
     )
 }  # fmt: skip
-USUAL = "a630"
-"""The profile of an ADRENO that is asked for by no other name, where no Adreno is."""
+
+
+def profile_for(name: str) -> Profile:
+    """The published profile of this name.
+
+    Raises:
+        DeviceError: when there is none, with those that there are.
+    """
+    if name not in PROFILES:
+        raise DeviceError(f"no profile of an Adreno is called {name!r}: there are {', '.join(PROFILES)}")
+    return PROFILES[name]

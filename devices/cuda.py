@@ -2,52 +2,65 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from ..core.cache import digest
-from ..core.device import Ability, Buffer, Device, Launch
+from ..core.device import Ability, Buffer, Launch
 from ..core.errors import DeviceError
-from .cuda_dialect import CUDA_C
 from .cuda_driver import Driver, open_driver
 from .cuda_guard import Guard
 from .cuda_launch import Kernel, Launcher, Recording
 from .cuda_memory import Memory
-from .cuda_nvrtc import FLAGS, find_compiler, target
+from .cuda_nvrtc import FLAGS, target
 from .cuda_spec import cuda_spec
+from .cuda_text import CUDAText
 
 if TYPE_CHECKING:
     from .cuda_nvrtc import Compiler
 
 
-class CUDA(Device):
-    """A GPU of NVIDIA's.
+class CUDA(CUDAText):
+    """A GPU of NVIDIA's, and the base of a vendor's port to a chip with a driver and a language like CUDA's.
+
+    A subclass states what it is ``called``; where its chip differs, it overrides ``claims``, ``driver`` and
+    ``compiler``, and states its ``dtypes`` and another ``dialect``. See ``CUDAText``.
 
     Args:
-        argument: which, as the driver numbers them: "0". Without it ``PORTWRIGHT_CUDA`` says so; without
-            that, it is the driver's first, as ``CUDA_VISIBLE_DEVICES`` may order them.
+        argument: which, as the driver numbers them: "0". Without it ``PORTWRIGHT_CUDA`` says so (of ACME,
+            ``PORTWRIGHT_ACME``); without that, it is the first, as ``CUDA_VISIBLE_DEVICES`` may order them.
 
     Raises:
         DeviceError: when it does not open: what is missing and how to mend it.
     """
 
-    dialect = CUDA_C
-    variants: ClassVar = {
+    variants: ClassVar[Mapping[str, str]] = {
         "sim": "portwright.devices.cuda_sim:CUDASim",
         "sm_80": "portwright.devices.cuda_compiled:SM80",
         "sm_90": "portwright.devices.cuda_compiled:SM90",
     }
 
     def __init__(self, argument: str | None = None) -> None:
-        stated = argument or os.environ.get("PORTWRIGHT_CUDA", "").strip() or None
-        if stated is not None and not stated.isdecimal():
+        which = argument or self.setting()
+        if which is not None and not which.isdecimal():
+            ways = ", ".join(f"{self.called}:{v}" for v in ("0", *self.variants))
             raise DeviceError(
-                f"{stated!r} is no CUDA device: write its number, as nvidia-smi lists it (CUDA:0), or one of "
-                f"{', '.join(f'CUDA:{v}' for v in self.variants)}"
+                f"{which!r} is no {self.called} device: write its number, as its driver lists it, or name a "
+                f"variant: {ways}"
             )
-        self._open(open_driver(None if stated is None else int(stated)), find_compiler())
+        self._open(self.driver(None if which is None else int(which)), self.compiler())
+
+    def driver(self, ordinal: int | None) -> Driver:
+        """The chip's driver, with the device of a number; without one, the first.
+
+        Of another driver than NVIDIA's with the same calls, a subclass gives a ``Driver`` over a module that
+        has those of ``pycuda.driver``.
+
+        Raises:
+            DeviceError: what is missing and how to mend it.
+        """
+        return open_driver(ordinal, self.instead())
 
     def _open(self, driver: Driver, compiler: Compiler) -> None:
         """Opens the device that a driver has; tests come in here with a fake."""
@@ -55,9 +68,9 @@ class CUDA(Device):
         self._architecture = target(compiler, driver.facts.capability)
         described = {**driver.described, "compiler": compiler.version, "flags": " ".join(FLAGS)}
         described["architecture"] = self._architecture
-        spec = cuda_spec("CUDA", driver.facts, driver=described)
-        self.spec = replace(spec, abilities=frozenset({Ability.REPLAY, Ability.CLOCK}))
-        self._guard = Guard("CUDA", driver)
+        spec = cuda_spec(self.called, driver.facts, driver=described)
+        self.spec = self.stated(replace(spec, abilities=frozenset({Ability.REPLAY, Ability.CLOCK})))
+        self._guard = Guard(self.called, driver)
         self._memory = Memory(self._guard, driver)
         self._launcher = Launcher(self.spec, self._guard, driver, self._memory)
 

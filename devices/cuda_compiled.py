@@ -2,38 +2,31 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from ..core.cache import digest
 from ..core.device import Evidence
 from .compile_only import CompileOnly
-from .cuda_dialect import CUDA_C
-from .cuda_nvrtc import FLAGS, find_compiler
+from .cuda_nvrtc import FLAGS
 from .cuda_spec import PUBLISHED, cuda_spec
+from .cuda_text import CUDAText
 
 
-class CUDACompiled(CompileOnly):
-    """One architecture, with the published figures of a device that has it.
+class CUDACompiled(CUDAText, CompileOnly):
+    """The architecture of the ``facts``, through the compiler.
 
     Raises:
         DeviceError: when no compiler is installed.
     """
 
-    dialect = CUDA_C
-    architecture: ClassVar[str]
-
     def __init__(self) -> None:
-        self._compiler = find_compiler()
-        self.spec = cuda_spec(
-            "CUDA",
-            PUBLISHED[self.architecture],
-            Evidence.COMPILED,
-            {"compiler": self._compiler.version, "flags": " ".join(FLAGS), "architecture": self.architecture},
-        )
+        self._compiler = self.compiler()
+        self._architecture = self.facts.architecture
+        described = {"compiler": self._compiler.version, "flags": " ".join(FLAGS)}
+        described["architecture"] = self._architecture
+        self.spec = self.stated(cuda_spec(self.called, self.facts, Evidence.COMPILED, described))
 
     def compile(self, source: str) -> bytes:
         """CUDA C++ to machine code."""
-        return self._compiler.compile(source, self.architecture)
+        return self._compiler.compile(source, self._architecture)
 
     def compiler_key(self) -> str:
         """Compiler, flags and architecture."""
@@ -43,10 +36,10 @@ class CUDACompiled(CompileOnly):
 class SM80(CUDACompiled):
     """Of the A100."""
 
-    architecture = "sm_80"
+    facts = PUBLISHED["sm_80"]
 
 
 class SM90(CUDACompiled):
     """Of the H100 and H200."""
 
-    architecture = "sm_90"
+    facts = PUBLISHED["sm_90"]

@@ -25,13 +25,17 @@ _BUILD = (
 )
 
 
-def open_driver(ordinal: int | None) -> Driver:
+def open_driver(ordinal: int | None, instead: str = "") -> Driver:
     """The driver with a device; without an ``ordinal`` the first one that it lists.
+
+    Args:
+        ordinal: which device.
+        instead: what to say, where this machine has no driver, of what does without.
 
     Raises:
         DeviceError: what is missing (driver, pycuda, GPU) and what mends it.
     """
-    library = Library()
+    library = Library(instead)
     if importlib.util.find_spec("pycuda") is None:
         raise DeviceError(f"pycuda is not installed. {_BUILD}")
     try:

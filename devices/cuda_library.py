@@ -35,11 +35,14 @@ _CAPTURE_RELAXED = 2
 class Library:
     """The driver library.
 
+    Args:
+        instead: what to say of what does without it.
+
     Raises:
         DeviceError: when it is not there: this machine has no NVIDIA driver.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, instead: str = "") -> None:
         from cffi import FFI
 
         self._ffi: Any = FFI()
@@ -51,9 +54,8 @@ class Library:
             except OSError:
                 continue
         raise DeviceError(
-            f"this machine has no NVIDIA driver (no {' or '.join(_NAMES)} loads). CUDA needs a GPU of "
-            "NVIDIA's and its driver; without them CUDA:sim runs the same kernels on the processor, and "
-            "CUDA:sm_80 compiles them"
+            f"this machine has no NVIDIA driver (no {' or '.join(_NAMES)} loads): install it, if there is "
+            f"a GPU{instead}"
         )
 
     def _call(self, name: str, *arguments: Any) -> None:

@@ -1,24 +1,27 @@
-"""CUDA:sim: the CUDA port's generated text, run on the host."""
+"""CUDA:sim: the CUDA port's generated text, run on the host; and the base of a vendor's simulator."""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
 from ..core.errors import DeviceError
-from .cuda_dialect import CUDA_C
-from .cuda_spec import PUBLISHED, cuda_spec
+from .cuda_spec import cuda_spec
+from .cuda_text import CUDAText
 from .sim.heads import entry, heads
 from .simulator import Simulator
 
 
-class CUDASim(Simulator):
-    """CUDA C++ on the host."""
+class CUDASim(CUDAText, Simulator):
+    """CUDA C++ on the host.
 
-    dialect = CUDA_C
+    A vendor's, whose language has words of its own, names a ``shim`` of its own: the path of a header that
+    defines them and includes "cuda_shim.h".
+    """
+
     shim: ClassVar[str] = "cuda_shim.h"
 
     def __init__(self) -> None:
-        super().__init__(cuda_spec("CUDA", PUBLISHED["sm_90"]))
+        super().__init__(self.stated(cuda_spec(self.called, self.facts)))
 
     def entries(self, source: str) -> list[str]:
         """Every ``__global__`` function; its parameters are buffers, in order."""

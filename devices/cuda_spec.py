@@ -7,12 +7,14 @@ double 1 to 2; division and square root correctly rounded), which the full tier 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from ..core import dtype as dt
 from ..core.device import Evidence, Extra, Spec
+from ..core.errors import DeviceError
 from ..core.ops import ALL_OPS
 from .cuda_tiles import tiles_of
 
@@ -59,6 +61,20 @@ PUBLISHED: Mapping[str, Facts] = {
     "sm_90": Facts((9, 0), processors=132, cache_bytes=50 << 20, total_bytes=80 << 30),
 }
 """The A100's and the H100's, from NVIDIA's architecture whitepapers: for text that no device is there for."""
+
+
+def facts_for(architecture: str) -> Facts:
+    """The published figures of a device of "sm_80" or the like; of an architecture without, the least.
+
+    Raises:
+        DeviceError: when it is no architecture.
+    """
+    named = re.fullmatch(r"sm_(\d+)(\d)[af]?", architecture)
+    if named is None:
+        raise DeviceError(f"{architecture!r} is no architecture of CUDA's: write sm_90 or the like")
+    capability = int(named[1]), int(named[2])
+    least = Facts(capability, processors=1, cache_bytes=1 << 20, total_bytes=1 << 30)
+    return next((f for f in PUBLISHED.values() if f.capability == capability), least)
 
 
 def cuda_spec(

@@ -2,41 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
 from ..core.cache import digest
-from ..core.device import Ability, Device, Launch
+from ..core.device import Ability, Launch
 from ..core.errors import DeviceError
-from .metal_dialect import METAL_SL
 from .metal_library import Kernel, Libraries
 from .metal_memory import Memory, Pool
 from .metal_open import Framework, describe, facts_of, open_framework
 from .metal_queue import Queue
 from .metal_spec import metal_spec
+from .metal_text import MetalText
 
 
-class Metal(Device):
-    """The GPU of a Mac.
+class Metal(MetalText):
+    """The GPU of a Mac, and the base of a vendor's port to a chip with a framework and language like Metal's.
+
+    A subclass states what it is ``called``; where its chip differs, it overrides ``claims`` and
+    ``framework``, and states its ``dtypes`` and another ``dialect``. See ``MetalText``.
 
     Raises:
         DeviceError: when it does not open: what is missing and how to mend it.
     """
 
-    dialect = METAL_SL
-    variants: ClassVar = {"sim": "portwright.devices.metal_sim:MetalSim"}
+    variants: ClassVar[Mapping[str, str]] = {"sim": "portwright.devices.metal_sim:MetalSim"}
 
     def __init__(self) -> None:
-        self._open(open_framework())
+        self._open(self.framework())
+
+    def framework(self) -> Framework:
+        """The chip's framework, with a device; Apple's own, unless a subclass has another of the same calls.
+
+        Raises:
+            DeviceError: what is missing and how to mend it.
+        """
+        return open_framework(self.instead())
 
     def _open(self, framework: Framework) -> None:
         """Opens a framework's device; tests come in here with fakes."""
         facts = facts_of(framework)
-        spec = metal_spec("METAL", facts, driver=describe(framework))
-        self.spec = replace(spec, abilities=frozenset({Ability.HOST_VIEW, Ability.CLOCK}))
+        spec = metal_spec(self.called, facts, driver=describe(framework))
+        self.spec = self.stated(replace(spec, abilities=frozenset({Ability.HOST_VIEW, Ability.CLOCK})))
         self._queue = Queue(self.spec, framework)
-        self._pool = Pool("METAL", framework, self._queue)
+        self._pool = Pool(self.called, framework, self._queue)
         self._libraries = Libraries(self.spec, framework, facts.bfloat)
 
     def alloc(self, nbytes: int) -> Memory:
@@ -78,7 +88,9 @@ class Metal(Device):
     def launch(self, launch: Launch) -> None:
         """Puts a kernel into the open command buffer."""
         if not isinstance(launch.program, Kernel):
-            raise DeviceError(f"METAL cannot launch a {type(launch.program).__name__}: load gives kernels")
+            raise DeviceError(
+                f"{self.called} cannot launch a {type(launch.program).__name__}: load gives kernels"
+            )
         memories = [self._pool.check(b.handle) for b in launch.buffers]
         number = self._queue.launch(launch.program, launch, [m.buffer for m in memories])
         for memory in memories:

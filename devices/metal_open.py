@@ -33,17 +33,17 @@ class Framework:
     system: tuple[int, ...]
 
 
-def open_framework() -> Framework:
+def open_framework(instead: str = "") -> Framework:
     """The framework with the system's own choice of device.
+
+    Args:
+        instead: what to say, where this is no Mac, of what does without.
 
     Raises:
         DeviceError: what is missing and how to mend it.
     """
     if sys.platform != "darwin":
-        raise DeviceError(
-            f"Metal is macOS's own, and this is {platform.system()}. METAL:sim runs the same kernels on the "
-            "processor"
-        )
+        raise DeviceError(f"Metal is macOS's own, and this is {platform.system()}{instead}")
     try:
         import Metal
         import objc

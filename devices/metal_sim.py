@@ -1,4 +1,4 @@
-"""METAL:sim: the METAL port's generated text, run on the host."""
+"""METAL:sim: the METAL port's generated text, run on the host; and the base of a vendor's simulator."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import re
 from typing import ClassVar
 
 from ..core.errors import DeviceError
-from .metal_dialect import METAL_SL
-from .metal_spec import Facts, metal_spec
+from .metal_spec import metal_spec
+from .metal_text import MetalText
 from .sim.heads import Head, Parameter, entry, heads
 from .simulator import Simulator
 
@@ -17,14 +17,17 @@ _THREADGROUP = re.compile(r"\bthreadgroup\b")
 _DECLARATION = re.compile(r"\bthreadgroup\b(?:[^;*&()=\[\]{}]|\[[^\]]*\])*;")
 
 
-class MetalSim(Simulator):
-    """The Metal Shading Language on the host."""
+class MetalSim(MetalText, Simulator):
+    """The Metal Shading Language on the host.
 
-    dialect = METAL_SL
+    A vendor's, whose language has words of its own, names a ``shim`` of its own: the path of a header that
+    defines them and includes "metal_shim.h".
+    """
+
     shim: ClassVar[str] = "metal_shim.h"
 
     def __init__(self) -> None:
-        super().__init__(metal_spec("METAL", Facts()))
+        super().__init__(self.stated(metal_spec(self.called, self.facts)))
 
     def entries(self, source: str) -> list[str]:
         """Every ``kernel``: its buffers by the number in their attribute, its indices by name."""

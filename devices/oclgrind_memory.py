@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .opencl_facts import Limits
+from .opencl_limits import Limits
 from .opencl_memory import Memory, Pool
 
 MOST_BYTES = 1 << 30

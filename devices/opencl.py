@@ -4,36 +4,49 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from ..core.cache import digest
-from ..core.device import Device, Launch, Spec
+from ..core.device import Evidence, Launch, Spec
+from .family import Family
 from .opencl_choice import Candidate, choose
 from .opencl_dialect import OPENCL_C
 
 if TYPE_CHECKING:
-    from .opencl_facts import Limits
+    from .opencl_limits import Limits
     from .opencl_memory import Memory
     from .opencl_program import Entry
     from .opencl_queue import Hint
 
 
-class OpenCL(Device):
-    """A device with an OpenCL driver.
+class OpenCL(Family):
+    """A device with an OpenCL driver, and the base of a vendor's port to one.
+
+    A subclass states what it is ``called`` and its ``platform``; where its chip differs, it overrides
+    ``claims`` (its compiler's flags are in ``Spec.driver``), and states its ``dtypes`` and another
+    ``dialect``. On a device that is not of its platform it runs as well; a certificate calls that emulated.
 
     Args:
         argument: which: ``platform:device``, each a number as the drivers list them or a part of a name.
-            Without it ``PORTWRIGHT_OPENCL`` says so in the same way; without that, it is the best there is.
+            Without it ``PORTWRIGHT_OPENCL`` says so in the same way (of ACME, ``PORTWRIGHT_ACME``); without
+            that, it is the best there is of its platform.
     """
 
+    called = "OPENCL"
+    platform: ClassVar[str] = ""
+    """A part of what its platform, its device or the vendor of either is called; empty: any will do."""
     dialect = OPENCL_C
     variants: ClassVar[Mapping[str, str]] = {"sanitize": f"{__package__}.opencl_oclgrind:Watched"}
 
     def __init__(self, argument: str | None = None) -> None:
-        chosen = choose("OPENCL", argument or os.environ.get("PORTWRIGHT_OPENCL") or None)
+        chosen = choose(self.called, argument or self.setting(), of=self.platform)
         from .opencl_facts import describe, limits_of
 
-        self._open(chosen, describe("OPENCL", chosen), limits_of(chosen.device))
+        spec = describe(self.called, chosen)
+        if not chosen.is_of(self.platform):
+            spec = replace(spec, evidence=Evidence.EMULATED)
+        self._open(chosen, self.stated(spec), limits_of(chosen.device))
 
     def _open(self, chosen: Candidate, spec: Spec, limits: Limits, hints: Sequence[Hint] = ()) -> None:
         """Opens a device as one of this ``spec`` and ``limits``; ``hints`` are of its context."""

@@ -35,6 +35,13 @@ class Candidate:
         """What the platform and the device call themselves."""
         return self.platform.name.strip(), self.device.name.strip()
 
+    def is_of(self, part: str) -> bool:
+        """Whether the platform or the device, or the vendor of either, has this part in its name."""
+        if not part:
+            return True
+        vendors = (self.platform.vendor, self.device.vendor)
+        return any(part.lower() in name.lower() for name in (*self.names, *vendors))
+
     @property
     def imitates(self) -> bool:
         """Whether it checks or imitates a device, and is none."""
@@ -110,22 +117,29 @@ def _devices(platform: Any) -> Sequence[Any]:
     return devices
 
 
-def choose(name: str, wanted: str | None, among: Sequence[Candidate] = ()) -> Candidate:
+def choose(name: str, wanted: str | None, among: Sequence[Candidate] = (), of: str = "") -> Candidate:
     """The best of the usable devices that are wanted.
 
     Args:
         name: of the port that asks, for messages.
         wanted: ``platform:device``, each a number as listed or a part of a name, in any case; either may be
-            empty or left out. None: any.
+            empty or left out. None: any ``of`` the port's own.
         among: the devices that come into question; none: all that there are.
+        of: a part of the name of its own devices, of their platform or of their vendor; empty: all are.
 
     Raises:
         DeviceError: without a driver; when nothing is what is wanted, or nothing wanted can be used: with
             everything that there is, and why not.
     """
     there = among or candidates(name)
-    asked = [c for c in there if wanted is None or _is(c, wanted)]
+    asked = [c for c in there if (c.is_of(of) if wanted is None else _is(c, wanted))]
     listed = "; ".join(map(str, there))
+    if not asked and wanted is None:
+        other = ":".join(map(str, max(there, key=Candidate.rank).place))
+        raise DeviceError(
+            f"{name}: no OpenCL platform, device or vendor is called {of!r}: install the chip's driver. "
+            f"There are {listed}. {name}:{other} runs its kernels there, which a certificate calls emulated"
+        )
     if not asked:
         raise DeviceError(f"{name}: no OpenCL device is {wanted!r}. There are {listed}")
     usable = [c for c in asked if not c.faults()]

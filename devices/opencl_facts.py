@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import pyopencl as cl
@@ -12,6 +11,7 @@ from ..core.device import Ability, Evidence, Extra, Spec
 from ..core.ops import ALL_OPS, Op
 from . import host
 from .opencl_choice import Candidate
+from .opencl_limits import FLAGS, Limits
 
 VECTOR_BYTES = 16
 """Of a vector: 16 chars, the longest vector of OpenCL C, and what a work item of most GPUs loads at once."""
@@ -21,9 +21,6 @@ enough for the driver to run them side by side in vectors (measured on PoCL: 64 
 times slower)."""
 _WRONG_ON_HOST = {Op.SIN}
 """PoCL 3.0's sin of a float vector is wrong in its tiny lanes (4.5e-17 gives 0.013) beside one of 1e7."""
-FLAGS = ("-cl-kernel-arg-info", "-w")
-"""What every kernel is built with: it says what kind each of its arguments is, and PoCL counts no warnings
-on the terminal."""
 _CORRECTLY_ROUNDED = "-cl-fp32-correctly-rounded-divide-sqrt"
 
 
@@ -34,27 +31,6 @@ CHANNELS = {
     dt.uint16: _channel.UNSIGNED_INT16, dt.uint8: _channel.UNSIGNED_INT8,
 }  # fmt: skip
 """What OpenCL calls a pixel's elements."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How much a device has.
-
-    Attributes:
-        buffer_bytes: that one buffer may have.
-        total_bytes: that all buffers may have together.
-        image_width, image_height: pixels that an image may have; 0 of a device without images.
-        image_pitch: pixels of which a row of an image that is a buffer holds a whole number; 0 when the
-            device makes no images of buffers.
-        image_dtypes: what the elements of its four-element pixels may be.
-    """
-
-    buffer_bytes: int
-    total_bytes: int
-    image_width: int
-    image_height: int
-    image_pitch: int
-    image_dtypes: frozenset[dt.DType]
 
 
 def limits_of(device: Any) -> Limits:

@@ -8,7 +8,8 @@ import pyopencl as cl
 
 from ..core.dtype import DType
 from ..core.errors import DeviceError
-from .opencl_facts import CHANNELS, Limits
+from .opencl_facts import CHANNELS
+from .opencl_limits import Limits
 from .opencl_memory import Memory
 
 ELEMENTS = 4

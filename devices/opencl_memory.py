@@ -17,7 +17,7 @@ import pyopencl as cl
 from ..core.errors import DeviceError, OutOfMemoryError
 from . import host
 from .opencl_errors import driver_errors
-from .opencl_facts import Limits
+from .opencl_limits import Limits
 
 GRAIN = 64
 """Buffers are made of whole numbers of so many bytes, so that whole pixels lie in them; or, where images can

@@ -22,7 +22,7 @@ from .opencl import OpenCL
 from .opencl_choice import Candidate, candidates
 
 if TYPE_CHECKING:
-    from .opencl_facts import Limits
+    from .opencl_limits import Limits
     from .opencl_memory import Memory
     from .opencl_program import Entry
     from .opencl_queue import Hint
@@ -36,7 +36,6 @@ _SETTINGS = {
     "OCLGRIND_MAX_ERRORS": str(10**9),  # of a process: after these it would say nothing more
     "OCLGRIND_GLOBAL_MEM_SIZE": str(4 << 30),
     "OCLGRIND_INTERACTIVE": "0",
-    "PORTWRIGHT_OPENCL": _PLATFORM,
 }
 _FINDS = "accesses outside buffers or unaligned, data races, barriers that not all reach"
 _FINDS_UNWRITTEN = ", reads of what nobody wrote"
@@ -67,7 +66,10 @@ _BLIND = {
 
 
 class Watched(OpenCL):
-    """An OpenCL port whose device is Oclgrind. Buffers end at their last byte."""
+    """An OpenCL port whose device is Oclgrind. Buffers end at their last byte.
+
+    A vendor's port is watched as ``class AcmeWatched(Watched, Acme)``, which is its variant "sanitize".
+    """
 
     finds_unwritten: ClassVar[bool] = True
     """Whether reads of memory that nobody wrote are reported."""
@@ -81,8 +83,12 @@ class Watched(OpenCL):
         )
         if not any(_PLATFORM in c.names[0].lower() for c in candidates("Oclgrind")):
             raise DeviceError(f"Oclgrind, which watches OpenCL kernels, is not installed. {_MEND}")
-        unwritten = {"OCLGRIND_UNINITIALIZED": str(int(self.finds_unwritten))}
-        with _environment({**_SETTINGS, **unwritten, "OCLGRIND_LOG": self._log.name}):
+        ours = {
+            "OCLGRIND_UNINITIALIZED": str(int(self.finds_unwritten)),
+            "OCLGRIND_LOG": self._log.name,
+            f"PORTWRIGHT_{self.called}": _PLATFORM,
+        }
+        with _environment({**_SETTINGS, **ours}):
             self._there(super().__init__)
 
     def _open(self, chosen: Candidate, spec: Spec, limits: Limits, hints: Sequence[Hint] = ()) -> None:

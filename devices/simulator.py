@@ -19,7 +19,7 @@ from ..core.device import Device, Evidence, Launch, Spec
 from ..core.errors import DeviceError, OutOfMemoryError
 from .host import processor_name
 from .sim.explain import Outcome, explain
-from .sim.runtime import MAX_THREADS, Program, Runtime, cpp_flags, headers
+from .sim.runtime import FOLDER, MAX_THREADS, Program, Runtime, cpp_flags, headers
 from .toolchain import find_toolchain
 
 _SECONDS = 120
@@ -35,14 +35,17 @@ class Simulator(Device):
     """
 
     shim: ClassVar[str]
-    """The header of ``sim/`` that the text is compiled behind."""
+    """The header that the text is compiled behind: one of ``sim/``, or the path of one that includes it."""
 
     def __init__(self, spec: Spec) -> None:
         self._toolchain = find_toolchain()
         self._runtime = Runtime(self._toolchain)
         self._held: dict[int, int] = {}
-        self._flags = (*cpp_flags(self._toolchain), *_CHECKS, "-include", self.shim)
-        self._key = digest(self._toolchain.key, headers(), *self._flags)
+        shim = FOLDER / self.shim
+        if not shim.is_file():
+            raise DeviceError(f"{spec.name}: there is no header {shim} to compile its kernels behind")
+        self._flags = (*cpp_flags(self._toolchain), *_CHECKS, "-include", str(shim))
+        self._key = digest(self._toolchain.key, headers(), shim.read_bytes(), *self._flags)
         self.spec = replace(
             spec,
             evidence=Evidence.EMULATED,

@@ -18,9 +18,10 @@ from portwright.core.errors import DeviceError, OutOfMemoryError
 from portwright.core.trace import KernelRun
 from portwright.devices import adreno, adreno_hints, opencl_queue
 from portwright.devices.adreno import Adreno
-from portwright.devices.adreno_profile import PROFILES, USUAL
+from portwright.devices.adreno_profile import PROFILES
 from portwright.devices.opencl_choice import Candidate, choose
 
+USUAL = next(iter(PROFILES))
 KERNELS = """
 __kernel void twice(__global float *o) { o[get_global_id(0)] *= 2.0f; }
 __kernel void halve(__global float *o) { o[get_global_id(0)] *= 0.5f; }
@@ -78,7 +79,8 @@ def test_without_an_adreno_the_usual_profile_stands_in() -> None:
     with opened(Adreno) as device:
         assert device.spec.driver["profile"] == USUAL
     with pytest.raises(
-        DeviceError, match=r"no Adreno is 'a999', for there is none. Profiles: a630, a730, a740"
+        DeviceError,
+        match=r"no device of 'qualcomm' is 'a999', for there is none. Profiles: a630, a730, a740",
     ):
         Adreno("a999")
 
@@ -100,9 +102,10 @@ def test_local_memory_beyond_the_phones_fails_here(device: Adreno) -> None:
 
 
 def test_an_image_beyond_the_phones_fails_here(device: Adreno) -> None:
-    buffer = Buffer(device, 64)
-    with pytest.raises(DeviceError, match="an image of 16385x1 pixels; it has at most 16384x16384"):
-        device._launcher.images.of(buffer.handle, 16385, dt.float16)
+    buffer, most = Buffer(device, 64), device._launcher.images.width
+    assert most <= PROFILES[USUAL].image_side
+    with pytest.raises(DeviceError, match=rf"an image of {most + 1}x1 pixels; it has at most {most}x\d+"):
+        device._launcher.images.of(buffer.handle, most + 1, dt.float16)
 
 
 def test_a_buffer_beyond_the_phones_fails_here() -> None:
@@ -146,7 +149,7 @@ def test_hints_where_their_extensions_are(
     pretended: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def hints() -> list[tuple[int, int]]:
-        return [(h.property, h.value) for h in adreno_hints.hints_for(pretended)]
+        return [(h.property, h.value) for h in adreno_hints.hints_for("ADRENO", pretended)]
 
     assert hints() == [(0x40C2, 0x40C3), (0x40C9, 0x40CB)]
     monkeypatch.setenv("PORTWRIGHT_ADRENO_PERF", "Low")
@@ -161,7 +164,7 @@ def test_hints_where_their_extensions_are(
 def test_a_hint_that_is_none(pretended: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PORTWRIGHT_ADRENO_PERF", "highest")
     with pytest.raises(DeviceError, match="PORTWRIGHT_ADRENO_PERF is 'highest': set it to high, normal, low"):
-        adreno_hints.hints_for(pretended)
+        adreno_hints.hints_for("ADRENO", pretended)
 
 
 def test_a_context_is_made_with_properties_that_pyopencl_does_not_know() -> None:
@@ -177,7 +180,7 @@ def test_a_context_is_made_with_properties_that_pyopencl_does_not_know() -> None
 def test_a_real_one_is_asked_and_not_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     """Any driver, taken for Qualcomm's: what is asked of a device is asked of it."""
     needs_stand_in()
-    monkeypatch.setattr(adreno, "_is_adreno", lambda candidate: True)
+    monkeypatch.setattr(Adreno, "platform", "")
     with opened(Adreno) as device:
         d, spec = device._queue.device, device.spec
         assert "profile" not in spec.driver
@@ -197,11 +200,12 @@ def test_a_real_one_is_asked_and_not_limited(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_the_qualcomm_platform_is_known_by_its_vendor() -> None:
     def candidate(platform: str, device: str) -> Candidate:
-        return Candidate((0, 0), SimpleNamespace(vendor=platform), SimpleNamespace(vendor=device), "GPU")
+        makers = [SimpleNamespace(name="", vendor=vendor) for vendor in (platform, device)]
+        return Candidate((0, 0), *makers, "GPU")
 
-    assert adreno._is_adreno(candidate("QUALCOMM", "QUALCOMM"))
-    assert adreno._is_adreno(candidate("Mesa", "Qualcomm"))  # rusticl
-    assert not adreno._is_adreno(candidate("The pocl project", "AuthenticAMD"))
+    assert candidate("QUALCOMM", "QUALCOMM").is_of(Adreno.platform)
+    assert candidate("Mesa", "Qualcomm").is_of(Adreno.platform)  # rusticl
+    assert not candidate("The pocl project", "AuthenticAMD").is_of(Adreno.platform)
 
 
 def test_what_is_only_read_comes_through_textures_whose_border_is_zeros() -> None:

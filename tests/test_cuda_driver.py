@@ -10,6 +10,7 @@ import pytest
 
 from portwright.core.errors import DeviceError
 from portwright.devices import cuda_driver, cuda_library
+from portwright.devices.cuda import CUDA
 from portwright.devices.cuda_driver import Driver, open_driver
 from portwright.devices.cuda_guard import DriverError, DriverFullError
 from portwright.devices.toolchain import find_toolchain
@@ -360,8 +361,10 @@ def installed(library, monkeypatch):
 
 def test_without_the_driver_it_says_what_there_is_instead(monkeypatch):
     monkeypatch.setattr(cuda_library, "_NAMES", ("libabsent.so.1",))
-    with pytest.raises(DeviceError, match=r"no NVIDIA driver \(no libabsent.so.1 loads\).*CUDA:sim runs"):
-        open_driver(None)
+    with pytest.raises(
+        DeviceError, match=r"no NVIDIA driver \(no libabsent.so.1 loads\).*CUDA:sim, CUDA:sm_"
+    ):
+        CUDA()
 
 
 def test_without_pycuda_it_says_how_to_build_it(library, monkeypatch):

@@ -1,0 +1,32 @@
+"""How much an OpenCL device has, beyond its Spec, and what kernels are built with. Known without a driver."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..core import dtype as dt
+
+FLAGS = ("-cl-kernel-arg-info", "-w")
+"""What every kernel is built with: it says what kind each of its arguments is, and PoCL counts no warnings
+on the terminal."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much a device has.
+
+    Attributes:
+        buffer_bytes: that one buffer may have.
+        total_bytes: that all buffers may have together.
+        image_width, image_height: pixels that an image may have; 0 of a device without images.
+        image_pitch: pixels of which a row of an image that is a buffer holds a whole number; 0 when the
+            device makes no images of buffers.
+        image_dtypes: what the elements of its four-element pixels may be.
+    """
+
+    buffer_bytes: int
+    total_bytes: int
+    image_width: int
+    image_height: int
+    image_pitch: int
+    image_dtypes: frozenset[dt.DType]
