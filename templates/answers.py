@@ -25,9 +25,13 @@ INTEGERS = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint3
 FLOATS = ("float8_e4m3fn", "float8_e5m2", "float16", "bfloat16", "float32", "float64")
 NEEDED = ("bool", "int32", "float32")
 """The dtypes that every port computes in."""
+BITS = {"float64": "uint64"}
+"""What a dtype's bits are, of one that cannot be computed without them."""
 EVERY = "all"
 LONGEST = 40
 """Characters of a name: it stands in file names, in classes and on terminals."""
+LONGEST_LINE = {"vendor": 60, "through": 200}
+"""Characters of an answer that is a line of text."""
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _LINE = re.compile(r"[^\x00-\x1f\x7f\"\\{}]*")
 
@@ -46,11 +50,12 @@ def families() -> dict[str, dict[str, str]]:
 
 
 def dtypes_of(answers: Mapping[str, Any]) -> list[str]:
-    """The dtypes that were answered, in the contract's order, with those that every port needs."""
+    """The dtypes that were answered, in the contract's order, with those that they need."""
     lacks = families()[answers["family"]]["lacks"].split()
     words = re.split(r"[\s,]+", str(answers["dtypes"]).strip())
     every = [d for d in (*INTEGERS, *FLOATS) if d not in lacks]
-    return every if EVERY in words else [d for d in every if d in words or d in NEEDED]
+    needed = {*NEEDED, *(BITS[w] for w in words if w in BITS)}
+    return every if EVERY in words else [d for d in every if d in words or d in needed]
 
 
 def for_templates(context: Mapping[str, Any]) -> dict[str, Any]:
@@ -71,6 +76,8 @@ def faults_of(answers: Mapping[str, Any]) -> list[str]:
         if not _LINE.fullmatch(str(answers[question])):
             said = f"{question} {answers[question]!r}"
             faults.append(f"{said}: write one line without double quotes, backslashes or braces")
+        elif len(str(answers[question])) > LONGEST_LINE[question]:
+            faults.append(f"{question} is too long: write at most {LONGEST_LINE[question]} characters")
     if not str(answers["vendor"]).strip():
         faults.append("vendor is empty: say who makes the chip")
     if answers["licence"] not in tree()["licence"]:

@@ -122,6 +122,7 @@ BAD = [
     (["acme", "--set", "dtypes= "], "dtypes is empty"),
     (["acme", "--family", "metal", "--set", "dtypes=float64"], "float64 does not exist in the family metal"),
     (["acme", "--set", "vendor= "], "vendor is empty"),
+    (["acme", "--set", f"vendor={61 * 'x'}"], "vendor is too long: write at most 60"),
     (["acme", "--set", "vendor=A\"B"], "without double quotes"),
     (["acme", "--set", "vendor={{ 7 }}"], "or braces"),
     (["acme", "--set", "through=a\nb"], "write one line"),
@@ -218,3 +219,4 @@ def test_every_family_gives_only_what_is_answered() -> None:
     context = {"family": "c", "dtypes": "float16, int64"}
     assert answers.dtypes_of(context) == ["bool", "int32", "int64", "float16", "float32"]
     assert "float64" not in answers.dtypes_of({"family": "metal", "dtypes": "all"})
+    assert "uint64" in answers.dtypes_of({"family": "c", "dtypes": "float64"}), "its bits"
