@@ -89,7 +89,9 @@ def certify(
         write_json(document)
     else:
         out = console()
-        report.show(outcome, opened.spec, out)
+        report.show(outcome, opened.spec, out, 1 if stop else report.MOST_FAILURES)
         if output is not None:
             out.print(f"certificate: {output}, sha256 {document['sha256']}")
+        if stop:
+            out.print(report.advice(outcome))
     return 0 if outcome.passed else 1

@@ -22,6 +22,7 @@ class CaseResult:
         seconds: how long it took.
         message: why it failed, or what is not claimed.
         accuracy: ``judge.Accuracy`` records.
+        alike: what it has in common with others that failed for the same reason; "" where none is known.
     """
 
     id: str
@@ -29,6 +30,7 @@ class CaseResult:
     seconds: float
     message: str = ""
     accuracy: tuple[dict[str, Any], ...] = ()
+    alike: str = ""
 
     @property
     def rung(self) -> Rung:

@@ -19,7 +19,7 @@ from ..core.device import Device
 from ..core.errors import PortwrightError
 from .ladder import SUITE, Rung, again
 from .outcome import CRASHED, FAILED, HUNG, PASSED, UNCLAIMED, CaseResult, Outcome
-from .plugin import RECORD, case_id
+from .plugin import ALIKE, RECORD, case_id
 
 PLUGIN = "portwright.conformance.plugin"
 DEFAULT_LIMIT = 120.0
@@ -114,6 +114,7 @@ class Recorder:
             round(report.duration if not crashed else ran, 4),
             self._message(report, outcome),
             tuple(records) if isinstance(records, (list, tuple)) else (),
+            str(dict(report.user_properties).get(ALIKE, "")),
         )
         self.outcome.results.append(result)
         if self.watch is not None:

@@ -330,4 +330,18 @@ class Devices:
         set_default(name)
 
 
+def port_class(name: str) -> type[Device]:
+    """The class of the port called ``name`` (of a variant, where the colon names one): imported, not opened.
+
+    Raises:
+        DeviceError: no such port (with those that there are), two of the name, or one that is not imported.
+    """
+    offer, argument, _ = _resolve(name)
+    try:
+        port = _load(offer)
+        return port if argument is None or argument not in port.variants else _variant(port, argument)
+    except _OpenError as e:
+        raise DeviceError(f"{offer}: {e.state.value}: {e.cause}{f'. {e.mend}' if e.mend else ''}") from e
+
+
 devices = Devices()
