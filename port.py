@@ -18,7 +18,7 @@ from .core.device import (
     Reach,
     Spec,
 )
-from .core.dialect import FOLDS, OPERATORS, SHORT, CLike, Dialect
+from .core.dialect import FOLDS, OPERATORS, SHORT, CLike, Dialect, wrapping
 from .core.dtype import (
     DType,
     bfloat16,
@@ -89,4 +89,5 @@ __all__ = [
     "uint16",
     "uint32",
     "uint64",
+    "wrapping",
 ]
