@@ -89,7 +89,7 @@ def certify(
         write_json(document)
     else:
         out = console()
-        report.show(outcome, opened.spec, out, 1 if stop else report.MOST_FAILURES)
+        report.show(outcome, opened.spec, out)
         if output is not None:
             out.print(f"certificate: {output}, sha256 {document['sha256']}")
         if stop:

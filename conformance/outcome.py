@@ -74,6 +74,7 @@ class Outcome:
         cases: the ids of all that were selected, in order.
         results: of the cases that ran.
         seconds: wall time.
+        stop: whether it ends after the first rung in which a case fails.
     """
 
     device: str
@@ -83,6 +84,7 @@ class Outcome:
     cases: list[str] = field(default_factory=list)
     results: list[CaseResult] = field(default_factory=list)
     seconds: float = 0.0
+    stop: bool = False
 
     @property
     def complete(self) -> bool:

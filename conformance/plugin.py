@@ -21,12 +21,11 @@ from ..core.errors import NotRunError, NotWrittenError
 from ..core.registry import open_device
 from .case import Case
 from .ladder import Rung, again, rung_of
-from .teach import alike, told
+from .teach import ALIKE, alike, told
 from .watch import Watch
 
 SUITE = f"{__package__}.suite"
 RECORD = "portwright-accuracy"
-ALIKE = "portwright-alike"
 MOST_SOURCE = 200
 BARE = frozenset({Rung.OPEN, Rung.MEMORY, Rung.COPY})
 """Rungs that ask the device for memory themselves, and need no guard bands."""

@@ -55,15 +55,12 @@ def progress(device: str) -> Iterator[Watcher]:
         yield watch
 
 
-def show(outcome: Outcome, spec: Spec, console: Console, most: int = MOST_FAILURES) -> None:
+def show(outcome: Outcome, spec: Spec, console: Console) -> None:
     """Prints the failures, the table, what of the contract is native, and the verdict.
 
-    Args:
-        outcome: the climb.
-        spec: what the port claims.
-        console: where to.
-        most: how many failures to print; those that fail for one reason are printed once.
+    What fails for one reason is printed once; of a climb that stops, the first failure alone.
     """
+    most = 1 if outcome.stop else MOST_FAILURES
     groups = _alike(outcome.failures)
     for results in groups[:most]:
         first = results[0]

@@ -19,7 +19,8 @@ from ..core.device import Device
 from ..core.errors import PortwrightError
 from .ladder import SUITE, Rung, again
 from .outcome import CRASHED, FAILED, HUNG, PASSED, UNCLAIMED, CaseResult, Outcome
-from .plugin import ALIKE, RECORD, case_id
+from .plugin import RECORD, case_id
+from .teach import ALIKE
 
 PLUGIN = "portwright.conformance.plugin"
 DEFAULT_LIMIT = 120.0
@@ -177,7 +178,7 @@ def run(
     if isinstance(device, Device):
         registry.adopt(device)
         device, jobs = device.name, 0
-    outcome = Outcome(registry.open_device(device).name, seed, keyword, tuple(rungs))
+    outcome = Outcome(registry.open_device(device).name, seed, keyword, tuple(rungs), stop=stop)
     start = time.monotonic()
     for group in [(r,) for r in rungs] if stop else [tuple(rungs)]:
         _session(outcome, group, jobs, limit, watch)

@@ -19,6 +19,8 @@ WIDTH = 80
 LABEL = 13
 """Columns of a line's label."""
 
+ALIKE = "portwright-alike"
+"""What ``alike`` gives is called in a report of pytest's."""
 WRITE = "write"
 """How a stub's ``alike`` begins."""
 
