@@ -19,7 +19,7 @@ from .core.device import (
     Reach,
     Spec,
 )
-from .core.dialect import FOLDS, OPERATORS, SHORT, CLike, Dialect
+from .core.dialect import FOLDS, OPERATORS, SHORT, CLike, Dialect, wrapping
 from .core.dtype import (
     DType,
     bfloat16,
@@ -92,4 +92,5 @@ __all__ = [
     "uint16",
     "uint32",
     "uint64",
+    "wrapping",
 ]

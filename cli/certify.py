@@ -111,4 +111,6 @@ def certify(
             out.print(f"{project.checklist.name}: {ticks.done} of {ticks.boxes} ticked")
         if output is not None:
             out.print(f"certificate: {output}, sha256 {document['sha256']}")
+        if stop:
+            out.print(report.advice(outcome))
     return 0 if outcome.passed else 1

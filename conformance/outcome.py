@@ -25,6 +25,7 @@ class CaseResult:
         seconds: how long it took.
         message: why it failed, or what is not claimed.
         accuracy: ``judge.Accuracy`` records.
+        alike: what it has in common with others that failed for the same reason; "" where none is known.
     """
 
     id: str
@@ -32,6 +33,7 @@ class CaseResult:
     seconds: float
     message: str = ""
     accuracy: tuple[dict[str, Any], ...] = ()
+    alike: str = ""
 
     @property
     def rung(self) -> Rung:
@@ -86,6 +88,7 @@ class Outcome:
         cases: the ids of all that were selected, in order.
         results: of the cases that ran.
         seconds: wall time.
+        stop: whether it ends after the first rung in which a case fails.
     """
 
     device: str
@@ -95,6 +98,7 @@ class Outcome:
     cases: list[str] = field(default_factory=list)
     results: list[CaseResult] = field(default_factory=list)
     seconds: float = 0.0
+    stop: bool = False
 
     @property
     def complete(self) -> bool:

@@ -17,11 +17,11 @@ from typing import cast
 import pytest
 
 from ..core.device import Ability, LastWords
-from ..core.errors import NotRunError, PortwrightError
+from ..core.errors import NotRunError, NotWrittenError
 from ..core.registry import open_device
 from .case import Case
-from .judge import Mismatch
 from .ladder import Rung, again, rung_of
+from .teach import ALIKE, alike, told
 from .watch import Watch
 
 SUITE = f"{__package__}.suite"
@@ -118,13 +118,9 @@ def pytest_runtest_makereport(
     made: Case | None = getattr(item, "case", None)
     if report.failed and call.excinfo is not None and made is not None:
         error = call.excinfo.value
-        if isinstance(error, Mismatch):
-            text = str(error)
-        elif isinstance(error, PortwrightError):
-            text = f"{type(error).__name__}: {error}"
-        else:
-            text = report.longreprtext
-        report.longrepr = "\n".join([text, *_context(made)])
+        text = told(error, made.device, report.longreprtext)
+        report.longrepr = text if isinstance(error, NotWrittenError) else "\n".join([text, *_context(made)])
+        report.user_properties.append((ALIKE, alike(error)))
     return report
 
 

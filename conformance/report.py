@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -16,6 +16,7 @@ from ..core.dtype import ALL
 from ..core.ops import ALL_OPS
 from .outcome import CaseResult, Outcome, RungSummary
 from .runner import Watcher
+from .teach import WRITE
 
 MOST_FAILURES = 10
 
@@ -55,18 +56,49 @@ def progress(device: str) -> Iterator[Watcher]:
 
 
 def show(outcome: Outcome, spec: Spec, console: Console) -> None:
-    """Prints the failures, the table, what of the contract is native, and the verdict."""
-    for result in outcome.failures[:MOST_FAILURES]:
-        console.print(Text(f"{result.outcome.upper()} {result.id}", style="bold red"))
-        console.print(Text(result.message + "\n"))
-    hidden = len(outcome.failures) - MOST_FAILURES
-    if hidden > 0:
-        console.print(Text(f"… and {hidden} more that failed; the certificate lists them\n"))
+    """Prints the failures, the table, what of the contract is native, and the verdict.
+
+    What fails for one reason is printed once; of a climb that stops, the first failure alone.
+    """
+    most = 1 if outcome.stop else MOST_FAILURES
+    groups = _alike(outcome.failures)
+    for results in groups[:most]:
+        first = results[0]
+        console.print(Text(f"{first.outcome.upper()} {first.id}", style="bold red"))
+        console.print(Text(first.message))
+        if len(results) > 1:
+            console.print(Text(f"  and {len(results) - 1} more cases stop there, for the same reason"))
+        console.print()
+    hidden = sum(map(len, groups[most:]))
+    if hidden:
+        console.print(Text(f"… and {hidden} more cases that failed; the certificate lists them\n"))
     console.print(table(outcome))
     console.print(Text(coverage(spec)))
     if spec.checker is not None:
         console.print(Text(f"watched by {spec.checker.tool}: {spec.checker.finds}"))
     console.print(verdict(outcome))
+
+
+def _alike(failures: Sequence[CaseResult]) -> list[list[CaseResult]]:
+    """Failures by what they have in common, in the order in which they came."""
+    groups: dict[str, list[CaseResult]] = {}
+    for result in failures:
+        groups.setdefault(result.alike or result.id, []).append(result)
+    return list(groups.values())
+
+
+def advice(outcome: Outcome) -> Text:
+    """What to do next, after a climb that stops at the first rung that wants work."""
+    name = outcome.device
+    if outcome.failures:
+        first = outcome.failures[0]
+        todo = first.alike if first.alike.startswith(WRITE) else f"mend {first.id}"
+        said = f"{todo}, then: portwright certify {name} --next"
+    elif outcome.complete:
+        said = f"keep the certificate: portwright certify {name} -o {name.replace(':', '-').lower()}.json"
+    else:
+        said = f"the rest of the ladder: portwright certify {name} --next"
+    return Text(f"next: {said}", style="bold")
 
 
 def table(outcome: Outcome) -> Table:

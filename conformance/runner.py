@@ -23,6 +23,7 @@ from .expected import ExpectedFailure
 from .ladder import SUITE, Rung, again
 from .outcome import CRASHED, EXPECTED, FAILED, FAULTS, HUNG, PASSED, UNCLAIMED, CaseResult, Outcome
 from .plugin import RECORD, case_id
+from .teach import ALIKE
 
 PLUGIN = "portwright.conformance.plugin"
 DEFAULT_LIMIT = 120.0
@@ -125,6 +126,7 @@ class Recorder:
             round(report.duration if not crashed else ran, 4),
             self._message(report, outcome),
             tuple(records) if isinstance(records, (list, tuple)) else (),
+            str(dict(report.user_properties).get(ALIKE, "")),
         )
         result = as_expected(result, self.expected, datetime.date.today())
         self.outcome.results.append(result)
@@ -190,7 +192,7 @@ def run(
     if isinstance(device, Device):
         registry.adopt(device)
         device, jobs = device.name, 0
-    outcome = Outcome(registry.open_device(device).name, seed, keyword, tuple(rungs))
+    outcome = Outcome(registry.open_device(device).name, seed, keyword, tuple(rungs), stop=stop)
     start = time.monotonic()
     for group in [(r,) for r in rungs] if stop else [tuple(rungs)]:
         with tempfile.TemporaryDirectory(prefix="portwright-") as folder:

@@ -350,6 +350,11 @@ class Buffer:
                 f"{device.name} has no room for {nbytes:,} bytes: no machine has. Use smaller tensors"
             )
         self.handle = device.alloc(max(nbytes, 1)) if handle is None else handle
+        if self.handle is None:
+            raise DeviceError(
+                f"alloc({max(nbytes, 1)}) of {device.name} gives None: it must return a handle, which "
+                "free, copy_in, copy_out and launch are then given"
+            )
 
     def __del__(self) -> None:
         handle = getattr(self, "handle", None)  # None when alloc raised

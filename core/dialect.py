@@ -50,6 +50,20 @@ OPERATORS: Mapping[ValueOp, str] = {
 }  # fmt: skip
 """What the whole family spells alike: its operators."""
 
+
+def wrapping(unsigned: Mapping[DType, str]) -> dict[tuple[ValueOp, DType], str]:
+    """Integer arithmetic that wraps, for ``CLike.by_dtype``, where a signed overflow is undefined.
+
+    Args:
+        unsigned: for each dtype whose arithmetic may overflow, the unsigned type that it is computed in.
+    """
+    spelled = {
+        Op.ADD: "(({T})((U){0} + (U){1}))", Op.SUB: "(({T})((U){0} - (U){1}))",
+        Op.MUL: "(({T})((U){0} * (U){1}))", Op.NEG: "(({T})-(U){0})", Op.SHL: "(({T})((U){0} << {1}))",
+    }  # fmt: skip
+    return {(op, d): text.replace("U", u) for d, u in unsigned.items() for op, text in spelled.items()}
+
+
 FOLDS = tuple(f"fold_{how}" for how in ("add", "mul", "max", "or"))
 """The functions that fold a vector's lanes; ``{fold}`` is a body that serves where a vector has lanes."""
 

@@ -24,11 +24,11 @@ def not_written(expected: str) -> NotWrittenError:
     if caller is None:  # an interpreter without frames
         return NotWrittenError("a method", expected, "?", 0)
     code = caller.f_code
-    return NotWrittenError(_call(caller), expected, code.co_filename, caller.f_lineno)
+    return NotWrittenError(call_of(caller), expected, code.co_filename, caller.f_lineno)
 
 
-def _call(frame: FrameType) -> str:
-    """The call that a method is in, as its caller wrote it: ``alloc(nbytes=64)``."""
+def call_of(frame: FrameType) -> str:
+    """The call that a method's frame is of, with its arguments: ``alloc(nbytes=64)``."""
     code = frame.f_code
     names = code.co_varnames[: code.co_argcount][1:]  # less ``self``
     said = ", ".join(f"{n}={_short(frame.f_locals.get(n))}" for n in names)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from ..core import dtype as dt
-from ..core.dialect import FOLDS, OPERATORS, SHORT, CLike
+from ..core.dialect import FOLDS, OPERATORS
 from ..core.ops import Op
 from ..core.value import Extra
+from .c99_dialect import C99
 
 
 def _function(body: str) -> str:
@@ -15,23 +17,13 @@ def _function(body: str) -> str:
     return "__attribute__((always_inline)) static inline " + body
 
 
-C = CLike(
-    types={
-        **{d: f"{d.name}_t" for d in dt.INTS},
-        dt.bool_: "uint8_t", dt.float32: "float", dt.float64: "double",
-    },
-    short=SHORT,
+C = replace(
+    C99,
     prelude=Path(__file__).with_name("c_prelude.h").read_text(encoding="utf-8"),
-    kernel="void {name}(void *const *a, long first, long last)",
-    parameter="{qualifier}{T} *{alone}{name} = ({qualifier}{T} *)a[{i}];",
-    constant_qualifier="const ",
-    alone_qualifier="restrict ",
     vector_type=(
         "typedef {T} {V} __attribute__((vector_size({bytes})));\n"
         "typedef {T} {V}_u __attribute__((vector_size({bytes}), aligned({align}), may_alias));"
     ),
-    grid="for ({t} {var} = first; {var} < last; {var}++) {{",
-    grid_last="last == {extent}",
     literal="({V}){{{lanes}}}",
     permute="PERMUTE({I}, {0}, {lanes})",
     vector_load="(({V})*({const}{V}_u *)({0} + {1}))",
@@ -74,10 +66,6 @@ C = CLike(
         ),
         **dict.fromkeys(FOLDS, _function("{T} {name}({V} a) {{ {fold} }}")),
         "bits": _function("{B} {name}({A} x) {{ union {{ {A} a; {B} b; }} u = {{x}}; return u.b; }}"),
-    },
-    number={
-        **dict.fromkeys(dt.INTS, "{0}"), dt.int64: "{0}ll", dt.uint64: "{0}ull", dt.uint32: "{0}u",
-        dt.float32: "{0}f", dt.float64: "{0}",
     },
     infinity={dt.float32: "__builtin_inff()", dt.float64: "__builtin_inf()"},
     nan={dt.float32: '__builtin_nanf("")', dt.float64: '__builtin_nan("")'},

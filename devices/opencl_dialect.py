@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from ..core import dtype as dt
-from ..core.dialect import FOLDS, OPERATORS, CLike
+from ..core.dialect import FOLDS, OPERATORS, CLike, wrapping
 from ..core.ops import Op
-from ..core.value import Extra, ValueOp
+from ..core.value import Extra
 
 _TYPES = {
     dt.bool_: "uchar", dt.int8: "char", dt.int16: "short", dt.int32: "int", dt.int64: "long",
     dt.uint8: "uchar", dt.uint16: "ushort", dt.uint32: "uint", dt.uint64: "ulong",
     dt.float16: "half", dt.float32: "float", dt.float64: "double",
-}  # fmt: skip
-
-# A signed overflow has no meaning in C, and compilers make use of that; of vectors they make none.
-_WRAPPING: Mapping[tuple[ValueOp, dt.DType], str] = {
-    (op, d): text.replace("U", unsigned)
-    for op, text in (
-        (Op.ADD, "(({T})((U){0} + (U){1}))"), (Op.SUB, "(({T})((U){0} - (U){1}))"),
-        (Op.MUL, "(({T})((U){0} * (U){1}))"), (Op.NEG, "(({T})-(U){0})"), (Op.SHL, "(({T})((U){0} << {1}))"),
-    )
-    for d, unsigned in ((dt.int32, "uint"), (dt.int64, "ulong"), (dt.uint16, "uint"))
 }  # fmt: skip
 
 OPENCL_C = CLike(
@@ -61,7 +49,7 @@ static inline index_t floormod(index_t a, index_t b) { index_t r = a % b; return
         **OPERATORS, Op.BITCAST: "as_{T}({0})", Op.SQRT: "sqrt({0})", Op.EXP2: "exp2({0})",
         Op.LOG2: "log2({0})", Op.SIN: "sin({0})", Extra.FMA: "fma({0}, {1}, {2})",
     },
-    by_dtype=_WRAPPING,
+    by_dtype=wrapping({dt.int32: "uint", dt.int64: "ulong", dt.uint16: "uint"}),
     vector={
         Op.CAST: "convert_{V}({0})",
         Op.BITCAST: "as_{V}({0})",

@@ -14,21 +14,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..core.cache import compile_cache, digest
 from ..core.errors import CompileError, DeviceError
+from .compiler_process import complaint, log, run
 from .host import processor
-
-if TYPE_CHECKING:
-    from subprocess import CompletedProcess
 
 _NAMES = ("cc", "gcc", "clang")
 _MEND = "Install one: apt-get install gcc, or xcode-select --install, or pip install ziglang"
 _ZIG = (sys.executable, "-m", "ziglang", "cc")
-_NOT_FOR_COMPILERS = ("LD_PRELOAD", "DYLD_INSERT_LIBRARIES")
-"""A checker's runtime is in there when kernels are run under one; the compiler is not what it watches."""
-_TIMEOUT = 600.0  # seconds: a compiler that hangs is an error, not a hang
 
 # Strict arithmetic: nothing here changes a result. Integers wrap, memory may be read as another type, and no
 # multiplication is contracted with an addition behind the kernel's back.
@@ -36,7 +30,6 @@ _FLAGS = (
     "-std=gnu11", "-O2", "-fPIC", "-shared", "-w", "-fwrapv", "-fno-strict-aliasing", "-ffp-contract=off",
     "-fno-math-errno", "-fno-trapping-math",
 )  # fmt: skip
-_ERROR = re.compile(r"^[^:\n]*:(\d+):(?:\d+:)? (?:fatal )?error: (.*)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -91,7 +84,7 @@ class Toolchain:
 
     def file(self, name: str) -> Path | None:
         """A library that comes with the compiler; None where it has none of the name."""
-        said = _run([*self.command, f"-print-file-name={name}"], "").stdout.strip()
+        said = run([*self.command, f"-print-file-name={name}"], "").stdout.strip()
         return Path(said).resolve() if Path(said).is_absolute() and Path(said).exists() else None
 
     def compile(self, source: str, flags: Sequence[str], language: str = "c") -> bytes:
@@ -106,44 +99,14 @@ class Toolchain:
             with tempfile.TemporaryDirectory(prefix="portwright-") as folder:
                 library = Path(folder, "out.so")
                 command = [*self.command, *flags, "-x", language, "-", "-o", str(library)]
-                done = _run(command, source)
+                done = run(command, source)
                 if done.returncode == 0 and library.exists():
                     return library.read_bytes()
         except OSError as e:
             raise CompileError(
                 f"no room to compile in: {e}. Set TMPDIR to a folder that can be written"
             ) from e
-        raise CompileError(_complaint(command, done, source), log=done.stderr, source=source)
-
-
-def _run(command: Sequence[str], text: str) -> CompletedProcess[str]:
-    """A finished compiler; one that cannot be run, or hangs, is one that failed."""
-    import subprocess  # not needed while everything is in the cache
-
-    inherited = {key: value for key, value in os.environ.items() if key not in _NOT_FOR_COMPILERS}
-    try:
-        return subprocess.run(
-            command,
-            input=text,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_TIMEOUT,
-            env={**inherited, "LC_ALL": "C"},
-        )
-    except (OSError, subprocess.TimeoutExpired) as e:
-        return subprocess.CompletedProcess(list(command), -1, "", f"{type(e).__name__}: {e}")
-
-
-def _complaint(command: Sequence[str], done: CompletedProcess[str], source: str) -> str:
-    what = f"the C compiler {command[0]} failed (exit {done.returncode})"
-    error = _ERROR.search(done.stderr)
-    if error is None:
-        first = done.stderr.strip().partition("\n")[0] or "it printed nothing"
-        return f"{what}: {first}. The command was: {shlex.join(command)}"
-    number, lines = int(error[1]), source.splitlines()
-    line = lines[number - 1].strip() if number <= len(lines) else ""
-    return f"{what} at line {number} of the source: {error[2]}\n    {line}\nThe error has .log and .source"
+        raise CompileError(complaint(command, done, source), log=log(done), source=source)
 
 
 def find_toolchain() -> Toolchain:
@@ -192,7 +155,7 @@ def _probe(command: tuple[str, ...]) -> Toolchain | str:
         target, macros = json.loads(kept)
     else:
         for target in _target_flags(command):
-            done = _run([*command, *target, "-dM", "-E", "-x", "c", "-"], "")
+            done = run([*command, *target, "-dM", "-E", "-x", "c", "-"], "")
             if done.returncode == 0:
                 break
         else:

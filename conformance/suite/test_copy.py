@@ -7,6 +7,7 @@ import pytest
 
 from ...core.device import Buffer
 from ...core.dtype import ALL, DType
+from ..calls import alloc, beside, check, copy_in, copy_out, free
 from ..case import Case
 from ..inputs import samples, specials, sweep
 from ..judge import require_bits
@@ -20,18 +21,21 @@ GUARD = 64
 def test_there_and_back(case: Case, nbytes: int, poison: int) -> None:
     """Guard bands: copy_in leaves the rest of the buffer, copy_out the host's bytes on both sides."""
     data = case.rng.integers(0, 256, nbytes, dtype=np.uint8)
-    whole = np.full(nbytes + GUARD, poison, np.uint8)
-    handle = case.device.alloc(whole.nbytes)
-    case.device.copy_in(handle, memoryview(whole))
-    case.device.copy_in(handle, memoryview(data))
-    host = np.full(nbytes + 2 * GUARD, poison ^ 0x5A, np.uint8)
+    handle = alloc(case, nbytes + GUARD)
+    copy_in(case, handle, np.full(nbytes + GUARD, poison, np.uint8))
+    copy_in(case, handle, data)
+    band = np.full(GUARD, poison ^ 0x5A, np.uint8)
+    host = np.concatenate([band, ~data, band])
     case.device.copy_out(memoryview(host)[GUARD : GUARD + nbytes], handle)
-    require_bits("copy there and back", host[GUARD : GUARD + nbytes], data)
-    beside = np.concatenate([host[:GUARD], host[GUARD + nbytes :]])
-    require_bits("the host's bytes beside a copy_out", beside, np.full(2 * GUARD, poison ^ 0x5A, np.uint8))
-    case.device.copy_out(memoryview(whole), handle)
-    require_bits("the device's bytes after a copy_in", whole[nbytes:], np.full(GUARD, poison, np.uint8))
-    case.device.free(handle, nbytes + GUARD)
+    out, call = host[GUARD : GUARD + nbytes], f"copy_out(<{nbytes} bytes>, handle)"
+    check(call, out, data, ~data)
+    beside(call, host[GUARD + nbytes :], band, "the host's bytes")
+    beside(f"{call}, before the first byte", host[:GUARD], band, "the host's bytes")
+    held = np.empty(nbytes + GUARD, np.uint8)
+    case.device.copy_out(memoryview(held), handle)
+    before = np.full(GUARD, poison, np.uint8)
+    beside(f"copy_in(handle, <{nbytes} bytes>)", held[nbytes:], before, "the device's bytes")
+    free(case, handle, nbytes + GUARD)
 
 
 @pytest.mark.parametrize("offset", [1, 2, 3, 5, 8])
@@ -40,9 +44,14 @@ def test_unaligned_host(case: Case, offset: int) -> None:
     data = case.rng.integers(0, 256, 4097 + offset, dtype=np.uint8)
     buffer = Buffer(case.device, 4097)
     buffer.write(memoryview(data)[offset:])
-    out = np.zeros(4097 + offset, np.uint8)
+    out = ~data
     buffer.read(memoryview(out)[offset:])
-    require_bits("copy from an odd address", out[offset:], data[offset:])
+    check(
+        f"copy_out(<4097 bytes from address {offset} on>, handle)",
+        out[offset:],
+        data[offset:],
+        ~data[offset:],
+    )
 
 
 def test_source_may_change(case: Case) -> None:
@@ -52,9 +61,7 @@ def test_source_may_change(case: Case) -> None:
     buffer = Buffer(case.device, data.nbytes)
     buffer.write(memoryview(data))
     data[:] = 0xA5
-    out = np.empty_like(before)
-    buffer.read(memoryview(out))
-    require_bits("copy_in of bytes that change afterwards", out, before)
+    copy_out(case, buffer.handle, before, "after the bytes that were copied in were changed on the host")
 
 
 def test_copies_repeat(case: Case) -> None:
@@ -63,9 +70,7 @@ def test_copies_repeat(case: Case) -> None:
     buffer = Buffer(case.device, data.nbytes)
     buffer.write(memoryview(data))
     for _ in range(3):
-        out = np.zeros_like(data)
-        buffer.read(memoryview(out))
-        require_bits("a repeated copy_out", out, data)
+        copy_out(case, buffer.handle, data, "once more")
 
 
 @pytest.mark.parametrize("dtype", ALL, ids=str)

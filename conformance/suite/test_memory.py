@@ -8,34 +8,21 @@ import numpy as np
 import pytest
 
 from ...core.device import Ability, Buffer
+from ..calls import Bytes, alloc, copy_in, copy_out, free, whole
 from ..case import Case
 
 SIZES = (1, 3, 64, 4095, 4096, 4097, (1 << 20) - 1, 1 << 20, (1 << 20) + 1)
-Bytes = np.ndarray[Any, np.dtype[np.uint8]]
-
-
-def fill(case: Case, handle: Any, pattern: Bytes) -> None:
-    """Puts ``pattern`` at the start of a buffer."""
-    case.device.copy_in(handle, memoryview(pattern))
-
-
-def held(case: Case, handle: Any, nbytes: int) -> Bytes:
-    """The first ``nbytes`` of a buffer."""
-    out = np.empty(nbytes, np.uint8)
-    case.device.copy_out(memoryview(out), handle)
-    return out
 
 
 @pytest.mark.parametrize("nbytes", SIZES)
 def test_holds(case: Case, nbytes: int) -> None:
     """A buffer keeps every byte of two different fillings."""
-    handle = case.device.alloc(nbytes)
+    handle = alloc(case, nbytes)
     for _ in range(2):
         pattern = case.rng.integers(0, 256, nbytes, dtype=np.uint8)
-        fill(case, handle, pattern)
-        wrong = np.flatnonzero(held(case, handle, nbytes) != pattern)
-        assert not wrong.size, f"{wrong.size} of {nbytes} bytes changed, first at {wrong[0]}"
-    case.device.free(handle, nbytes)
+        copy_in(case, handle, pattern)
+        copy_out(case, handle, pattern, "after a copy_in of as many")
+    free(case, handle, nbytes)
 
 
 def test_empty(case: Case) -> None:
@@ -48,17 +35,17 @@ def test_empty(case: Case) -> None:
 def test_separate(case: Case) -> None:
     """Writing one of many buffers leaves the others as they were: no two overlap."""
     sizes = [int(n) for n in case.rng.choice(SIZES[:6], 64)]
-    handles = [case.device.alloc(n) for n in sizes]
+    handles = [alloc(case, n) for n in sizes]
     patterns = [case.rng.integers(0, 256, n, dtype=np.uint8) for n in sizes]
     for handle, pattern in zip(handles, patterns, strict=True):
-        fill(case, handle, pattern)
+        copy_in(case, handle, pattern)
     for i in case.rng.permutation(len(sizes)):
         patterns[i] = ~patterns[i]
-        fill(case, handles[i], patterns[i])
-    for i, (handle, n) in enumerate(zip(handles, sizes, strict=True)):
-        assert np.array_equal(held(case, handle, n), patterns[i]), f"buffer {i} of {n} bytes was overwritten"
+        copy_in(case, handles[i], patterns[i])
+    for i, (handle, pattern) in enumerate(zip(handles, patterns, strict=True)):
+        whole(case, f"buffer {i} of {pattern.size} bytes", handle, pattern)
     for handle, n in zip(handles, sizes, strict=True):
-        case.device.free(handle, n)
+        free(case, handle, n)
 
 
 def test_aligned(case: Case) -> None:
@@ -84,22 +71,22 @@ def test_churn(case: Case) -> None:
     for step in range(2000):
         if live and (len(live) > 32 or case.rng.integers(0, 2)):
             handle, pattern = live.pop(int(case.rng.integers(0, len(live))))
-            assert np.array_equal(held(case, handle, pattern.size), pattern), f"overwritten by step {step}"
-            case.device.free(handle, pattern.size)
+            whole(case, f"a buffer of {pattern.size} bytes (seen at step {step})", handle, pattern)
+            free(case, handle, pattern.size)
         else:
             n = int(2 ** case.rng.uniform(0, 14))
-            live.append((case.device.alloc(n), case.rng.integers(0, 256, n, dtype=np.uint8)))
-            fill(case, *live[-1])
+            live.append((alloc(case, n), case.rng.integers(0, 256, n, dtype=np.uint8)))
+            copy_in(case, *live[-1])
     for handle, pattern in live:
-        assert np.array_equal(held(case, handle, pattern.size), pattern)
-        case.device.free(handle, pattern.size)
+        whole(case, f"a buffer of {pattern.size} bytes", handle, pattern)
+        free(case, handle, pattern.size)
 
 
 def test_given_back(case: Case) -> None:
     """Memory is reused: taking and freeing 64 MiB two hundred times does not run out."""
     nbytes = 64 << 20
     for _ in range(200):
-        case.device.free(case.device.alloc(nbytes), nbytes)
+        free(case, alloc(case, nbytes), nbytes)
 
 
 def test_buffers_free_themselves(case: Case) -> None:
@@ -109,6 +96,4 @@ def test_buffers_free_themselves(case: Case) -> None:
     kept.write(memoryview(pattern))
     for n in SIZES[:6] * 8:
         Buffer(case.device, n)
-    out = np.empty_like(pattern)
-    kept.read(memoryview(out))
-    assert np.array_equal(out, pattern)
+    whole(case, "a buffer beside others that went back", kept.handle, pattern)
