@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from ..core.errors import DeviceError
+from ..core.errors import DeviceError, LostError
 from . import sim_protocol as protocol
 from .sim_limit import VARIABLE
 from .sim_protocol import FrameError, Head, Status, Verb
@@ -36,10 +36,6 @@ _READ = 1 << 16
 # Its stdin ends when the process that started it does, however that ends: then the simulator has a second.
 _WATCHDOG = 'read -r _; sleep 1; kill -s KILL -- "-$0" 2>/dev/null'
 _PAGE = "docs/porting/simulator.md"
-
-
-class LostError(DeviceError):
-    """The simulator is gone, and with it all that it held."""
 
 
 class _EndError(Exception):
@@ -134,7 +130,7 @@ class SimProcess:
             into: where the payload goes, in place of ``Answer.payload``.
 
         Raises:
-            LostError: when no sense can be had from the simulator; it is ended then.
+            DeviceError: when no sense can be had from the simulator; it is ended then.
         """
         if self.lost:
             raise LostError(f"{self.name}: the simulator {self.lost}, before it was asked to {about}")
@@ -156,7 +152,7 @@ class SimProcess:
             raise self.error(about, f"{VARIABLE} allows more") from None
         except _EndError:
             self.lose("closed its stdout", ended=True)
-            raise self.error(about, "Run its command by hand") from None
+            raise self.error(about, "Start it by hand to see more") from None
         except FrameError as e:
             self.lose(str(e), ended=False)
             raise self.error(about, f"Its stdout carries frames and nothing else ({_PAGE})") from None
@@ -253,14 +249,14 @@ class SimProcess:
                 self._said += said
         del self._said[:-LAST_WORDS]
 
-    def error(self, about: str, mend: str) -> LostError:
+    def error(self, about: str, mend: str) -> DeviceError:
         """What to raise once it is lost: what it was asked, and what to do."""
         lines = self._said.decode("utf-8", "replace").strip().splitlines()[-MOST_LINES:]
         words = "".join(f"\n    {line}" for line in lines)
         said = f" Its last words on stderr:{words}" if lines else " It said nothing on stderr."
-        return LostError(
-            f"{self.name}: the simulator {self.lost} when it was asked to {about}. {mend}: {self.command}. "
-            f"What it held is lost; what is asked next starts another.{said}"
+        return DeviceError(
+            f"{self.name}: the simulator {self.lost} when it was asked to {about}. {mend}. "
+            f"What it held is lost; what is asked next starts another: {self.command}.{said}"
         )
 
     def close(self, seconds: float) -> None:

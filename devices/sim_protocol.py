@@ -121,8 +121,8 @@ def head(raw: bytes | bytearray, verb: Verb, number: int, nbytes: int | None) ->
 
 
 def printable(raw: bytes | bytearray) -> str:
-    """Bytes as a message shows them."""
-    return repr(bytes(raw[: ANSWER.size])).removeprefix("b")
+    """What came in place of a head, as a message shows it; less the answer that may follow."""
+    return repr(bytes(raw).partition(MAGIC)[0] or bytes(raw)).removeprefix("b")
 
 
 def hello_body() -> bytes:

@@ -20,11 +20,11 @@ from typing import ClassVar
 
 from ..core.cache import digest
 from ..core.device import Ability, Device, Evidence, Launch, Spec
-from ..core.errors import DeviceError, OutOfMemoryError
+from ..core.errors import DeviceError, LostError, OutOfMemoryError
 from . import sim_protocol as protocol
 from .command_compiler import CommandCompiler
 from .sim_limit import sim_seconds
-from .sim_process import Answer, LostError, SimProcess
+from .sim_process import Answer, SimProcess
 from .sim_protocol import FrameError, Hello, Status, Verb
 
 MOST_DATA = 16 << 20
