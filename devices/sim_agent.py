@@ -1,4 +1,4 @@
-"""The starter simulator: a program that comes with the port, made by the port's own compiler when it opens."""
+"""The starter simulator: a program that comes with a port, made by the port's own compiler when it opens."""
 
 from __future__ import annotations
 

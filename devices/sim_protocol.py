@@ -145,10 +145,11 @@ def hello(payload: bytes | bytearray) -> Hello:
     _, buffers, memory, data, block, *grid = _HELLO.unpack_from(payload)
     lines = payload[_HELLO.size :].decode("utf-8", "replace").split("\n")
     if len(lines) != 3 or not all(lines):
-        raise FrameError("answered HELLO without the three lines that name it, its version and what it counts")
+        raise FrameError("answered HELLO without three lines: its name, its version and what it counts")
     if not (data and buffers and block and all(grid)):
         raise FrameError("answered HELLO with limits that no device can have")
-    return Hello(*lines, memory, data, buffers, block, (grid[0], grid[1], grid[2]))
+    name, version, counts = lines
+    return Hello(name, version, counts, memory, data, buffers, block, (grid[0], grid[1], grid[2]))
 
 
 def alloc_body(nbytes: int, alignment: int) -> bytes:

@@ -28,7 +28,7 @@ from .sim_process import Answer, SimProcess
 from .sim_protocol import FrameError, Hello, Status, Verb
 
 MOST_DATA = 16 << 20
-"""Bytes of one WRITE or READ: enough that the way there costs nothing, and each has a time limit of its own."""
+"""Bytes of one WRITE or READ: enough that the way there costs nothing. Each has a time limit of its own."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -118,8 +118,8 @@ class SubprocessSimulator(Device):
             answer = self._ask(home, Verb.ALLOC, f"ALLOC {nbytes:,} bytes", body, answer=8)
             if answer.status is Status.NO_MEMORY:
                 raise OutOfMemoryError(
-                    f"{self.name} has no room for {nbytes:,} bytes: buffers hold {self._held:,}. The simulator "
-                    f"says: {answer.text}. Free some tensors, or use smaller ones"
+                    f"{self.name} has no room for {nbytes:,} bytes: buffers hold {self._held:,}. The "
+                    f"simulator says: {answer.text}. Free some tensors, or use smaller ones"
                 )
             self._fine(answer, f"ALLOC {nbytes:,} bytes")
             self._held += nbytes
@@ -238,8 +238,8 @@ class SubprocessSimulator(Device):
             raise DeviceError(f"{self.name}: nothing was launched yet in this run of the simulator")
         if Ability.CLOCK not in self.spec.abilities:
             raise DeviceError(
-                f"{self.name} has no clock: the simulator counts {self.spec.driver['counts']}, and the port's "
-                f"clock_hz is {self.clock_hz:g}"
+                f"{self.name} has no clock: the simulator counts {self.spec.driver['counts']}, and the "
+                f"port's clock_hz is {self.clock_hz:g}"
             )
         return self.launch_cycles / self.clock_hz
 
@@ -276,8 +276,8 @@ class SubprocessSimulator(Device):
         """The simulator that holds a buffer."""
         if handle.home.lost:
             raise LostError(
-                f"{self.name}: a buffer of {handle.nbytes:,} bytes is lost: its simulator {handle.home.lost}. "
-                "Make it again"
+                f"{self.name}: a buffer of {handle.nbytes:,} bytes is lost: its simulator "
+                f"{handle.home.lost}. Make it again"
             )
         if handle.home is not self._process:
             raise DeviceError(f"{self.name}: a buffer of {handle.nbytes:,} bytes is another device's")

@@ -33,7 +33,8 @@ def send(raw: bytes) -> None:
 
 
 def answer(verb: int, number: int, payload: bytes = b"", status: int = 0, size: int | None = None) -> None:
-    head = struct.pack("<4sIIIQQQ", b"PWSA", status, verb, number, 7, 70, len(payload) if size is None else size)
+    size = len(payload) if size is None else size
+    head = struct.pack("<4sIIIQQQ", b"PWSA", status, verb, number, 7, 70, size)
     send(head + payload)
 
 

@@ -20,12 +20,13 @@ from portwright.devices.subprocess_simulator import SubprocessSimulator
 from portwright.templates.render import render
 
 ANSWERS = {
-    "name": "acme", "NAME": "ACME", "Class": "Acme", "package": "portwright_acme", "project": "portwright-acme",
-    "vendor": "Acme Silicon", "family": "simulator", "integers": "bool int32 uint8", "floats": "float32",
-    "through": "", "licence": "MIT", "year": "2025",
+    "name": "acme", "NAME": "ACME", "Class": "Acme", "package": "portwright_acme",
+    "project": "portwright-acme", "vendor": "Acme Silicon", "family": "simulator",
+    "integers": "bool int32 uint8", "floats": "float32", "through": "", "licence": "MIT", "year": "2025",
 }  # fmt: skip
 KERNELS = ("-O2", "-fPIC", "-shared", "-w", "-fwrapv", "-fno-strict-aliasing", "-ffp-contract=off", "-lm")
 PROGRAM = ("-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-ldl")
+PROTOTYPES = "extern int printf(const char *, ...);\n"
 FAULTY = Path(__file__).with_name("faulty_simulator.py")
 DTYPES = frozenset({dt.bool_, dt.int32, dt.uint8, dt.float32})
 
@@ -88,6 +89,6 @@ def held(buffer: Buffer) -> np.ndarray:
 
 def launch(device: SubprocessSimulator, body: str, *buffers: Buffer, items: int = 1) -> None:
     """Runs a kernel in C: ``a`` are its buffers, ``first`` and ``last`` its work items."""
-    source = f"extern int printf(const char *, ...);\nvoid k(void *const *a, long first, long last) {{ {body} }}\n"
+    source = f"{PROTOTYPES}void k(void *const *a, long first, long last) {{ {body} }}\n"
     (kernel,) = device.load(device.compile(source), ["k"])
     device.launch(Launch(kernel, (items, 1, 1), (1, 1, 1), tuple(buffers)))

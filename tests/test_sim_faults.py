@@ -1,4 +1,4 @@
-"""What a simulator in a process of its own can do wrong: one error that says what, and an honest start anew."""
+"""What a simulator in a process of its own can do wrong: one error that says it, and an honest start."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -89,7 +90,7 @@ def test_a_loss_names_the_request_and_the_next_start_is_honest(opened, fault: st
 def test_a_request_that_is_not_read_is_given_up(opened) -> None:
     device = opened("reads nothing", Verb.WRITE)
     buffer = Buffer(device, 1 << 22)  # more than a pipe holds
-    with pytest.raises(DeviceError, match="did not answer within 1 s when it was asked to WRITE 4,194,304 bytes"):
+    with pytest.raises(DeviceError, match="not answer within 1 s when it was asked to WRITE 4,194,304"):
         buffer.write(memoryview(bytes(1 << 22)))
 
 
@@ -145,7 +146,7 @@ def test_one_that_starts_again_as_another_is_refused(opened) -> None:
 REFUSALS = {
     "refuses": r"the simulator refuses LAUNCH k \(grid 2x1x1, block 1x1x1, 1 buffers\): the reason: ö\.",
     "silent": "refuses LAUNCH .*: it gave no reason",
-    "faults": "reports a fault in LAUNCH .*: illegal instruction at 0x80. What it was to write holds anything",
+    "faults": "reports a fault in LAUNCH .*: illegal instruction at 0x80. What it was to write",
 }
 
 
@@ -161,7 +162,7 @@ def test_an_error_that_is_answered_loses_nothing(opened, fault: str) -> None:
 
 def test_no_memory_says_how_much_is_held(opened) -> None:
     device = opened("full", Verb.ALLOC)
-    with pytest.raises(OutOfMemoryError, match="no room for 12 bytes: buffers hold 0. .* all is taken"):
+    with pytest.raises(OutOfMemoryError, match=r"no room for 12 bytes: buffers hold 0\..* all is taken"):
         device.alloc(12)
 
 
@@ -231,9 +232,15 @@ def test_what_a_kernel_prints_comes_between_no_answers_and_is_among_its_last_wor
 
 def group_is_gone(pid: int) -> bool:
     """Whether no process of a group runs."""
-    listed = subprocess.run(["ps", "-e", "-o", "pgid=,stat="], capture_output=True, text=True, check=True).stdout
-    rows = [line.split() for line in listed.splitlines()]
-    return not [row for row in rows if row[0] == str(pid) and not row[1].startswith("Z")]
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it ended meanwhile
+            state, _, group = path.read_text().rpartition(")")[2].split()[:3]
+            if int(group) == pid and state != "Z":
+                return False
+    return True
+
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="processes are looked up in /proc")
 
 
 class Wrapped(Starter):
@@ -242,6 +249,7 @@ class Wrapped(Starter):
     through = ("sh", "-c", '"$0"; exit 7')
 
 
+@linux
 def test_a_simulator_behind_a_script_is_ended_with_it() -> None:
     device = Wrapped()
     home = device._process
@@ -265,6 +273,7 @@ sys.stdin.read()
 """
 
 
+@linux
 @pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize("busy", [False, True])
 def test_a_simulator_ends_with_the_process_that_started_it(busy: bool) -> None:

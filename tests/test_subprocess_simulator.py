@@ -87,9 +87,9 @@ def test_frames_are_as_large_as_the_simulator_says(n: int) -> None:
 
 def test_what_does_not_lie_in_a_buffer_is_refused_and_loses_nothing(device: Starter) -> None:
     buffer = place(device, bytes_of(100))
-    with pytest.raises(DeviceError, match="refuses WRITE 101 bytes: 101 bytes at 0 lie outside of a buffer of 100"):
+    with pytest.raises(DeviceError, match=r"refuses WRITE 101 bytes: .* lie outside of a buffer of 100"):
         device.copy_in(buffer.handle, memoryview(bytes(101)))
-    with pytest.raises(DeviceError, match="refuses READ 101 bytes: 101 bytes at 0 lie outside of a buffer of 100"):
+    with pytest.raises(DeviceError, match=r"refuses READ 101 bytes: .* lie outside of a buffer of 100"):
         device.copy_out(memoryview(bytearray(101)), buffer.handle)
     assert (held(buffer) == bytes_of(100)).all()
 
@@ -109,7 +109,7 @@ def test_a_buffer_that_was_given_back_is_known_for_it(device: Starter) -> None:
 
 
 def test_more_than_there_is(device: Starter) -> None:
-    with pytest.raises(OutOfMemoryError, match=r"ACME has no room for 1,152,921,504,606,846,976 bytes: .* malloc"):
+    with pytest.raises(OutOfMemoryError, match=r"no room for 1,152,921,504,606,846,976 bytes: .* malloc"):
         device.alloc(1 << 60)
     assert (held(place(device, bytes_of(9))) == bytes_of(9)).all()
 
@@ -314,7 +314,7 @@ def ask(device: Starter, verb: int, body: bytes) -> tuple[Status, str]:
 
 def test_requests_that_make_no_sense_are_refused_one_by_one(device: Starter) -> None:
     for verb in (Verb.HELLO, Verb.ALLOC, Verb.FREE, Verb.WRITE, Verb.READ, Verb.LOAD, Verb.LAUNCH):
-        assert ask(device, verb, b"\x01\x00") == (Status.REFUSED, "the request is shorter than its verb wants")
+        assert ask(device, verb, b"\x01\x00") == (Status.REFUSED, "the body is shorter than its verb wants")
     assert ask(device, 77, bytes(100_000)) == (Status.REFUSED, "verb 77 is none of version 1")
     assert ask(device, Verb.LAUNCH, protocol.launch_body(999, (1, 1, 1), (1, 1, 1), [])) == (
         Status.REFUSED, "no program 999",

@@ -83,7 +83,7 @@ static int number(uint64_t n) { /* OK, with a number for an answer */
   return OK;
 }
 
-static int is_short(void) { return say(REFUSED, "the request is shorter than its verb wants"); }
+static int is_short(void) { return say(REFUSED, "the body is shorter than its verb wants"); }
 
 /* --------------------------------------------------------------------------------------------- memory */
 
@@ -152,15 +152,15 @@ static int do_copy(int verb) { /* WRITE and READ */
 
 static int do_load(void) { /* MODEL: the chip's own image format */
   unsigned char raw[4], chunk[1 << 16];
-  char entry[MOST_ENTRY + 1], path[64];
+  char entry[MOST_ENTRY + 1], path[512];
   if (!body(raw, 4)) return is_short();
   uint64_t length = get(raw, 4);
   if (length > MOST_ENTRY) return say(REFUSED, "an entry's name has at most %d bytes", MOST_ENTRY);
   if (!body(entry, length)) return is_short();
   entry[length] = 0;
-  snprintf(path, sizeof path, "/tmp/riscv-XXXXXX");
+  snprintf(path, sizeof path, "%s/riscv-XXXXXX", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
   int file = mkstemp(path);
-  if (file < 0) return say(REFUSED, "no file can be made in /tmp for the image");
+  if (file < 0) return say(REFUSED, "no file can be made for the image: %s", path);
   int whole = 1;
   while (left) {
     uint64_t n = left < sizeof chunk ? left : sizeof chunk;
@@ -170,7 +170,7 @@ static int do_load(void) { /* MODEL: the chip's own image format */
   close(file);
   void *library = whole ? dlopen(path, RTLD_NOW | RTLD_LOCAL) : NULL;
   unlink(path);
-  if (!library) return say(REFUSED, "the image does not load: %s", whole ? dlerror() : "/tmp is full");
+  if (!library) return say(REFUSED, "the image does not load: %s", whole ? dlerror() : "no room to write it");
   kernel k = (kernel)(uintptr_t)dlsym(library, entry);
   if (!k) return say(REFUSED, "the image has no entry %s", entry);
   programs = grown(programs, program_count, sizeof *programs);
