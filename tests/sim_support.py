@@ -24,7 +24,7 @@ ANSWERS = {
     "project": "portwright-acme", "vendor": "Acme Silicon", "family": "simulator",
     "integers": "bool int32 uint8", "floats": "float32", "through": "", "licence": "MIT", "year": "2025",
 }  # fmt: skip
-KERNELS = ("-O2", "-fPIC", "-shared", "-w", "-fwrapv", "-fno-strict-aliasing", "-ffp-contract=off", "-lm")
+KERNELS = ("-O2", "-fPIC", "-shared", "-w", "-fwrapv", "-fno-strict-aliasing", "-ffp-contract=off")
 PROGRAM = ("-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-ldl")
 PROTOTYPES = "extern int printf(const char *, ...);\n"
 FAULTY = Path(__file__).with_name("faulty_simulator.py")
@@ -50,7 +50,9 @@ class Starter(SubprocessSimulator):
     through: Sequence[str] = ()
 
     def __init__(self, name: str = "ACME") -> None:
-        spec = Spec(name, dtypes=DTYPES, native=ALL_OPS - {Op.EXP2, Op.LOG2, Op.SIN}, arithmetic=DTYPES)
+        spec = Spec(
+            name, dtypes=DTYPES, native=ALL_OPS - {Op.SQRT, Op.EXP2, Op.LOG2, Op.SIN}, arithmetic=DTYPES
+        )
         super().__init__(spec, CommandCompiler("cc", KERNELS))
 
     def command(self) -> list[str]:

@@ -120,7 +120,7 @@ HELLOS = {
     "version": "speaks version 2 of the protocol, and Portwright 1",
     "newer": "speaks version 9 of the protocol, and Portwright 1",
     "short": "answered HELLO with 20 bytes where there must be 40",
-    "nameless": "without the three lines",
+    "nameless": "answered HELLO without three lines",
     "limits": "limits that no device can have",
     "refuses": "refuses HELLO: the reason: ö",
     "hangs": "did not answer within 1 s when it was asked to HELLO",
