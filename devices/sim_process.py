@@ -33,6 +33,7 @@ PIPE_BYTES = 1 << 20
 GRACE = 1.0
 """Seconds that a simulator has to end by itself once its stdin has ended."""
 _READ = 1 << 16
+_MOST_WAIT = 2**31 - 1  # milliseconds, all that poll takes
 # Its stdin ends when the process that started it does, however that ends: then the simulator has a second.
 _WATCHDOG = 'read -r _; sleep 1; kill -s KILL -- "-$0" 2>/dev/null'
 _PAGE = "docs/porting/simulator.md"
@@ -198,7 +199,7 @@ class SimProcess:
                 self._poll.unregister(self._stdin)
             self._writing = writing
         left = until - time.monotonic()
-        found = self._poll.poll(max(0, int(left * 1000) + 1)) if left > 0 else []
+        found = self._poll.poll(min(int(left * 1000) + 1, _MOST_WAIT)) if left > 0 else []
         if not found:
             raise _LateError
         return [fd for fd, _ in found]

@@ -18,7 +18,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
-from ..core.cache import digest
 from ..core.device import Ability, Device, Evidence, Launch, Spec
 from ..core.errors import DeviceError, LostError, OutOfMemoryError
 from . import sim_protocol as protocol
@@ -72,7 +71,7 @@ class SubprocessSimulator(Device):
         self._asking = False
         self._held = 0
         self._launched: SimProcess | None = None
-        self._compiler = compiler
+        self.compiler = compiler
         self.spec = spec
         self._hello: Hello | None = None
         self._process: SimProcess | None = None
@@ -103,7 +102,8 @@ class SubprocessSimulator(Device):
                 "command": _short(command),
                 "protocol": str(protocol.VERSION),
                 "counts": hello.counts,
-                "compiler": self._compiler.version,
+                "compiler": self.compiler.version,
+                **({"memory": f"{hello.memory:,} bytes"} if hello.memory else {}),
                 **({"clock": f"{self.clock_hz:g} Hz"} if has_clock else {}),
             },
         )
@@ -167,11 +167,11 @@ class SubprocessSimulator(Device):
 
     def compile(self, source: str) -> bytes:
         """The source as a binary image, by the port's compiler."""
-        return self._compiler.compile(source)
+        return self.compiler.compile(source)
 
     def compiler_key(self) -> str:
-        """The compiler, its version and its flags."""
-        return digest(self.spec.name, self._compiler.key)
+        """The compiler's: another version or other flags make other binaries."""
+        return self.compiler.key
 
     def load(self, binary: bytes, entries: Sequence[str]) -> list[Kernel]:
         """The kernels of an image."""
