@@ -39,7 +39,14 @@ from .core.dtype import (
     uint32,
     uint64,
 )
-from .core.errors import CompileError, DeviceError, NotWrittenError, OutOfMemoryError, PortwrightError
+from .core.errors import (
+    CompileError,
+    DeviceError,
+    LostError,
+    NotWrittenError,
+    OutOfMemoryError,
+    PortwrightError,
+)
 from .core.not_written import not_written
 from .core.ops import ALL_OPS, Op, Tier
 from .core.tile import Layout, Tile
@@ -66,6 +73,7 @@ __all__ = [
     "Images",
     "Launch",
     "Layout",
+    "LostError",
     "NotWrittenError",
     "Op",
     "OutOfMemoryError",

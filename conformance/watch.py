@@ -15,6 +15,7 @@ from unittest.mock import patch
 import numpy as np
 
 from ..core.device import Device
+from ..core.errors import LostError
 
 BAND = 64
 """Bytes behind each buffer."""
@@ -65,14 +66,20 @@ class Watch:
 
     def look(self) -> list[str]:
         """What was written past the end of a buffer since the last time."""
-        for handle, nbytes in list(self._held.values()):
-            self._look(handle, nbytes)
+        for key, (handle, nbytes) in list(self._held.items()):
+            if not self._look(handle, nbytes):
+                del self._held[key]
         found, self.faults = self.faults, []
         return found
 
-    def _look(self, handle: Any, nbytes: int) -> None:
+    def _look(self, handle: Any, nbytes: int) -> bool:
+        """Whether there is a band to look at; there is none in what was lost, of which the case says enough
+        that lost it."""
         whole = np.empty(nbytes + BAND, np.uint8)
-        self.device.copy_out(memoryview(whole), handle)
+        try:
+            self.device.copy_out(memoryview(whole), handle)
+        except LostError:
+            return False
         wrong = np.flatnonzero(whole[nbytes:] != POISON)
         if wrong.size:
             self.faults.append(
@@ -81,6 +88,7 @@ class Watch:
             )
             whole[nbytes:] = POISON  # so that it is told once
             self.device.copy_in(handle, memoryview(whole))
+        return True
 
 
 def _key(handle: Any) -> Hashable:

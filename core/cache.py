@@ -77,8 +77,10 @@ class Cache:
         data = _header(payload) + payload
         self._write(lambda folder: _replace(_place(folder, "entries", digest(key)), data))
 
-    def file(self, data: bytes, suffix: str = "") -> Path:
+    def file(self, data: bytes, suffix: str = "", *, executable: bool = False) -> Path:
         """A file that holds exactly ``data``, for those who need a path; named by its content.
+
+        An executable one takes a suffix of its own: it is another file than one that is not.
 
         Raises:
             CacheError: when neither the folder nor a temporary one can be written.
@@ -92,7 +94,7 @@ class Cache:
                     return path
             except OSError:
                 continue
-        return self._write(lambda folder: _replace(_place(folder, "files", name), data))
+        return self._write(lambda folder: _replace(_place(folder, "files", name), data, executable))
 
     @property
     def _folders(self) -> tuple[Path, ...]:
@@ -168,12 +170,14 @@ def _remove_stand_in(folder: Path, owner: int) -> None:
         rmtree(folder, ignore_errors=True)
 
 
-def _replace(path: Path, data: bytes) -> Path:
+def _replace(path: Path, data: bytes, executable: bool = False) -> Path:
     """Writes a file so that others see nothing or the whole of it."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     partial = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     try:
         partial.write_bytes(data)
+        if executable:
+            partial.chmod(0o700)
         partial.replace(path)
     except BaseException:
         _remove(partial)

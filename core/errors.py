@@ -75,6 +75,10 @@ class NotRunError(DeviceError):
     """A kernel that was compiled, and is not launched: there is no device behind the compiler."""
 
 
+class LostError(DeviceError):
+    """A buffer whose device ended or was reset since; what found that out said so by another error."""
+
+
 class OutOfMemoryError(DeviceError, MemoryError):
     """The device has no room for a buffer."""
 

@@ -7,7 +7,6 @@ to the bit, with a fiber a thread where a kernel has barriers. Buffers lie betwe
 
 from __future__ import annotations
 
-import os
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,6 +19,7 @@ from ..core.errors import DeviceError, OutOfMemoryError
 from .host import processor_name
 from .sim.explain import Outcome, explain
 from .sim.runtime import FOLDER, MAX_THREADS, Program, Runtime, cpp_flags, headers
+from .sim_limit import sim_seconds
 from .toolchain import find_toolchain
 
 _SECONDS = 120
@@ -114,7 +114,7 @@ class Simulator(Device):
         """
         program: Program = launch.program
         self._check(launch)
-        seconds = _seconds()
+        seconds = int(sim_seconds(_SECONDS))
         buffers = [(b.handle, self._held[b.handle]) for b in launch.buffers]
         flushes = self.spec.flushes_subnormals
         report = self._runtime.launch(program, launch.grid, launch.block, buffers, seconds, flushes)
@@ -140,12 +140,3 @@ class Simulator(Device):
                 f"{self.name}: kernel {program.name} is launched over a grid of {launch.grid} blocks: each "
                 f"axis has 1 to {spec.max_grid}"
             )
-
-
-def _seconds() -> int:
-    stated = os.environ.get("PORTWRIGHT_SIM_SECONDS", "").strip()
-    if not stated:
-        return _SECONDS
-    if not stated.isdecimal() or int(stated) < 1:
-        raise DeviceError(f"PORTWRIGHT_SIM_SECONDS is {stated!r}: set it to a number of seconds, or unset it")
-    return int(stated)

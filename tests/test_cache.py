@@ -70,6 +70,12 @@ def test_file_is_exact_and_mended(tmp_path: Path) -> None:
     assert cache.file(b"another", ".so") != path
 
 
+def test_an_executable_file_can_be_run(tmp_path: Path) -> None:
+    path = Cache(tmp_path).file(b"#!/bin/sh\necho ran\n", ".program", executable=True)
+    assert subprocess.run([path], capture_output=True, text=True, check=True).stdout == "ran\n"
+    assert not os.access(Cache(tmp_path).file(b"#!/bin/sh\n", ".so"), os.X_OK)
+
+
 def test_a_folder_that_cannot_be_made_is_stood_in_for(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     cache = Cache(tmp_path / "file" / "cache")
@@ -88,10 +94,10 @@ def fail_below(monkeypatch: pytest.MonkeyPatch, folder: Path | None, code: int) 
     """Writing below ``folder`` (anywhere, if None) fails as the system would."""
     real = cache_module._replace
 
-    def replace(path: Path, data: bytes) -> Path:
+    def replace(path: Path, data: bytes, executable: bool = False) -> Path:
         if folder is None or path.is_relative_to(folder):
             raise OSError(code, os.strerror(code), str(path))
-        return real(path, data)
+        return real(path, data, executable)
 
     monkeypatch.setattr(cache_module, "_replace", replace)
 

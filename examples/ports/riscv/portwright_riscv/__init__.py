@@ -1,0 +1,1 @@
+"""RISC-V, for Portwright. Nothing is imported before the device is chosen."""
