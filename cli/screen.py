@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import Enum
@@ -46,6 +47,18 @@ def working(what: str) -> Iterator[None]:
     """Shows on a terminal that ``what`` is under way."""
     with Console(stderr=True).status(what):
         yield
+
+
+@contextmanager
+def heard() -> Iterator[list[str]]:
+    """Collects what is warned of meanwhile, each text once, to be shown in its place."""
+    said: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            yield said
+        finally:
+            said += dict.fromkeys(str(w.message) for w in caught)
 
 
 def plain(value: Any) -> Any:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from ..core import dtype as dt
 from ..core.device import Ability, Images, Spec
-from ..core.errors import DeviceError
+from ..core.errors import DeviceError, NoDeviceError
 from .adreno_dialect import ADRENO_C
 from .opencl import OpenCL
 from .opencl_choice import Candidate, candidates, choose
@@ -47,8 +47,8 @@ class Adreno(OpenCL):
         adrenos = [c for c in there if _is_adreno(c)]
         profile = PROFILES.get((argument or ("" if adrenos else USUAL)).lower())
         if profile is None and not adrenos:
-            raise DeviceError(
-                f"ADRENO: no Adreno is {argument!r}, for there is none. Profiles: {', '.join(PROFILES)}"
+            raise NoDeviceError(
+                f"ADRENO: no Adreno is {argument!r}, for there is none", f"Profiles: {', '.join(PROFILES)}"
             )
         chosen = choose("ADRENO", place, there) if profile else choose("ADRENO", argument or place, adrenos)
         spec, limits = describe("ADRENO", chosen), limits_of(chosen.device)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from ..core.errors import DeviceError
+from ..core.errors import DriverMissingError
 from .cuda_guard import DriverError, DriverFullError
 
 _NAMES = ("nvcuda.dll",) if sys.platform == "win32" else ("libcuda.so.1", "libcuda.so")
@@ -36,7 +36,7 @@ class Library:
     """The driver library.
 
     Raises:
-        DeviceError: when it is not there: this machine has no NVIDIA driver.
+        DriverMissingError: when it is not there: this machine has no NVIDIA driver.
     """
 
     def __init__(self) -> None:
@@ -50,10 +50,9 @@ class Library:
                 return
             except OSError:
                 continue
-        raise DeviceError(
-            f"this machine has no NVIDIA driver (no {' or '.join(_NAMES)} loads). CUDA needs a GPU of "
-            "NVIDIA's and its driver; without them CUDA:sim runs the same kernels on the processor, and "
-            "CUDA:sm_80 compiles them"
+        raise DriverMissingError(
+            f"this machine has no NVIDIA driver (no {' or '.join(_NAMES)} loads)",
+            "CUDA needs a GPU of NVIDIA's and its driver",
         )
 
     def _call(self, name: str, *arguments: Any) -> None:
