@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import click
 from rich.table import Table
@@ -57,6 +57,8 @@ def devices(tries: bool, as_json: bool) -> int:
             table.add_row()
         table.add_row(Text(port.name, style="bold"), _state(port), Text("\n").join(_lines(port)))
     out.print(table)
+    for name, ways in _twice(found):
+        out.print(f"\n{name} is offered more than once: say {' or '.join(ways)}.")
     if default:
         out.print(f"\nTensors are made on {default} unless told otherwise (PORTWRIGHT_DEVICE, device=).")
     return 0
@@ -64,6 +66,16 @@ def devices(tries: bool, as_json: bool) -> int:
 
 def _state(port: Status) -> Text:
     return Text(port.state.value, style=_STYLES.get(port.state, "yellow"))
+
+
+def _twice(found: Iterable[Status]) -> Iterator[tuple[str, list[str]]]:
+    """Names that several distributions offer, and how to say whose is meant."""
+    ways: dict[str, list[str]] = {}
+    for port in found:
+        whose, _, name = port.name.rpartition(":")
+        if whose:
+            ways.setdefault(name, []).append(port.name)
+    yield from ways.items()
 
 
 def _default() -> str | None:

@@ -146,10 +146,11 @@ def _devices() -> Iterator[Finding]:
 def _device(port: Status, closed: State) -> Finding:
     """How a port stands, whose it is, and where it lies."""
     contract = f", contract {port.needs}" if port.needs else ""
-    whose = f"{port.distribution} {port.version}{contract}{f', {port.file}' if port.file else ''}"
+    whose = f"{port.distribution} {port.version}{contract}"
     if port.spec is not None:
         return Finding("Devices", port.name, State.OK, whose)
-    return Finding("Devices", port.name, closed, f"{port.state.value}: {port.cause} ({whose})", port.mend)
+    lines = (f"{port.state.value}: {port.cause}", whose, port.file)
+    return Finding("Devices", port.name, closed, "\n".join(filter(None, lines)), port.mend)
 
 
 def findings() -> Iterator[Finding]:

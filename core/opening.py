@@ -38,11 +38,9 @@ class State(enum.Enum):
     CANNOT_OPEN = "cannot open"
 
 
-_ERRORS: dict[State, type[DeviceError]] = {
-    State.INCOMPATIBLE: PortError,
+_ERRORS: dict[State, type[CannotOpenError]] = {
     State.DRIVER_MISSING: DriverMissingError,
     State.NO_DEVICE: NoDeviceError,
-    State.CANNOT_OPEN: CannotOpenError,
 }
 
 
@@ -61,9 +59,12 @@ class OpeningError(Exception):
 
     def told_of(self, offer: Offer) -> DeviceError:
         """The error that users meet."""
-        file = f" [{offer.file}]" if offer.file and not offer.is_ours else ""
-        mend = f". {self.mend}" if self.mend else ""
-        return _ERRORS.get(self.state, DeviceError)(f"{offer}: {self.state.value}: {self.cause}{mend}{file}")
+        file = str(offer.file or "")
+        file = "" if offer.is_ours or not file or file in self.cause else f" ({file})"
+        cause = f"{offer}: {self.state.value}: {self.cause}{file}"
+        if self.state is State.INCOMPATIBLE:
+            return PortError(f"{cause}. {self.mend}" if self.mend else cause)
+        return _ERRORS.get(self.state, CannotOpenError)(cause, self.mend)
 
 
 def one_line(text: str) -> str:
@@ -76,9 +77,8 @@ def mend_of(offer: Offer) -> str:
     """What to do about a port that is itself at fault."""
     if offer.is_ours:
         return f"Install {offer.distribution} anew"
-    where = f"mend {offer.file}" if offer.file else "correct its entry point"
     return (
-        f"pip install --upgrade {offer.distribution}, or {where}; "
+        f"Mend it, or pip install --upgrade {offer.distribution}; "
         f"PORTWRIGHT_PLUGINS=-{offer.distribution} leaves it out"
     )
 

@@ -167,10 +167,7 @@ class Trial:
         what = {"start": "the process to try it in", "import": "its import", "open": "opening it"}[self._step]
         state = State.IMPORT_FAILED if self._step == "import" else State.CANNOT_OPEN
         printed = self._printed.decode(errors="replace")
-        # Of its threads, a crash marks the one that crashed; the main one, which is told to end, comes last.
-        dump = printed.rfind("(most recent call first)" if hung else "Current thread")
-        frame = _FRAME.search(printed, dump) if dump >= 0 else None
-        where = f" at {frame[1]}:{frame[2]}" if frame else ""
+        where = self._where(printed, hung)
         mend = mend_of(self._offer)
         if hung:
             cause = f"{what} ran past {self._limit:g} s{where}"
@@ -180,6 +177,15 @@ class Trial:
         last = printed.strip().rpartition("\n")[2]
         said = f", having said: {one_line(last)}" if last else ""
         return OpeningError(state, f"{what} ended the process with exit status {status}{said}", mend)
+
+    def _where(self, printed: str, hung: bool) -> str:
+        """The line that Python says it was at: of the plugin's own, where one of them was being run."""
+        # Of its threads, a crash marks the one that crashed; the main one, which is told to end, comes last.
+        dump = printed.rfind("(most recent call first)" if hung else "Current thread")
+        frames = list(_FRAME.finditer(printed, dump)) if dump >= 0 else []
+        home = str(self._offer.file.parent) if self._offer.file else ""
+        own = [f for f in frames if home and f[1].startswith(home)]
+        return " at {}:{}".format(*(own or frames)[0].groups()) if frames else ""
 
 
 def _signal(number: int) -> str:

@@ -26,7 +26,7 @@ def test_port_is_whole(case: Case) -> None:
 
 
 def test_contract(case: Case) -> None:
-    """It speaks a version of the contract that both sides know, and its methods take the calls of that one."""
+    """It speaks a version of the contract that both sides know, and its methods take that one's calls."""
     version, offer = case.device.contract, offer_of(case.device)
     assert version in SPOKEN, f"it speaks contract {version}; this Portwright speaks {SPOKEN}"
     if offer is not None:
