@@ -75,7 +75,7 @@ def _twice(found: Iterable[Status]) -> Iterator[tuple[str, list[str]]]:
         whose, _, name = port.name.rpartition(":")
         if whose:
             ways.setdefault(name, []).append(port.name)
-    yield from ways.items()
+    yield from ((name, whose) for name, whose in ways.items() if len(whose) > 1)
 
 
 def _default() -> str | None:

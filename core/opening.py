@@ -127,9 +127,9 @@ def open_port(offer: Offer, argument: str | None) -> Device:
     """
     version = agreed_contract(offer)
     port = load_port(offer)
-    whole = port
+    others = _others(offer, port)
     if argument is not None and argument in port.variants:
-        port, argument = _class_at(offer, port.variants[argument]), None
+        port, argument, others = _class_at(offer, port.variants[argument]), None, ""
     if argument is not None and not inspect.signature(port).parameters:
         raise OpeningError(State.CANNOT_OPEN, f"it takes nothing after the colon, not {argument!r}")
     faults = class_faults(port)
@@ -138,7 +138,7 @@ def open_port(offer: Offer, argument: str | None) -> Device:
     try:
         device = port() if argument is None else port(argument)  # type: ignore[call-arg]
     except Exception as e:  # another's code: whatever it raises is its failure alone
-        raise _why_not(offer, e, _others(offer, whole) if port is whole else "") from e
+        raise _why_not(offer, e, others) from e
     except SystemExit as e:
         raise OpeningError(State.CANNOT_OPEN, _said(e), mend_of(offer)) from e
     try:

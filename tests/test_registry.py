@@ -69,12 +69,6 @@ def test_opened_once_by_many_threads(plugin: Plugin) -> None:
     assert type(found[0]).opened == 1
 
 
-def test_listing_imports_nothing(plugin: Plugin) -> None:
-    plugin("acme", "ACME = acme_lazy:Acme", acme_lazy="raise SystemExit('imported')")
-    assert "ACME" in [o.name for o in offers()]
-    assert "acme_lazy" not in sys.modules
-
-
 def test_an_argument_after_the_colon(plugin: Plugin) -> None:
     plugin("acme-tools", "ACME = acme_argument:Acme", acme_argument=ACME)
     board = open_device("acme:Board2:x")
