@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import enum
 import inspect
-import traceback
 from importlib import import_module
 from types import TracebackType
 
-from . import deprecation
 from .contract import SPOKEN, negotiate
 from .device import Device
 from .errors import CannotOpenError, DeviceError, DriverMissingError, NoDeviceError, PortError
@@ -145,6 +143,8 @@ def open_port(offer: Offer, argument: str | None) -> Device:
         check_port(port, device.spec)
     except (PortError, AttributeError) as e:  # AttributeError: it set no spec
         raise OpeningError(State.INCOMPATIBLE, one_line(str(e)), mend_of(offer)) from e
+    from . import deprecation  # which needs no place among what ``import portwright`` brings
+
     gone = deprecation.refused(str(offer), port, device.spec)
     if gone:
         raise OpeningError(State.INCOMPATIBLE, "; ".join(gone), mend_of(offer))
@@ -201,6 +201,8 @@ def _said(error: BaseException) -> str:
 
 def _raised_at(trail: TracebackType | None) -> str:
     """The file and line that raised, of those that are neither ours nor Python's machinery of import."""
+    import traceback  # only of what fails
+
     frames = [
         f for f in traceback.extract_tb(trail) if not f.filename.startswith("<") and f.filename != __file__
     ]
