@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import click
 from rich.table import Table
@@ -13,26 +13,36 @@ from rich.text import Text
 from ..core import dtype as dtypes
 from ..core.device import Spec
 from ..core.errors import DeviceError
+from ..core.offers import GROUP
+from ..core.opening import State
 from ..core.ops import ALL_OPS, Op
-from ..core.registry import GROUP, State, Status, default_device, status
-from .screen import console, plain, size, working, write_json
+from ..core.registry import default_device
+from ..core.survey import Status, status
+from .screen import console, heard, plain, size, working, write_json
+
+_STYLES = {State.READY: "green", State.INSTALLED: "", State.DENIED: "dim"}
 
 
 @click.command()
+@click.option("--open/--no-open", "tries", default=True, help="Try each port (usual), or import none.")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON, for programs.")
-def devices(as_json: bool) -> int:
+def devices(tries: bool, as_json: bool) -> int:
     """List the ports that are installed, and what each can do.
 
-    Every port is tried; for one that does not open, the list says why not and what to do.
+    Every port is tried, in a process of its own; for one that does not open, the list says why not and what
+    to do. PORTWRIGHT_PROBE_SECONDS says how long each may take, PORTWRIGHT_PLUGINS which may be opened.
     """
     found: list[Status] = []
-    with working("Opening every device"):
-        found.extend(status())
-        default = _default()
+    with working("Opening every device" if tries else "Looking"), heard() as warnings:
+        found.extend(status(tries=tries))
+        default = _default() if tries else None
     if as_json:
-        write_json({"default": default, "devices": [plain(s) for s in found]})
+        write_json({"default": default, "devices": [plain(s) for s in found], "warnings": warnings})
         return 0
     out = console()
+    for warning in warnings:
+        out.print(Text(warning, style="yellow"))
+        out.print()
     if not found:
         out.print(
             f"No port is installed (entry point group {GROUP}). Try pip install -e . in Portwright's folder"
@@ -47,13 +57,25 @@ def devices(as_json: bool) -> int:
             table.add_row()
         table.add_row(Text(port.name, style="bold"), _state(port), Text("\n").join(_lines(port)))
     out.print(table)
+    for name, ways in _twice(found):
+        out.print(f"\n{name} is offered more than once: say {' or '.join(ways)}.")
     if default:
         out.print(f"\nTensors are made on {default} unless told otherwise (PORTWRIGHT_DEVICE, device=).")
     return 0
 
 
 def _state(port: Status) -> Text:
-    return Text(port.state.value, style="green" if port.state is State.READY else "yellow")
+    return Text(port.state.value, style=_STYLES.get(port.state, "yellow"))
+
+
+def _twice(found: Iterable[Status]) -> Iterator[tuple[str, list[str]]]:
+    """Names that several distributions offer, and how to say whose is meant."""
+    ways: dict[str, list[str]] = {}
+    for port in found:
+        whose, _, name = port.name.rpartition(":")
+        if whose:
+            ways.setdefault(name, []).append(port.name)
+    yield from ((name, whose) for name, whose in ways.items() if len(whose) > 1)
 
 
 def _default() -> str | None:
@@ -65,7 +87,10 @@ def _default() -> str | None:
 
 
 def _lines(port: Status) -> Iterator[Text]:
-    yield Text(f"{port.distribution} {port.version}")
+    contract = f", contract {port.needs}" if port.needs else ""
+    yield Text(f"{port.distribution} {port.version}{contract}")
+    if port.file:
+        yield Text(port.file, style="dim")
     if port.cause:
         yield Text(port.cause)
     if port.mend:

@@ -17,10 +17,10 @@ from rich.text import Text
 
 from .. import __version__
 from ..core.cache import cache_folder
-from ..core.errors import PortwrightError
-from ..core.registry import status
+from ..core.errors import CannotOpenError, PortwrightError
+from ..core.survey import Status, status
 from ..devices import host, toolchain
-from .screen import State, console, plain, size, working, write_json
+from .screen import State, console, heard, plain, size, working, write_json
 
 
 @dataclass(frozen=True)
@@ -77,9 +77,8 @@ def _compiler() -> Iterator[Finding]:
         vectors = found.vectors
         text = f"{vectors.nbytes} bytes, {vectors.registers} registers{', FMA' if found.has_fma else ''}"
         yield Finding(group, "vectors", State.OK if vectors.nbytes else State.LIMITED, text)
-    except PortwrightError as e:
-        what, _, mend = str(e).rpartition(". ")
-        yield Finding(group, "C compiler", State.LIMITED, what or str(e), mend)
+    except CannotOpenError as e:
+        yield Finding(group, "C compiler", State.LIMITED, e.cause, e.mend)
     header = Path(sysconfig.get_path("include"), "Python.h")
     if header.exists():
         yield Finding(group, "Python.h", State.OK, str(header))
@@ -129,15 +128,29 @@ def _cache() -> Finding:
 
 
 def _devices() -> Iterator[Finding]:
-    ports = list(status())
+    try:
+        with heard() as warnings:
+            ports = list(status())
+    except PortwrightError as e:  # an environment variable that cannot be read
+        yield Finding("Devices", "any", State.MISSING, str(e))
+        return
+    for warning in warnings:
+        yield Finding("Devices", "warning", State.LIMITED, warning)
     closed = State.MISSING if all(port.spec is None for port in ports) else State.LIMITED
     if not ports:
         yield Finding("Devices", "any", closed, "no port is installed", "reinstall Portwright")
     for port in ports:
-        if port.spec is None:
-            yield Finding("Devices", port.name, closed, f"{port.state.value}: {port.cause}", port.mend)
-        else:
-            yield Finding("Devices", port.name, State.OK, f"{port.distribution} {port.version}")
+        yield _device(port, closed)
+
+
+def _device(port: Status, closed: State) -> Finding:
+    """How a port stands, whose it is, and where it lies."""
+    contract = f", contract {port.needs}" if port.needs else ""
+    whose = f"{port.distribution} {port.version}{contract}"
+    if port.spec is not None:
+        return Finding("Devices", port.name, State.OK, whose)
+    lines = (f"{port.state.value}: {port.cause}", whose, port.file)
+    return Finding("Devices", port.name, closed, "\n".join(filter(None, lines)), port.mend)
 
 
 def findings() -> Iterator[Finding]:

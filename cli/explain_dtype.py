@@ -9,8 +9,9 @@ from ..core.dialect import CLike
 from ..core.dtype import DType, promote, wide
 from ..core.errors import DeviceError, DTypeError
 from ..core.legalize import FLOOR_DTYPES, STAND_IN
+from ..core.offers import offers
 from ..core.ops import PRIMITIVES, is_supported
-from ..core.registry import offers, port_class
+from ..core.registry import port_of
 from .screen import console, write_json
 from .words import names, plain_words
 
@@ -96,7 +97,7 @@ def _spelled(d: DType) -> str:
     found: dict[str, list[str]] = {}
     for name in dict.fromkeys(o.name for o in offers() if o.is_ours):
         try:
-            dialect = port_class(name).dialect
+            dialect = port_of(name).dialect
         except DeviceError:  # ``portwright devices`` says what is wrong with it
             continue
         if isinstance(dialect, CLike):

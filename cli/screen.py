@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import sys
+import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from enum import Enum
 from typing import Any
 
@@ -15,6 +17,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ..core.dtype import DType
+from ..core.tile import Tile
 
 UNBROKEN = 200
 """Columns of a pipe or file: wide enough that hardly anything is folded."""
@@ -43,15 +46,46 @@ def console() -> Console:
 
 @contextmanager
 def working(what: str) -> Iterator[None]:
-    """Shows on a terminal that ``what`` is under way."""
-    with Console(stderr=True).status(what):
+    """Shows on a terminal that ``what`` is under way. What ports and drivers print meanwhile is not shown."""
+    with os.fdopen(os.dup(2), "w") as terminal, Console(file=terminal).status(what), _hushed():
         yield
+
+
+@contextmanager
+def _hushed() -> Iterator[None]:
+    """What is printed meanwhile, by Python or below it, goes nowhere."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    before = [os.dup(1), os.dup(2)]
+    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+        try:
+            for number in (1, 2):
+                os.dup2(nowhere.fileno(), number)
+            yield
+        finally:
+            for number, was in enumerate(before, 1):
+                os.dup2(was, number)
+                os.close(was)
+
+
+@contextmanager
+def heard() -> Iterator[list[str]]:
+    """Collects what is warned of meanwhile, each text once, to be shown in its place."""
+    said: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            yield said
+        finally:
+            said += dict.fromkeys(str(w.message) for w in caught)
 
 
 def plain(value: Any) -> Any:
     """A record as JSON has it: an object for a dataclass, names for ops and dtypes, lists for sets."""
     if isinstance(value, DType):
         return value.name
+    if isinstance(value, Tile):
+        return str(value)
     if isinstance(value, Enum):
         return value.value
     if dataclasses.is_dataclass(value):

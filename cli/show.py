@@ -18,7 +18,8 @@ from rich.text import Text
 from ..core.device import Device
 from ..core.errors import ArgumentError, DeviceError
 from ..core.example import Method, Origin, contract_methods, find_method
-from ..core.registry import offers, port_class
+from ..core.offers import offers
+from ..core.registry import port_of
 from . import show_class
 from .calls import Call, calls
 from .screen import console, write_json
@@ -45,7 +46,7 @@ def show(port: str, what: str | None, as_json: bool) -> int:
             raise ArgumentError(f"{explained.__name__} is a class of the contract: say what of a port, as in "
                                 f"portwright show {_some_port()} {what}")  # fmt: skip
         return show_class.explain(explained, as_json)
-    cls = port_class(port)
+    cls = port_of(port)
     name = port.upper() if ":" not in port else f"{port.partition(':')[0].upper()}:{port.partition(':')[2]}"
     if what is None:
         return _overview(name, cls, as_json)
@@ -101,7 +102,7 @@ def _ports_with(what: str) -> Iterator[str]:
     for offer in offers():
         if offer.is_ours:
             try:
-                found = find_method(port_class(offer.name), what)
+                found = find_method(port_of(offer.name), what)
             except DeviceError:  # it does not serve as an example
                 continue
             if found is not None:

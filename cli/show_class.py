@@ -16,8 +16,9 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from ..core.device import KERNEL_METHODS, Device
+from ..core.device import Device
 from ..core.example import code_lines, contract_methods
+from ..core.port_check import KERNEL_METHODS
 from .screen import console, write_json
 from .words import docstring, first_paragraph, heading, names, plain_words, prose, sections
 

@@ -14,9 +14,10 @@ from ..core.dialect import OPERATORS, CLike
 from ..core.dtype import DType
 from ..core.errors import DeviceError
 from ..core.legalize import BUILT, legalize
+from ..core.offers import offers
 from ..core.ops import PRIMITIVES, Op
 from ..core.print_value import ON_BOOL
-from ..core.registry import offers, port_class
+from ..core.registry import port_of
 from ..core.value import Extra, ValueOp, toposort
 
 _PRINTED = frozenset({Op.CONST, Op.LOAD, Op.STORE})
@@ -52,7 +53,7 @@ def spellings(op: Op) -> list[Spelling]:
     found: dict[tuple[tuple[Row, ...], str, tuple[str, ...]], list[str]] = {}
     for name in dict.fromkeys(o.name for o in offers() if o.is_ours):
         try:
-            port = port_class(name)
+            port = port_of(name)
         except DeviceError:  # ``portwright devices`` says what is wrong with it
             continue
         if isinstance(port.dialect, CLike):

@@ -24,8 +24,8 @@ from ..core.compound import Compound
 from ..core.device import Device, Spec
 from ..core.dtype import DType
 from ..core.errors import CertificateError
-from ..core.ops import ALL_OPS, CONTRACT_VERSION
-from ..core.registry import offers
+from ..core.ops import ALL_OPS
+from ..core.registry import offer_of
 from ..core.tile import Tile
 from . import SUITE_VERSION
 from .outcome import PASSED, Outcome, RungSummary
@@ -51,7 +51,7 @@ def build(outcome: Outcome, device: Device) -> Document:
             "made_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "verdict": outcome.verdict,
             "evidence": spec.evidence.value,
-            "contract": CONTRACT_VERSION,
+            "contract": device.contract,
             "suite": {
                 "version": SUITE_VERSION,
                 "portwright": __version__,
@@ -182,12 +182,11 @@ def _accuracy(outcome: Outcome) -> Document:
 def _port(device: Device) -> Document:
     port = type(device)
     source = inspect.getsourcefile(port)
-    entry = f"{port.__module__}:{port.__qualname__}"
-    offer = next((o for o in offers() if o.point.value == entry), None)
+    offer = offer_of(device)
     return {
         "name": device.spec.name,
         "opened_as": device.name,
-        "class": entry,
+        "class": f"{port.__module__}:{port.__qualname__}",
         "distribution": offer.distribution if offer else None,
         "version": offer.version if offer else None,
         "file_sha256": hashlib.sha256(Path(source).read_bytes()).hexdigest() if source else None,

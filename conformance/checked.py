@@ -11,7 +11,8 @@ from importlib import import_module
 
 from ..core.device import Device
 from ..core.errors import DeviceError
-from ..core.registry import Offer, offers
+from ..core.offers import offers, resolve
+from ..core.registry import port_of
 
 VARIANT = "sanitize"
 """What a port under its checker is called, after the colon (``Device.variants``)."""
@@ -49,26 +50,24 @@ def find(name: str) -> Checked:
     """The port called ``name`` under its checker; nothing is opened.
 
     Raises:
-        DeviceError: when it has none, with the ports that do; or when the checker is not installed.
+        DeviceError: when there is no such port, or it has no checker (with Portwright's own that do); or when
+            the checker is not installed.
     """
-    having = {offer.name: where for offer in offers() if (where := _variant(offer))}
-    wanted = name.removesuffix(f":{VARIANT}").upper()
-    if wanted not in having:
+    wanted = resolve(name.removesuffix(f":{VARIANT}"))
+    where = "" if wanted.argument else _variant(wanted.name)
+    if not where:
+        having = [o.name for o in offers() if o.is_ours and _variant(o.name)]
         raise DeviceError(
-            f"{name} has no checker to run its kernels under; {', '.join(sorted(having)) or 'none'} has one"
+            f"{name} has no checker to run its kernels under; {', '.join(having) or 'none'} has one"
         )
-    module, _, attribute = having[wanted].partition(":")
+    module, _, attribute = where.partition(":")
     try:
         port: type[Device] = getattr(import_module(module), attribute)
     except ImportError as e:
-        raise DeviceError(f"{wanted}'s checker is driven through what does not import: {e}") from e
-    return Checked(f"{wanted}:{VARIANT}", port.environment())
+        raise DeviceError(f"{wanted.name}'s checker is driven through what does not import: {e}") from e
+    return Checked(f"{wanted.name}:{VARIANT}", port.environment())
 
 
-def _variant(offer: Offer) -> str:
+def _variant(name: str) -> str:
     """Where a port keeps the class that opens it under its checker; "" of one that has none."""
-    try:
-        port: type[Device] = offer.point.load()
-        return port.variants.get(VARIANT, "")
-    except Exception:  # another's code: whatever it raises, it has no checker here
-        return ""
+    return port_of(name).variants.get(VARIANT, "")

@@ -17,8 +17,8 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from .dtype import DType
-from .errors import DeviceError, OutOfMemoryError, PortError
-from .ops import ALL_OPS, Op, Tier
+from .errors import DeviceError, OutOfMemoryError
+from .ops import ALL_OPS, CONTRACT_VERSION, Op, Tier
 
 if TYPE_CHECKING:
     import numpy as np
@@ -214,6 +214,8 @@ class Device(ABC):
     inherited: they would open the other port."""
     opened_as: str | None = None
     """Set by the registry: how to ask for this very device again, with what was chosen after a colon."""
+    contract: int = CONTRACT_VERSION
+    """Set by the registry: the version of the contract that port and core agreed on."""
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
@@ -370,48 +372,3 @@ class Buffer:
         """Copies it to host bytes of the same number."""
         if self.nbytes:
             self.device.copy_out(data, self.handle)
-
-
-KERNEL_METHODS = ("compile", "load", "launch")
-"""What a port that is reached through a kernel language must have, besides what every port must."""
-
-
-def check_port(port: type[Device], spec: Spec) -> None:
-    """Every way in which a port contradicts itself, all at once.
-
-    Raises:
-        PortError: "ACME: missing launch; claims float16 but its dialect names no half type".
-    """
-    from .compound import compound_faults  # which read Specs
-    from .legalize.floor import floor_faults
-    from .tile import tile_faults
-
-    faults: list[str] = []
-    if spec.reach is Reach.KERNELS:
-        missing = [m for m in KERNEL_METHODS if getattr(port, m) is getattr(Device, m)]
-        if missing:
-            faults.append(f"missing {', '.join(missing)}")
-        if port.dialect is None:
-            faults.append("is driven by a kernel language but names no dialect")
-        else:
-            faults += port.dialect.faults(spec)
-    elif getattr(port, "compute", None) is None:
-        faults.append("missing compute")
-    for ability, methods in (
-        (Ability.REPLAY, ("record", "rebind", "replay")),
-        (Ability.HOST_VIEW, ("host_view",)),
-        (Ability.CLOCK, ("launch_seconds",)),
-        (Ability.LAST_WORDS, ("last_words",)),
-    ):
-        if ability in spec.abilities:
-            absent = [m for m in methods if getattr(port, m, None) is None]
-            if absent:
-                faults.append(f"claims {ability.value} but is missing {', '.join(absent)}")
-    faults += floor_faults(spec)
-    faults += tile_faults(spec)
-    faults += compound_faults(spec)
-    if spec.arithmetic - spec.dtypes:
-        odd = ", ".join(sorted(d.name for d in spec.arithmetic - spec.dtypes))
-        faults.append(f"computes in {odd}, which it does not claim to hold")
-    if faults:
-        raise PortError(f"{spec.name}: {'; '.join(faults)}")

@@ -31,6 +31,28 @@ class DeviceError(PortwrightError, RuntimeError):
     """A device that does not exist, does not open, or cannot do what was asked of it."""
 
 
+class CannotOpenError(DeviceError):
+    """What a port's ``__init__`` raises when it can tell why the device does not open.
+
+    Attributes:
+        cause: why, without a full stop.
+        mend: what to do about it; empty when the cause says so itself.
+    """
+
+    def __init__(self, cause: str, mend: str = "") -> None:
+        super().__init__(f"{cause}. {mend}" if mend else cause)
+        self.cause = cause
+        self.mend = mend
+
+
+class DriverMissingError(CannotOpenError):
+    """What the device is reached through is not installed, or does not load: driver, library or compiler."""
+
+
+class NoDeviceError(CannotOpenError):
+    """The driver is there and lists no device, or not the one that was asked for."""
+
+
 class PortError(DeviceError):
     """A port whose parts contradict each other or are missing: every fault is listed at once."""
 

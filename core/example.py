@@ -19,7 +19,8 @@ from typing import Any, Protocol
 from . import device as contract
 from .device import Device
 from .errors import DeviceError
-from .registry import offers, port_class
+from .offers import offers
+from .registry import port_of
 
 
 class Origin(enum.Enum):
@@ -132,7 +133,7 @@ def example_of(method: str) -> Example | None:
     ranked: list[tuple[int, str, type[Device]]] = []
     for name in dict.fromkeys(o.name for o in offers() if o.is_ours):
         try:
-            port = port_class(name)
+            port = port_of(name)
         except DeviceError:  # another example will do; ``portwright devices`` says what is wrong with it
             continue
         if port.default_rank is not None:

@@ -21,6 +21,8 @@ from . import reference
 from .dtype import DType, Kind
 
 CONTRACT_VERSION = 1
+OLDEST_CONTRACT = 1
+"""Ports that were written for this version still work, and for every one after it."""
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

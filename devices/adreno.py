@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from ..core import dtype as dt
 from ..core.device import Ability, Images, Spec
-from ..core.errors import DeviceError
+from ..core.errors import DeviceError, NoDeviceError
 from .adreno_dialect import ADRENO_C
 from .adreno_profile import PROFILES, Profile
 from .opencl import OpenCL
@@ -54,9 +54,9 @@ class Adreno(OpenCL):
         profiles = {p.name.lower(): p for p in self.profiles}
         profile = profiles.get((argument or ("" if adrenos else self.profiles[0].name)).lower())
         if profile is None and not adrenos:
-            raise DeviceError(
-                f"{name}: no device of {self.platform!r} is {argument!r}, for there is none. "
-                f"Profiles: {', '.join(profiles)}"
+            raise NoDeviceError(
+                f"{name}: no device of {self.platform!r} is {argument!r}, for there is none",
+                f"Profiles: {', '.join(profiles)}",
             )
         chosen = choose(name, place, there) if profile else choose(name, argument or place, adrenos)
         spec, limits = describe(name, chosen), limits_of(chosen.device)

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..core.device import Ability, Checker
-from ..core.errors import DeviceError
+from ..core.errors import DeviceError, DriverMissingError
 from .cpu import CPU
 from .toolchain import Toolchain, find_toolchain
 
@@ -57,7 +57,7 @@ def runtimes(toolchain: Toolchain) -> list[Path]:
         if len(found) == len(names):
             return found
     wanted = " or ".join(" and ".join(names) for names in sets)
-    raise DeviceError(f"{toolchain.version} comes without {wanted}. {_MEND}")
+    raise DriverMissingError(f"{toolchain.version} comes without {wanted}", _MEND)
 
 
 class SanitizedCPU(CPU):

@@ -60,7 +60,7 @@ class CUDA(CUDAText):
         Raises:
             DeviceError: what is missing and how to mend it.
         """
-        return open_driver(ordinal, self.instead())
+        return open_driver(ordinal)
 
     def _open(self, driver: Driver, compiler: Compiler) -> None:
         """Opens the device that a driver has; tests come in here with a fake."""

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ..core.errors import DeviceError
+from ..core.errors import CannotOpenError, DriverMissingError, NoDeviceError
 from .cuda_guard import DriverError, DriverFullError
 from .cuda_library import Library
 from .cuda_spec import Facts
@@ -25,41 +25,47 @@ _BUILD = (
 )
 
 
-def open_driver(ordinal: int | None, instead: str = "") -> Driver:
+def open_driver(ordinal: int | None) -> Driver:
     """The driver with a device; without an ``ordinal`` the first one that it lists.
 
     Args:
         ordinal: which device.
-        instead: what to say, where this machine has no driver, of what does without.
 
     Raises:
-        DeviceError: what is missing (driver, pycuda, GPU) and what mends it.
+        DriverMissingError: the driver or pycuda is missing: what mends it.
+        NoDeviceError: there is no GPU, or not the one that is asked for.
+        CannotOpenError: the driver refuses.
     """
-    library = Library(instead)
+    library = Library()
     if importlib.util.find_spec("pycuda") is None:
-        raise DeviceError(f"pycuda is not installed. {_BUILD}")
+        raise DriverMissingError("pycuda is not installed", _BUILD)
     try:
         import pycuda.driver as cuda
     except ImportError as e:
-        raise DeviceError(f"pycuda is installed and does not load: {e}. Build it anew. {_BUILD}") from e
+        raise DriverMissingError(
+            f"pycuda is installed and does not load: {e}", f"Build it anew. {_BUILD}"
+        ) from e
     try:
         cuda.init()
         count = cuda.Device.count()
     except cuda.Error as e:
-        raise DeviceError(
-            f"NVIDIA's driver does not start: {e}. nvidia-smi says whether it sees a GPU; a container must "
-            "be run with the GPUs passed on"
+        raise NoDeviceError(
+            f"NVIDIA's driver does not start: {e}",
+            "nvidia-smi says whether it sees a GPU; a container must be run with the GPUs passed on",
         ) from e
     chosen = 0 if ordinal is None else ordinal
     if chosen >= count:
-        raise DeviceError(
-            f"there is no CUDA device {chosen}: the driver lists {count}"
-            + (f", 0 to {count - 1}" if count else ". CUDA_VISIBLE_DEVICES may hide them")
+        listed = f"{count}, 0 to {count - 1}" if count else "0"
+        raise NoDeviceError(
+            f"there is no CUDA device {chosen}: the driver lists {listed}",
+            "" if count else "CUDA_VISIBLE_DEVICES may hide them",
         )
     try:
         return Driver(cuda, library, chosen)
     except cuda.Error as e:
-        raise DeviceError(f"CUDA device {chosen} does not open: {e}. nvidia-smi says who uses it") from e
+        raise CannotOpenError(
+            f"CUDA device {chosen} does not open: {e}", "nvidia-smi says who uses it"
+        ) from e
 
 
 class Driver:

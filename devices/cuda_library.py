@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from ..core.errors import DeviceError
+from ..core.errors import DriverMissingError
 from .cuda_guard import DriverError, DriverFullError
 
 _NAMES = ("nvcuda.dll",) if sys.platform == "win32" else ("libcuda.so.1", "libcuda.so")
@@ -35,14 +35,11 @@ _CAPTURE_RELAXED = 2
 class Library:
     """The driver library.
 
-    Args:
-        instead: what to say of what does without it.
-
     Raises:
-        DeviceError: when it is not there: this machine has no NVIDIA driver.
+        DriverMissingError: when it is not there: this machine has no NVIDIA driver.
     """
 
-    def __init__(self, instead: str = "") -> None:
+    def __init__(self) -> None:
         from cffi import FFI
 
         self._ffi: Any = FFI()
@@ -53,9 +50,9 @@ class Library:
                 return
             except OSError:
                 continue
-        raise DeviceError(
-            f"this machine has no NVIDIA driver (no {' or '.join(_NAMES)} loads): install it, if there is "
-            f"a GPU{instead}"
+        raise DriverMissingError(
+            f"this machine has no NVIDIA driver (no {' or '.join(_NAMES)} loads)",
+            "CUDA needs a GPU of NVIDIA's and its driver",
         )
 
     def _call(self, name: str, *arguments: Any) -> None:

@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, Protocol
 
-from ..core.errors import CompileError, DeviceError
+from ..core.errors import CompileError, DeviceError, DriverMissingError
 from .build_log import refused
 from .cuda_toolkit import find
 
@@ -67,7 +67,7 @@ def find_compiler() -> Compiler:
     """The one to use on this machine.
 
     Raises:
-        DeviceError: when none is installed: where it was looked for, and what to install.
+        DriverMissingError: when none is installed: where it was looked for, and what to install.
     """
     found = find()
     if found.nvrtc is not None and found.headers is not None:
@@ -81,7 +81,7 @@ def compile_for(architecture: str, source: str) -> bytes:
 
     Raises:
         CompileError: when it refuses: with the log, and the line that its first error is about.
-        DeviceError: when none is installed.
+        DriverMissingError: when none is installed.
     """
     return find_compiler().compile(source, architecture)
 
@@ -119,7 +119,9 @@ class Nvrtc:
         try:
             self._lib: Any = self._ffi.dlopen(str(library))
         except OSError as e:
-            raise DeviceError(f"NVRTC does not load from {library}: {e}. Reinstall what it came with") from e
+            raise DriverMissingError(
+                f"NVRTC does not load from {library}: {e}", "Reinstall what it came with"
+            ) from e
         self._options = (*FLAGS, f"--include-path={headers}")
         major, minor = self._ffi.new("int *"), self._ffi.new("int *")
         self._call("nvrtcVersion", major, minor)
@@ -181,7 +183,7 @@ class Nvcc:
         try:
             return subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=600)
         except (OSError, subprocess.TimeoutExpired) as e:
-            raise DeviceError(f"nvcc cannot be run: {e}. Reinstall the CUDA toolkit") from e
+            raise DriverMissingError(f"nvcc cannot be run: {e}", "Reinstall the CUDA toolkit") from e
 
     def compile(self, source: str, architecture: str) -> bytes:
         """Machine code for "sm_80"."""

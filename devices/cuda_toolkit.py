@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..core.errors import DeviceError
+from ..core.errors import DriverMissingError
 
 MEND = "pip install nvidia-cuda-nvrtc-cu12 nvidia-cuda-runtime-cu12, or install the CUDA toolkit"
 _HEADER = "cuda_fp16.h"
@@ -44,7 +44,7 @@ def find() -> Found:
     """The compiler to use: NVRTC with headers, else nvcc.
 
     Raises:
-        DeviceError: when there is neither: where they were looked for, and what to install.
+        DriverMissingError: when there is neither: where they were looked for, and what to install.
     """
     looked: list[str] = []
     folders = [*_wheels(), *_toolkits()]
@@ -60,7 +60,9 @@ def find() -> Found:
     if nvcc is not None:
         return Found(None, Path(nvcc), None)
     where = "; ".join(looked) or "no nvidia wheel is installed, and CUDA_HOME and CUDA_PATH name no toolkit"
-    raise DeviceError(f"no CUDA compiler is installed: looked in {where}, and for nvcc on the path. {MEND}")
+    raise DriverMissingError(
+        f"no CUDA compiler is installed: looked in {where}, and for nvcc on the path", MEND
+    )
 
 
 def _wheels() -> Iterator[Path]:

@@ -46,9 +46,3 @@ class Family(Device):
     def setting(cls) -> str | None:
         """What the environment says in place of what stands after the colon: ``PORTWRIGHT_ACME``, of ACME."""
         return os.environ.get(f"PORTWRIGHT_{cls.called}", "").strip() or None
-
-    @classmethod
-    def instead(cls) -> str:
-        """Which of the port's variants do without the device, for the error that there is none."""
-        ways = [f"{cls.called}:{v}" for v in cls.variants]
-        return f". {', '.join(ways)} {'does' if len(ways) == 1 else 'do'} without" if ways else ""

@@ -38,7 +38,7 @@ class Metal(MetalText):
         Raises:
             DeviceError: what is missing and how to mend it.
         """
-        return open_framework(self.instead())
+        return open_framework()
 
     def _open(self, framework: Framework) -> None:
         """Opens a framework's device; tests come in here with fakes."""

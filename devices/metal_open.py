@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
-from ..core.errors import DeviceError
+from ..core.errors import DriverMissingError, NoDeviceError
 from .metal_spec import Facts
 
 BFLOAT_SINCE = 14
@@ -33,27 +33,29 @@ class Framework:
     system: tuple[int, ...]
 
 
-def open_framework(instead: str = "") -> Framework:
+def open_framework() -> Framework:
     """The framework with the system's own choice of device.
 
-    Args:
-        instead: what to say, where this is no Mac, of what does without.
-
     Raises:
-        DeviceError: what is missing and how to mend it.
+        DriverMissingError: not a Mac, or pyobjc is missing: what mends it.
+        NoDeviceError: macOS offers none.
     """
     if sys.platform != "darwin":
-        raise DeviceError(f"Metal is macOS's own, and this is {platform.system()}{instead}")
+        raise DriverMissingError(
+            f"Metal is macOS's own, and this is {platform.system()}", "METAL needs a Mac"
+        )
     try:
         import Metal
         import objc
     except ImportError as e:
-        raise DeviceError(f"Metal cannot be reached from Python: {e}. pip install 'portwright[metal]'") from e
+        raise DriverMissingError(
+            f"Metal cannot be reached from Python: {e}", "pip install 'portwright[metal]'"
+        ) from e
     system = tuple(int(n) for n in platform.mac_ver()[0].split(".") if n.isdecimal())
     with objc.autorelease_pool():
         device = Metal.MTLCreateSystemDefaultDevice()
     if device is None:
-        raise DeviceError(
+        raise NoDeviceError(
             "macOS offers no Metal device: this Mac has no GPU that Metal supports, or the session has no "
             "access to it, as in some virtual machines"
         )

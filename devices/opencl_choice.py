@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..core.errors import DeviceError
+from ..core.errors import DeviceError, DriverMissingError, NoDeviceError
 
 _MEND = "pip install 'portwright[pocl]' brings pyopencl and PoCL, a driver for processors"
 _EMULATORS = ("oclgrind", "fpga emulation")
@@ -85,22 +85,27 @@ def candidates(name: str) -> list[Candidate]:
         name: of the port that asks, for messages.
 
     Raises:
-        DeviceError: without pyopencl, or when it finds no driver.
+        DriverMissingError: without pyopencl, or when it finds no driver.
+        NoDeviceError: when the drivers list no device.
     """
     try:
         import pyopencl as cl
     except ImportError as e:
-        raise DeviceError(f"{name} is reached through pyopencl, which does not import: {e}. {_MEND}") from e
+        raise DriverMissingError(
+            f"{name} is reached through pyopencl, which does not import: {e}", _MEND
+        ) from e
     found = []
     try:
-        for i, platform in enumerate(cl.get_platforms()):
+        platforms = cl.get_platforms()
+        for i, platform in enumerate(platforms):
             for j, device in enumerate(_devices(platform)):
                 kind = next((t for t in _TYPES if device.type & getattr(cl.device_type, t)), "ACCELERATOR")
                 found.append(Candidate((i, j), platform, device, kind))
     except cl.Error as e:
-        raise DeviceError(f"{name}: no OpenCL driver answers: {e}. {_MEND}") from e
+        raise DriverMissingError(f"{name}: no OpenCL driver answers: {e}", _MEND) from e
     if not found:
-        raise DeviceError(f"{name}: the OpenCL drivers that are installed list no device. {_MEND}")
+        missing = NoDeviceError if platforms else DriverMissingError
+        raise missing(f"{name}: the OpenCL drivers that are installed list no device", _MEND)
     return found
 
 
@@ -128,8 +133,9 @@ def choose(name: str, wanted: str | None, among: Sequence[Candidate] = (), of: s
         of: a part of the name of its own devices, of their platform or of their vendor; empty: all are.
 
     Raises:
-        DeviceError: without a driver; when nothing is what is wanted, or nothing wanted can be used: with
-            everything that there is, and why not.
+        DriverMissingError: without a driver.
+        NoDeviceError: when nothing is what is wanted, or nothing wanted can be used: with everything that
+            there is, and why not.
     """
     there = among or candidates(name)
     asked = [c for c in there if (c.is_of(of) if wanted is None else _is(c, wanted))]
@@ -141,11 +147,11 @@ def choose(name: str, wanted: str | None, among: Sequence[Candidate] = (), of: s
             f"There are {listed}. {name}:{other} runs its kernels there, which a certificate calls emulated"
         )
     if not asked:
-        raise DeviceError(f"{name}: no OpenCL device is {wanted!r}. There are {listed}")
+        raise NoDeviceError(f"{name}: no OpenCL device is {wanted!r}. There are {listed}")
     usable = [c for c in asked if not c.faults()]
     if not usable:
         faults = "; ".join(f"{c} {', '.join(c.faults())}" for c in asked)
-        raise DeviceError(f"{name}: no OpenCL device can be used: {faults}. {_MEND}")
+        raise NoDeviceError(f"{name}: no OpenCL device can be used: {faults}", _MEND)
     return max(usable, key=Candidate.rank)
 
 

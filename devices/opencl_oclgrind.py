@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, ParamSpec, TypeVar
 
 from ..core.device import Ability, Checker, Launch, Spec
-from ..core.errors import DeviceError
+from ..core.errors import DeviceError, DriverMissingError
 from .adreno import Adreno
 from .opencl import OpenCL
 from .opencl_choice import Candidate, candidates
@@ -82,7 +82,7 @@ class Watched(OpenCL):
             "r", prefix="portwright-oclgrind-", errors="replace"
         )
         if not any(_PLATFORM in c.names[0].lower() for c in candidates("Oclgrind")):
-            raise DeviceError(f"Oclgrind, which watches OpenCL kernels, is not installed. {_MEND}")
+            raise DriverMissingError("Oclgrind, which watches OpenCL kernels, is not installed", _MEND)
         ours = {
             "OCLGRIND_UNINITIALIZED": str(int(self.finds_unwritten)),
             "OCLGRIND_LOG": self._log.name,

@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 
 from ..core.cache import compile_cache, digest
-from ..core.errors import CompileError, DeviceError
+from ..core.errors import CompileError, DriverMissingError
 from .compiler_process import complaint, log, run
 from .host import processor
 
@@ -113,7 +113,7 @@ def find_toolchain() -> Toolchain:
     """The first that works of cc, gcc, clang and the ziglang wheel; with ``CC`` set, that one and no other.
 
     Raises:
-        DeviceError: when none does: each name with what is wrong with it, and what to install.
+        DriverMissingError: when none does: each name with what is wrong with it, and what to install.
     """
     faults: list[str] = []
     stated = os.environ.get("CC", "").strip()
@@ -131,8 +131,10 @@ def find_toolchain() -> Toolchain:
             faults.append(f"{shlex.join(command)} ({result})")
     tried = ", ".join(faults)
     if stated:
-        raise DeviceError(f"CC names a C compiler that does not work: {tried}. Unset it or correct it")
-    raise DeviceError(f"no C compiler works: tried {tried}. {_MEND}")
+        raise DriverMissingError(
+            f"CC names a C compiler that does not work: {tried}", "Unset it or correct it"
+        )
+    raise DriverMissingError(f"no C compiler works: tried {tried}", _MEND)
 
 
 def _is_zig(command: Sequence[str]) -> bool:

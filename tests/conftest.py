@@ -1,13 +1,17 @@
-"""Every test session compiles into a cache folder of its own, which its workers share."""
+"""Every test session compiles into a cache folder of its own, which its workers share; plugins to install."""
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
+import sys
 import tempfile
+import textwrap
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import fresh
+import elsewhere
 import pytest
 
 CACHE = "PORTWRIGHT_CACHE"
@@ -23,11 +27,58 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder with the wheel and the sdist."""
-    return fresh.build(tmp_path_factory.mktemp("build"))
+    return elsewhere.build(tmp_path_factory.mktemp("build"))
 
 
 @pytest.fixture(scope="session")
 def installed(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The ``bin`` folder of an empty environment with the wheel and what it asks for."""
     (wheel,) = built.glob("*.whl")
-    return fresh.install(wheel, tmp_path_factory.mktemp("installed"))
+    return elsewhere.install(wheel, tmp_path_factory.mktemp("installed"))
+
+
+@pytest.fixture
+def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No device is open yet, none is chosen, and the environment says nothing."""
+    from portwright.core import registry
+
+    monkeypatch.setattr(registry, "_opened", {})
+    monkeypatch.setattr(registry, "_default", None)
+    for name in ("PORTWRIGHT_DEVICE", "PORTWRIGHT_PLUGINS", "PORTWRIGHT_PROBE_SECONDS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+Plugin = Callable[..., Path]
+
+
+@pytest.fixture
+def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plugin]:
+    """Installs a distribution: ``plugin("acme-tools", "ACME = module:Acme", module="its text")``.
+
+    ``contract="ACME = v1"`` is what it states of the contract. Gives the folder that all of it lies in.
+    """
+    folder = tmp_path / "site"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(str(folder))
+    before = set(sys.modules)
+
+    def install(distribution: str, points: str, contract: str = "", **modules: str) -> Path:
+        info = folder / f"{distribution.replace('-', '_')}-1.2.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.2\n")
+        stated = f"[portwright.contract]\n{contract}\n" if contract else ""
+        (info / "entry_points.txt").write_text(f"[portwright.devices]\n{points}\n{stated}")
+        for name, source in modules.items():
+            path = folder / f"{name.replace('.', '/')}.py"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(textwrap.dedent(source))
+        importlib.invalidate_caches()
+        return folder
+
+    yield install
+    for name in [n for n in set(sys.modules) - before if _lies_in(sys.modules[n], folder)]:
+        del sys.modules[name]
+
+
+def _lies_in(module: object, folder: Path) -> bool:
+    return (getattr(module, "__file__", None) or "").startswith(str(folder))

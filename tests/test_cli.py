@@ -11,9 +11,10 @@ import pytest
 
 from portwright import __version__
 from portwright.cli import main as cli
-from portwright.core import registry
 from portwright.core.errors import DeviceError
+from portwright.core.opening import State
 from portwright.core.ops import Op
+from portwright.core.survey import Status
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -112,14 +113,12 @@ def test_devices_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     assert "\x1b" not in out  # no colour in a pipe
 
 
-def _offer_only(monkeypatch: pytest.MonkeyPatch, *ports: registry.Status) -> None:
+def _offer_only(monkeypatch: pytest.MonkeyPatch, *ports: Status) -> None:
     for module in ("devices", "doctor"):
-        monkeypatch.setattr(import_module(f"portwright.cli.{module}"), "status", lambda: iter(ports))
+        monkeypatch.setattr(import_module(f"portwright.cli.{module}"), "status", lambda **_: iter(ports))
 
 
-BROKEN = registry.Status(
-    "ACME", "acme-port", "0.3", registry.State.CANNOT_OPEN, "no libacme.so", "install the Acme driver"
-)
+BROKEN = Status("ACME", "acme-port", "0.3", State.CANNOT_OPEN, "no libacme.so", "install the Acme driver")
 
 
 def test_a_port_that_does_not_open_says_why_and_what_to_do(

@@ -15,8 +15,8 @@ from portwright import Tensor, debug, jit
 from portwright.core import dtype as dt
 from portwright.core import registry
 from portwright.core.compound import Compound
-from portwright.core.device import check_port
 from portwright.core.errors import PortError
+from portwright.core.port_check import check_port
 from portwright.core.trace import KernelRun, Planned
 
 

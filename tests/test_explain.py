@@ -16,7 +16,7 @@ from portwright.cli.main import main
 from portwright.core import dtype as dt
 from portwright.core.dialect import CLike
 from portwright.core.ops import PRIMITIVES, Op, Primitive, Tier
-from portwright.core.registry import port_class
+from portwright.core.registry import port_of
 
 
 def explained(capsys: pytest.CaptureFixture[str], *words: str) -> str:
@@ -121,7 +121,7 @@ def test_accuracy_is_that_of_the_table(capsys: pytest.CaptureFixture[str]) -> No
 def test_dialects_are_quoted_from_their_tables(capsys: pytest.CaptureFixture[str]) -> None:
     out = explained(capsys, "MAX")
     for port in ("CPU", "CUDA", "METAL", "OPENCL"):
-        dialect = port_class(port).dialect
+        dialect = port_of(port).dialect
         assert isinstance(dialect, CLike)
         assert dialect.scalar[Op.MAX] in out
         assert dialect.vector[Op.MAX] in out

@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-import fresh
+import elsewhere
 import pytest
 
 from portwright.templates.answers import families
@@ -51,7 +51,7 @@ class Vendor:
     def certify(self, *words: str) -> dict[str, object]:
         """The certificate of a climb that must pass."""
         command = [self.bin / "portwright", "certify", self.device, "--json", *words]
-        document: dict[str, object] = json.loads(fresh.run(*command, cwd=self.project).stdout)
+        document: dict[str, object] = json.loads(elsewhere.run(*command, cwd=self.project).stdout)
         return document
 
 
@@ -59,7 +59,7 @@ class Vendor:
 def sdk(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The ``bin`` folder of an environment with the wheel, PoCL, and the tools that a project asks for."""
     (wheel,) = built.glob("*.whl")
-    return fresh.install(
+    return elsewhere.install(
         Path(f"{wheel}[pocl]"), tmp_path_factory.mktemp("sdk"), "ruff", "mypy", "setuptools>=77"
     )
 
@@ -68,27 +68,31 @@ def sdk(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def vendor(request: pytest.FixtureRequest, sdk: Path, tmp_path: Path) -> Vendor:
     """A machine on which a port of this family was made and installed."""
     family = request.param
-    place = fresh.over(sdk, tmp_path / "venv")
+    place = elsewhere.over(sdk, tmp_path / "venv")
     words = ["--set", ANSWERS[family]] if family in ANSWERS else []
-    fresh.run(place / "portwright", "new", "pelican", "--family", family, *words, "--yes", cwd=tmp_path)
+    elsewhere.run(place / "portwright", "new", "pelican", "--family", family, *words, "--yes", cwd=tmp_path)
     project = tmp_path / "portwright-pelican"
     install = [place / "python", "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "-e", "."]
-    fresh.run(*install, cwd=project)
+    elsewhere.run(*install, cwd=project)
     return Vendor(place, project, f"PELICAN{families()[family]['certify']}")
 
 
 def test_the_project_passes_its_own_linters_and_types(vendor: Vendor) -> None:
     for words in (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"]):
-        fresh.run(vendor.bin / "python", "-m", *words, cwd=vendor.project)
+        elsewhere.run(vendor.bin / "python", "-m", *words, cwd=vendor.project)
 
 
 def test_it_is_found_and_certified(vendor: Vendor) -> None:
-    listed = json.loads(fresh.run(vendor.bin / "portwright", "devices", "--json", cwd=vendor.project).stdout)
+    listed = json.loads(
+        elsewhere.run(vendor.bin / "portwright", "devices", "--json", cwd=vendor.project).stdout
+    )
     (found,) = [d for d in listed["devices"] if d["name"] == "PELICAN"]
     assert (found["distribution"], found["version"]) == ("portwright-pelican", "0.1.0")
     record = json.loads((vendor.project / ".portwright.json").read_text())
     if record["answers"]["family"] == "c":
-        stopped = fresh.attempt(vendor.bin / "portwright", "certify", "PELICAN", "--next", cwd=vendor.project)
+        stopped = elsewhere.attempt(
+            vendor.bin / "portwright", "certify", "PELICAN", "--next", cwd=vendor.project
+        )
         assert stopped.returncode == 1
         assert "alloc is not written yet" in stopped.stdout
         return  # what comes next is the tutorial's
@@ -101,4 +105,4 @@ def test_it_is_found_and_certified(vendor: Vendor) -> None:
     assert all(f"- [x] **{rung}**" in ticked for rung in WHOLE)
     assert "- [ ] **primitives**" in ticked
     under_pytest = [vendor.bin / "python", "-m", "pytest", "-q", "-k", "open"]
-    assert "1 passed" in fresh.run(*under_pytest, cwd=vendor.project).stdout
+    assert "1 passed" in elsewhere.run(*under_pytest, cwd=vendor.project).stdout

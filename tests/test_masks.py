@@ -16,13 +16,14 @@ from portwright.conformance import runner
 from portwright.conformance.ladder import Rung
 from portwright.core import dtype as dt
 from portwright.core import value as val
-from portwright.core.device import Extra, Spec, check_port
+from portwright.core.device import Extra, Spec
 from portwright.core.dialect import CLike, NamedKernel
 from portwright.core.dtype import DType
 from portwright.core.errors import DeviceError, PortError
 from portwright.core.legalize import BUILT, FLOOR
 from portwright.core.loops import Acc, Let, Scratch, Store, Update, statements
 from portwright.core.ops import Op
+from portwright.core.port_check import check_port
 from portwright.core.registry import open_device
 from portwright.devices.c_dialect import C
 from portwright.devices.cpu import CPU

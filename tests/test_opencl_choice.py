@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from opencl_support import cl
 
-from portwright.core.errors import DeviceError
+from portwright.core.errors import DeviceError, DriverMissingError, NoDeviceError
 from portwright.devices.opencl_choice import candidates, choose
 
 
@@ -118,7 +118,7 @@ def test_one_that_cannot_be_used_is_passed_over(installed: Any, fact: dict[str, 
     bad = Platform("Bad", device("Bad GPU", **fact))
     installed(bad, POCL)
     assert chosen() == "pthread-EPYC"
-    with pytest.raises(DeviceError, match=f"no OpenCL device can be used: 0:0 Bad GPU .*{fault}"):
+    with pytest.raises(NoDeviceError, match=f"no OpenCL device can be used: 0:0 Bad GPU .*{fault}"):
         chosen("bad")
 
 
@@ -135,15 +135,18 @@ def test_a_platform_without_devices_is_passed_over(installed: Any, monkeypatch: 
     assert [c.place for c in candidates("OPENCL")] == [(1, 0)]
 
 
-def test_no_driver_at_all(installed: Any) -> None:
+def test_no_device_and_no_driver(installed: Any) -> None:
+    installed(Platform("Empty"))
+    with pytest.raises(NoDeviceError, match=r"list no device. pip install 'portwright\[pocl\]'"):
+        chosen()
     installed()
-    with pytest.raises(DeviceError, match=r"list no device. pip install 'portwright\[pocl\]'"):
+    with pytest.raises(DriverMissingError, match=r"list no device. pip install 'portwright\[pocl\]'"):
         chosen()
 
 
 def test_no_pyopencl(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyopencl", None)
-    with pytest.raises(DeviceError, match=r"OPENCL is reached through pyopencl, .*portwright\[pocl\]"):
+    with pytest.raises(DriverMissingError, match=r"OPENCL is reached through pyopencl, .*portwright\[pocl\]"):
         chosen()
 
 

@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from fresh import run
+from elsewhere import run
 
 pytestmark = [
     pytest.mark.xdist_group("packaging"),  # one worker builds once for all of these

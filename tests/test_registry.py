@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import textwrap
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -13,11 +11,14 @@ import pytest
 from portwright.core import registry
 from portwright.core.device import Device
 from portwright.core.errors import DeviceError, PortError
-from portwright.core.registry import State, default_device, offers, open_device, set_default, status
+from portwright.core.offers import offers
+from portwright.core.opening import State
+from portwright.core.registry import default_device, open_device, set_default
+from portwright.core.survey import status
 from portwright.devices.cpu import CPU
 from portwright.devices.numpy import NumPy
 
-Plugin = Callable[..., None]
+Plugin = Callable[..., Path]
 
 ACME = """
     from dataclasses import replace
@@ -34,29 +35,7 @@ ACME = """
 """
 
 
-@pytest.fixture(autouse=True)
-def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No device is open yet, and none is chosen."""
-    monkeypatch.setattr(registry, "_opened", {})
-    monkeypatch.setattr(registry, "_default", None)
-    monkeypatch.delenv("PORTWRIGHT_DEVICE", raising=False)
-
-
-@pytest.fixture
-def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plugin:
-    """Installs a distribution: ``plugin("acme-tools", "ACME = module:Acme", module="its text")``."""
-    monkeypatch.syspath_prepend(str(tmp_path))
-
-    def install(distribution: str, points: str, **modules: str) -> None:
-        info = tmp_path / f"{distribution.replace('-', '_')}-1.2.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.2\n")
-        (info / "entry_points.txt").write_text(f"[portwright.devices]\n{points}\n")
-        for name, source in modules.items():
-            (tmp_path / f"{name}.py").write_text(textwrap.dedent(source))
-            monkeypatch.delitem(sys.modules, name, raising=False)
-
-    return install
+pytestmark = pytest.mark.usefixtures("fresh")
 
 
 def test_ours_are_found_as_anybodys() -> None:
@@ -87,12 +66,6 @@ def test_opened_once_by_many_threads(plugin: Plugin) -> None:
     assert len(found) == 8
     assert len(set(map(id, found))) == 1
     assert type(found[0]).opened == 1
-
-
-def test_listing_imports_nothing(plugin: Plugin) -> None:
-    plugin("acme", "ACME = acme_lazy:Acme", acme_lazy="raise SystemExit('imported')")
-    assert "ACME" in [o.name for o in offers()]
-    assert "acme_lazy" not in sys.modules
 
 
 def test_an_argument_after_the_colon(plugin: Plugin) -> None:

@@ -17,7 +17,8 @@ from portwright.cli.main import main
 from portwright.core.device import Ability, Device, Spec
 from portwright.core.errors import DeviceError
 from portwright.core.example import Origin, contract_methods, example_of, find_method
-from portwright.core.registry import offers, port_class
+from portwright.core.offers import offers
+from portwright.core.registry import port_of
 
 PORTS = [*dict.fromkeys(o.name for o in offers() if o.is_ours), "CUDA:sim", "CUDA:sm_80", "METAL:sim"]
 
@@ -33,14 +34,14 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 
 
 def source_of(port: str, method: str) -> str:
-    return textwrap.dedent(inspect.getsource(getattr(port_class(port), method)))
+    return textwrap.dedent(inspect.getsource(getattr(port_of(port), method)))
 
 
 @pytest.mark.parametrize("port", PORTS)
 def test_every_method_of_every_port_is_shown_to_the_letter(
     port: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    cls = port_class(port)
+    cls = port_of(port)
     methods = [m for m in contract_methods() if find_method(cls, m) is not None]
     assert {"alloc", "free", "copy_in", "copy_out"} <= set(methods)
     for method in methods:
@@ -89,7 +90,7 @@ def test_helpers_are_found_where_they_are_defined(
 
 def test_no_call_leads_out_of_the_ports() -> None:
     for port in PORTS:
-        cls = port_class(port)
+        cls = port_of(port)
         for name in contract_methods():
             method = find_method(cls, name)
             for call in () if method is None or method.origin is Origin.DEFAULT else calls(method, cls):
@@ -101,7 +102,7 @@ def test_the_overview_names_what_is_given_and_what_is_not(
     port: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = shown(capsys, port)
-    cls = port_class(port)
+    cls = port_of(port)
     for name in contract_methods():
         found = find_method(cls, name)
         rows = [line.split() for line in out.splitlines() if line.split()[:1] == [name]]
@@ -229,7 +230,7 @@ def test_a_plugin_that_is_not_imported_is_one_clear_error(
     monkeypatch.syspath_prepend(str(tmp_path))
     assert "no_such_module" in refused(capsys, "BROKEN", "alloc")
     with pytest.raises(DeviceError, match="import failed"):
-        port_class("BROKEN")
+        port_of("BROKEN")
     assert "def alloc" in shown(capsys, "CPU", "alloc")  # no other port is harmed
 
 

@@ -20,8 +20,9 @@ from portwright.conformance import runner
 from portwright.conformance.ladder import Rung
 from portwright.conformance.outcome import FAILED
 from portwright.conformance.watch import Watch
-from portwright.core.device import Ability, Buffer, Evidence, check_port
+from portwright.core.device import Ability, Buffer, Evidence
 from portwright.core.errors import DeviceError, LostError, OutOfMemoryError
+from portwright.core.port_check import check_port
 from portwright.core.registry import adopt
 from portwright.devices import sim_protocol as protocol
 from portwright.devices.sim_protocol import Status, Verb

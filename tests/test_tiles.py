@@ -12,9 +12,9 @@ import support as t
 
 from portwright.core import dtype as dt
 from portwright.core import engine, graph
-from portwright.core.device import check_port
 from portwright.core.errors import DeviceError, PortError
 from portwright.core.loops import Multiply, statements
+from portwright.core.port_check import check_port
 from portwright.core.registry import open_device
 from portwright.core.tile import Layout, Tile
 from portwright.devices import cuda_nvrtc, cuda_tiles, metal_tiles

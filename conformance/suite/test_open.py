@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...core.device import Device, check_port
+from ...core.contract import SPOKEN
+from ...core.device import Device
 from ...core.dtype import ALL
 from ...core.ops import ALL_OPS
-from ...core.registry import open_device
+from ...core.port_check import check_port, class_faults
+from ...core.registry import offer_of, open_device
 from ..case import Case
 from ..judge import require_bits
 
@@ -21,6 +23,15 @@ def test_opens(case: Case) -> None:
 def test_port_is_whole(case: Case) -> None:
     """No method is missing that its Spec says it needs."""
     check_port(type(case.device), case.spec)
+
+
+def test_contract(case: Case) -> None:
+    """It speaks a version of the contract that both sides know, and its methods take that one's calls."""
+    version, offer = case.device.contract, offer_of(case.device)
+    assert version in SPOKEN, f"it speaks contract {version}; this Portwright speaks {SPOKEN}"
+    if offer is not None:
+        assert version in offer.contract, f"it speaks contract {version}, and states {offer.contract}"
+    assert class_faults(type(case.device)) == []
 
 
 def test_name(case: Case) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...core.cache import compile_cache, digest
-from ...core.errors import CompileError, DeviceError
+from ...core.errors import CompileError, DeviceError, DriverMissingError
 from ..toolchain import Toolchain
 
 FOLDER = Path(__file__).parent
@@ -96,9 +96,9 @@ class Runtime:
             try:
                 binary = toolchain.compile(source, flags, "c++")
             except CompileError as e:
-                raise DeviceError(
-                    f"the simulator's runtime does not compile: {e}. It takes a C++ compiler on Linux: "
-                    "apt-get install g++, or set CC to a clang"
+                raise DriverMissingError(
+                    f"the simulator's runtime does not compile: {e}",
+                    "It takes a C++ compiler on Linux: apt-get install g++, or set CC to a clang",
                 ) from e
             cache.put(key, binary)
         try:
