@@ -19,7 +19,6 @@ from .errors import JitError
 from .node import GraphOp, Node, toposort
 
 if TYPE_CHECKING:
-    from .engine import Array
     from .plan import Step
 
 ROOMY = 4
@@ -46,13 +45,11 @@ class Action:
 
     Attributes:
         writes, reads: the values; of a kernel, its arguments in this order.
-        unread: of a dispatched piece, nodes of which no element is used, with a value.
     """
 
     step: Step
     writes: tuple[int, ...]
     reads: tuple[int, ...]
-    unread: Mapping[Node, Array] = field(default_factory=dict)
 
     def launch(self, buffers: Sequence[Buffer]) -> Launch:
         """The kernel's launch on this memory."""
@@ -137,8 +134,7 @@ class Recorder:
         n = len(step.writes)
         reads = tuple([self._number(b) for b in buffers[n:]])
         writes = tuple([self._add(b, Value(b.device, b.nbytes)) for b in buffers[:n]])
-        unread = {} if step.group is None else {m: engine.fetch(m) for m in engine.met_unread(step.group)}
-        self.tape.actions.append(Action(step, writes, reads, unread))
+        self.tape.actions.append(Action(step, writes, reads))
 
     def reading(self, node: Node) -> None:
         """A value is about to leave the device.
@@ -267,7 +263,7 @@ class _Piece:
         step = self.action.step
         with trace.kernel(step.stages, step.device) if trace.watching else nullcontext():
             if step.group is not None:
-                engine.compute(step.device, step.group, self.action.unread, self.buffers)
+                engine.compute(step, self.buffers)
             else:
                 engine.copy(self.buffers[1], self.buffers[0])
 

@@ -211,7 +211,8 @@ def _merge(lines: list[str], body: Sequence[ast.stmt], new: list[str], shown: Se
             at = _after_fellows(body, s)
             gap = 1 + (not s.col_offset) if isinstance(s, ast.FunctionDef | ast.ClassDef) else 0
             changes.append((at, at, [*[""] * gap, *text]))
-    for first, last, text in reversed(sorted(changes, key=lambda c: c[:2])):
+    changes.sort(key=lambda c: c[:2])
+    for first, last, text in changes[::-1]:
         lines[first:last] = text
 
 
