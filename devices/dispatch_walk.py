@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
+_IDENTITIES = frozenset({GraphOp.PARAMETER, GraphOp.COPY, GraphOp.CONTIGUOUS, GraphOp.ASSIGN})
+"""The operations whose value is their last operand's."""
+
+
 class Walk:
     """One piece of a graph being computed.
 
@@ -40,7 +44,8 @@ class Walk:
 
     def run(self, roots: Sequence[Node], outputs: Sequence[Buffer]) -> None:
         """Computes ``roots`` into ``outputs``."""
-        self.homes = dict(zip(roots, outputs, strict=True))
+        homes = dict(zip(roots, outputs, strict=True))
+        self.homes = homes | {n: homes[r] for r in roots if (n := self.same_memory(r, homes)) not in homes}
         order = toposort(roots, stop=self.inputs.__contains__)
         uses: dict[Node, int] = dict.fromkeys(roots, 1)
         for node in order:
@@ -56,17 +61,25 @@ class Walk:
                 uses[s] -= 1
                 if not uses[s]:
                     del values[s]
-        for root, home in self.homes.items():
+        for root, home in homes.items():
             if values[root].buffer is not home:
                 self.load(values[root], home)
+
+    def same_memory(self, root: Node, homes: Mapping[Node, Buffer]) -> Node:
+        """The node whose value lies in memory as that of ``root`` does, so that it may be computed there."""
+        node = root
+        while node.op is GraphOp.RESHAPE or node.op in _IDENTITIES:
+            below = node.srcs[-1]
+            if below in self.inputs or below in homes:
+                break
+            node = below
+        return node
 
     def value(self, node: Node, srcs: Sequence[Strided]) -> Strided:
         """A node's value from those of its operands."""
         op, arg = node.op, node.arg
-        if op is GraphOp.ASSIGN:
-            return srcs[1]
-        if op in (GraphOp.PARAMETER, GraphOp.COPY, GraphOp.CONTIGUOUS):
-            return srcs[0]
+        if op in _IDENTITIES:
+            return srcs[-1]
         if not node.size:
             return self.room(node.dtype, node.shape)
         if isinstance(arg, ConstArg):  # one element in memory; it is repeated by strides

@@ -97,6 +97,13 @@ def test_merging_keeps_what_is_not_shown() -> None:
     assert after == "import os\n\n\nclass A:\n    def f(self):\n        return 2\n\n    z = 4\n\n\nW = 5\n"
 
 
+def test_what_is_new_comes_before_what_it_is_shown_before() -> None:
+    shown = "from os import path\n\na = 1\n\n\ndef f():\n    return a\n\n\nT = {1: f}\nz = T\n"
+    after = merged("import os\n\nT = {}\n\nlast = 0\n", shown)
+    told = "import os from os import path a = 1 def f(): return a T = {1: f} last = 0 z = T"
+    assert " ".join(after.split()) == told
+
+
 def test_a_reader_has_the_commands(tmp_path: Path) -> None:
     import portwright
 

@@ -9,7 +9,8 @@ What a page may hold, in fenced blocks that start at the left margin:
     ```python file=a/b.py      the file's whole text, of any language; a path from where the commands are
     ```python append=a/b.py    text for its end
     ```python into=a/b.py      Python only: each import, function, assignment and method that is shown takes
-                               the place of the one of its name, or is added where its fellows end
+                               the place of the one of its name; what is new comes before what it is shown
+                               before, or at the end, imports after the imports
 
 Every other block is for the reader alone. ``run_page`` runs a page, ``reader`` makes the environment to run
 it in: another virtual environment over this one, so that ``pip install`` leaves the tests' own as it is.
@@ -208,10 +209,15 @@ def _merge(lines: list[str], body: Sequence[ast.stmt], new: list[str], shown: Se
             assert old.end_lineno is not None
             changes.append((_first(old) - 1, old.end_lineno, text))
         else:
-            at = _after_fellows(body, s)
-            gap = 1 + (not s.col_offset) if isinstance(s, ast.FunctionDef | ast.ClassDef) else 0
-            changes.append((at, at, [*[""] * gap, *text]))
-    changes.sort(key=lambda c: c[:2])
+            following = [held[_name(t)] for t in shown[shown.index(s) + 1 :] if _name(t) in held]
+            gap = [""] * (1 + (not s.col_offset) if isinstance(s, ast.FunctionDef | ast.ClassDef) else 0)
+            if following and not isinstance(s, ast.Import | ast.ImportFrom):
+                at = _first(following[0]) - 1
+                changes.append((at, at, [*text, *gap]))
+            else:
+                at = _after_fellows(body, s)
+                changes.append((at, at, [*gap, *text]))
+    changes.sort(key=lambda c: c[:2])  # what is added before a statement comes before what replaces it
     for first, last, text in changes[::-1]:
         lines[first:last] = text
 
