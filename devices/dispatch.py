@@ -11,7 +11,7 @@ A port may leave memory to this class, which holds it on the host, until it over
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -108,17 +108,12 @@ class Dispatch(HostMemory):
             else:
                 if not callable(row.call):
                     out.append(f"its table has {row.call!r} for {op.name}, which cannot be called")
-                for what, odd in (
-                    ("does not claim", row.dtypes - spec.dtypes),
-                    (
-                        "the contract gives it no meaning on",
-                        {d for d in row.dtypes if not is_supported(op, d)},
-                    ),
-                ):
-                    if odd:
-                        out.append(
-                            f"its {op.name} takes {', '.join(d.name for d in ALL if d in odd)}, which {what}"
-                        )
+                unclaimed = row.dtypes - spec.dtypes
+                meaningless = {d for d in row.dtypes if not is_supported(op, d)}
+                if unclaimed:
+                    out.append(f"its {op.name} takes {_names(unclaimed)}, which it does not claim")
+                if meaningless:
+                    out.append(f"its {op.name} takes {_names(meaningless)}, which it has no meaning on")
         return out
 
     def compute(
@@ -142,3 +137,7 @@ class Dispatch(HostMemory):
 def _meant(op: Op, spec: Spec) -> frozenset[DType]:
     """The dtypes of a port that a primitive has a meaning on."""
     return frozenset(d for d in spec.dtypes if is_supported(op, d))
+
+
+def _names(dtypes: Collection[DType]) -> str:
+    return ", ".join(d.name for d in ALL if d in dtypes)
