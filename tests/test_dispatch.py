@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +19,7 @@ from portwright.conformance import certificate, runner
 from portwright.conformance.ladder import Rung
 from portwright.conformance.report import coverage
 from portwright.core import engine, graph, registry
-from portwright.core.device import Ability, check_port
+from portwright.core.device import Ability, Evidence, check_port
 from portwright.core.dtype import DType, bfloat16, bool_, float16, float32, float64, int32
 from portwright.core.errors import DeviceError, NotWrittenError, PortError
 from portwright.core.evaluate import evaluate
@@ -25,6 +28,7 @@ from portwright.core.not_written import not_written
 from portwright.core.ops import ALL_OPS, Op
 from portwright.core.trace import KernelRun
 from portwright.devices.dispatch import Dispatch, Native, Strided
+from portwright.templates.render import render
 
 CONTIGUOUS = {op: Native(r.call, contiguous=op not in MEMORY) for op, r in FULL.items()}
 PART = {
@@ -401,3 +405,33 @@ def test_jit_replays_on_other_memory() -> None:
         x = Tensor(np.full((3, 4), n, np.float32), device="ACME").realize()
         assert step(x).numpy().tolist() == [3 * (2.0 * n + 1)] * 4
     assert device.calls.host.total() == 0
+
+
+# ------------------------------------------------------------------------------------------- the template
+
+
+@pytest.mark.parametrize("floats", ["float32", "float16 bfloat16 float32 float64"])
+def test_a_scaffold_is_green_on_its_first_minute(
+    floats: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = {
+        "name": "acme", "NAME": "ACME", "Class": "Acme", "package": "portwright_acme", "vendor": "Acme Corp",
+        "project": "portwright-acme", "family": "dispatch", "through": "", "licence": "MIT", "year": "2026",
+        "integers": "bool int8 int32", "floats": floats,
+    }  # fmt: skip
+    folder = tmp_path / "portwright_acme"
+    folder.mkdir()
+    (folder / "__init__.py").touch()
+    for name, text in render("dispatch", answers).items():
+        (folder / name).write_text(text, encoding="utf-8")
+        assert len(text.splitlines()) < 120
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "portwright_acme", raising=False)
+    monkeypatch.delitem(sys.modules, "portwright_acme.table", raising=False)
+    monkeypatch.delitem(sys.modules, "portwright_acme.port", raising=False)
+    device = importlib.import_module("portwright_acme.port").Acme()
+    outcome = runner.run(device, rungs=[Rung.OPEN, Rung.MEMORY, Rung.COPY])
+    assert outcome.passed
+    assert device.spec.evidence is Evidence.EMULATED
+    assert "native 0/25, host 25/25" in coverage(device.spec)
+    assert device.spec.driver == {"library": "none yet: everything runs on the host"}
