@@ -19,7 +19,7 @@ from ..core.device import Ability, Buffer, Calls, Reach, Spec
 from ..core.dtype import ALL, DType
 from ..core.graph import Node
 from ..core.ops import PRIMITIVES, Group, Op, is_supported
-from .host_memory import HostMemory
+from .numpy_memory import HostMemory
 from .strided import Strided
 
 __all__ = ["Dispatch", "Native", "Strided"]

@@ -18,7 +18,7 @@ from ..core.errors import OutOfMemoryError
 from ..core.evaluate import NUMPY_PRIMITIVES, evaluate
 from ..core.graph import Node
 from ..core.ops import Tier
-from .host_memory import HostMemory
+from .numpy_memory import HostMemory
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
