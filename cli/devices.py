@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 import click
 from rich.table import Table
@@ -12,6 +12,7 @@ from rich.text import Text
 
 from ..core import dtype as dtypes
 from ..core.device import Spec
+from ..core.dtype import DType
 from ..core.errors import DeviceError
 from ..core.offers import GROUP
 from ..core.opening import State
@@ -100,14 +101,26 @@ def _lines(port: Status) -> Iterator[Text]:
         yield from (Text(f"{key}: {value}", style="dim") for key, value in port.spec.driver.items())
 
 
+def _primitives(spec: Spec) -> Iterator[str]:
+    """How many primitives are native, which of them only in part, and what becomes of the others."""
+    absent = [op.name for op in Op if op in spec.legalized | spec.on_host]
+    rest = "on the host" if spec.on_host else "built from those"
+    others = f"; {rest}: {', '.join(absent)}" if absent else ""
+    yield f"native {len(spec.native)}/{len(ALL_OPS)}{others}"
+    if spec.native_on:
+        yield f"native in part: {', '.join(_in_part(op, held) for op, held in spec.native_on.items())}"
+
+
+def _in_part(op: Op, held: Collection[DType]) -> str:
+    return f"{op.name} ({' '.join(d.name for d in dtypes.ALL if d in held)} only)"
+
+
 def _abilities(spec: Spec) -> Iterator[str]:
     yield f"{spec.reach.value}, {spec.evidence.value}, accuracy {spec.tier.value}"
     held = [d.name for d in dtypes.ALL if d in spec.dtypes]
     every = len(dtypes.ALL)
     yield f"all {every} dtypes" if len(held) == every else f"{len(held)} of {every} dtypes: {', '.join(held)}"
-    absent = [op.name for op in Op if op not in spec.native]
-    built = f"; built from those: {', '.join(absent)}" if absent else ""
-    yield f"native {len(ALL_OPS) - len(absent)}/{len(ALL_OPS)}{built}"
+    yield from _primitives(spec)
     parts = [f"{spec.threads} thread{'s' if spec.threads != 1 else ''}"]
     if spec.vector_bytes:
         parts.append(f"vectors of {spec.lanes(dtypes.float32)} × float32, {spec.vector_registers} registers")

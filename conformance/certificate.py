@@ -44,7 +44,6 @@ def build(outcome: Outcome, device: Device) -> Document:
         device: the one that was climbed on, opened.
     """
     spec = device.spec
-    native = len(spec.native)
     return seal(
         {
             "format": FORMAT,
@@ -70,8 +69,9 @@ def build(outcome: Outcome, device: Device) -> Document:
             "machine": _machine(),
             "primitives": {
                 "total": len(ALL_OPS),
-                "native": native,
-                "legalized": len(ALL_OPS) - native,
+                "native": len(spec.native),
+                "legalized": len(spec.legalized),
+                "host": len(spec.on_host),
             },
             "rungs": [_rung(s) for s in outcome.summary()],
             "accuracy": _accuracy(outcome),

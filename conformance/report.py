@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from ..core.device import Spec
+from ..core.device import Reach, Spec
 from ..core.dtype import ALL
 from ..core.ops import ALL_OPS
 from .outcome import CaseResult, Outcome, RungSummary
@@ -120,12 +120,15 @@ def table(outcome: Outcome) -> Table:
 
 
 def coverage(spec: Spec) -> str:
-    """What of the contract the device has itself, and what is built of that."""
-    total, native = len(ALL_OPS), len(spec.native)
+    """What of the contract the device has itself, and what is built of that or runs on the host."""
+    total = len(ALL_OPS)
+    rest = "host" if spec.reach is Reach.DISPATCH else "legalized"
+    part = f" ({len(spec.native_on)} of them on some dtypes)" if spec.native_on else ""
     own, held = len(spec.arithmetic), len(spec.dtypes)
     return (
-        f"primitives: native {native}/{total}, legalized {total - native}/{total}; "
-        f"dtypes: native {own}/{len(ALL)}, legalized {held - own}/{len(ALL)}"
+        f"primitives: native {len(spec.native)}/{total}{part}, "
+        f"{rest} {len(spec.legalized | spec.on_host)}/{total}; "
+        f"dtypes: native {own}/{len(ALL)}, {rest} {held - own}/{len(ALL)}"
     )
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import enum
 import sys
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
@@ -21,8 +22,6 @@ from .errors import DeviceError, OutOfMemoryError
 from .ops import ALL_OPS, CONTRACT_VERSION, Op, Tier
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from .compound import Compound
     from .dialect import Dialect
     from .graph import Node
@@ -41,7 +40,7 @@ class Reach(enum.Enum):
     """How core drives the device."""
 
     KERNELS = "kernel language"  # core writes source, the device compiles and launches it
-    DISPATCH = "dispatch"  # no compiler: the device computes one primitive at a time over arrays
+    DISPATCH = "dispatch"  # no compiler: the device computes one primitive at a time over its buffers
 
 
 class Ability(enum.Enum):
@@ -51,6 +50,7 @@ class Ability(enum.Enum):
     HOST_VIEW = "host view"  # its memory can be read in place: ``HostViews``
     CLOCK = "clock"  # it times its launches by itself: ``Clocks``
     LAST_WORDS = "last words"  # it writes down why it ends the process: ``LastWords``
+    CALLS = "calls"  # it counts what it computed itself and what the host computed: ``CountsCalls``
 
 
 class Extra(enum.Enum):
@@ -107,7 +107,10 @@ class Spec:
     Attributes:
         name: the device's name, in capitals.
         dtypes: the dtypes it holds and computes in, by itself or after legalization.
-        native: the primitives that its language has; core builds the rest from these.
+        native: the primitives that it has: core builds the rest from these, or, of a device that is driven
+            by dispatch, they run on the host.
+        native_on: of a device that is driven by dispatch, the native primitives that it has on some dtypes
+            only, with those; on others they run on the host.
         arithmetic: the dtypes that its language computes in; the others are stored narrow and computed wide.
         reach: how core drives it.
         evidence: what a certificate from it may claim.
@@ -138,6 +141,7 @@ class Spec:
     name: str
     dtypes: frozenset[DType]
     native: frozenset[Op] = ALL_OPS
+    native_on: Mapping[Op, frozenset[DType]] = field(default_factory=dict)
     arithmetic: frozenset[DType] = frozenset()
     reach: Reach = Reach.KERNELS
     evidence: Evidence = Evidence.MEASURED
@@ -163,6 +167,16 @@ class Spec:
     alignment: int = 64
     driver: Mapping[str, str] = field(default_factory=dict)
     checker: Checker | None = None
+
+    @property
+    def legalized(self) -> frozenset[Op]:
+        """The primitives that core builds from the native ones."""
+        return ALL_OPS - self.native if self.reach is Reach.KERNELS else frozenset()
+
+    @property
+    def on_host(self) -> frozenset[Op]:
+        """The primitives that run on the host, of a device that is driven by dispatch."""
+        return ALL_OPS - self.native if self.reach is Reach.DISPATCH else frozenset()
 
     def lanes(self, dtype: DType) -> int:
         """Elements of ``dtype`` in a vector register; 1 without vectors."""
@@ -231,6 +245,11 @@ class Device(ABC):
         """
         return {}
 
+    @classmethod
+    def faults(cls, spec: Spec) -> Sequence[str]:
+        """Ways in which the port contradicts itself that only its family knows of, for ``check_port``."""
+        return ()
+
     @property
     def name(self) -> str:
         """The name it was opened by."""
@@ -284,10 +303,18 @@ class Device(ABC):
 
 
 class Computes(Protocol):
-    """A device driven by dispatch: it computes a piece of the graph itself."""
+    """A device driven by dispatch: it computes a piece of the graph itself, in its own memory."""
 
-    def compute(self, node: Node, inputs: Mapping[Node, np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
-        """The value of ``node`` from those of the leaves that it needs."""
+    def compute(
+        self, roots: Sequence[Node], inputs: Mapping[Node, Buffer], outputs: Sequence[Buffer]
+    ) -> None:
+        """Computes nodes into its memory.
+
+        Args:
+            roots: what to compute, of at least one element each.
+            inputs: the leaves, with the memory that holds each: its elements in a row. Read only.
+            outputs: for each root the memory to fill, its elements in a row; none of it is an input's.
+        """
 
 
 class Replays(Protocol):
@@ -326,6 +353,20 @@ class LastWords(Protocol):
 
     def last_words(self, path: str) -> None:
         """From now on, in files whose names begin with ``path``."""
+
+
+@dataclass
+class Calls:
+    """How often a device computed a primitive itself, and how often the host did it for the device."""
+
+    native: Counter[Op] = field(default_factory=Counter)
+    host: Counter[Op] = field(default_factory=Counter)
+
+
+class CountsCalls(Protocol):
+    """``Ability.CALLS``: what ran where is counted, since the device was opened."""
+
+    calls: Calls
 
 
 class Buffer:

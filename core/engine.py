@@ -8,21 +8,20 @@ All that makes plans is imported with the first one.
 from __future__ import annotations
 
 import threading
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 
 from . import trace
-from .device import Buffer, Device, Launch
+from .device import Buffer, Computes, Device, Launch
 from .graph import Node, toposort
 from .registry import open_device
 from .signature import signature
 
 if TYPE_CHECKING:
     from .plan import KernelInfo, Plan, Step
-    from .siblings import Group
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -139,8 +138,7 @@ def run(todo: Sequence[Node], plan: Plan, leaves: Sequence[Node], device: str) -
         if step.program is not None:
             _launch(step, step.program.launch(buffers))
         else:
-            known = {} if step.group is None else {n: fetch(n) for n in met_unread(step.group)}
-            perform(step, buffers, known)
+            perform(step, buffers)
         for s in step.last:
             del held[s]
     with storing:
@@ -163,10 +161,8 @@ def copy(source: Buffer, target: Buffer) -> None:
     target.write(memoryview(host))
 
 
-def perform(step: Step, buffers: Sequence[Buffer], known: Mapping[Node, Array]) -> None:
-    """Does a step that is no kernel of ours: a copy, a compound, or a dispatched piece, which needs what is
-    ``known`` of the nodes that it meets without reading them.
-    """
+def perform(step: Step, buffers: Sequence[Buffer]) -> None:
+    """Does a step that is no kernel of ours: a copy, a compound, or a dispatched piece."""
     if step.stages is None:
         copy(buffers[1], buffers[0])
         return
@@ -174,24 +170,12 @@ def perform(step: Step, buffers: Sequence[Buffer], known: Mapping[Node, Array]) 
         if step.stages.compound is not None:
             step.stages.compound.run(step.device, buffers)
         else:
-            assert step.group is not None
-            compute(step.device, step.group, known, buffers)
+            compute(step, buffers)
 
 
-def met_unread(group: Group) -> list[Node]:
-    """The nodes with storage that computing a group meets without using an element of them."""
-    order = toposort(group.roots, stop=lambda n: n in group.reads or n.storage is not None)
-    return [n for n in order if n.storage is not None and n not in group.reads]
-
-
-def compute(device: Device, group: Group, known: Mapping[Node, Array], buffers: Sequence[Buffer]) -> None:
-    """Has a device compute a dispatched group into a buffer for each root, from the rest and ``known``."""
-    inputs = dict(known)
-    written = len(group.roots)
-    for node, buffer in zip(group.reads, buffers[written:], strict=True):
-        host = np.empty(node.size, node.dtype.numpy)
-        buffer.read(memoryview(host.view(np.uint8)))
-        inputs[node] = host.reshape(node.shape)
-    for root, buffer in zip(group.roots, buffers, strict=False):
-        value = device.compute(root, inputs)  # type: ignore[attr-defined]
-        buffer.write(memoryview(np.ascontiguousarray(value).reshape(-1).view(np.uint8)))
+def compute(step: Step, buffers: Sequence[Buffer]) -> None:
+    """Has a device compute a dispatched piece into a buffer for each of its roots, from the other buffers."""
+    assert step.group is not None
+    written = len(step.group.roots)
+    inputs = {**step.unread, **dict(zip(step.group.reads, buffers[written:], strict=True))}
+    cast(Computes, step.device).compute(step.group.roots, inputs, buffers[:written])

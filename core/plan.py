@@ -6,15 +6,15 @@ holds no memory, so that it serves every graph of the same structure.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field
 
 from . import trace
 from .compiler import Program, compile_all
-from .device import Device, Reach
+from .device import Buffer, Device, Reach
 from .evaluate import PrimitiveCall, primitive_calls
 from .fuse import fuse
-from .graph import GraphOp, Node
+from .graph import GraphOp, Node, toposort
 from .loops import Kernel
 from .pipeline import Stages, build
 from .recognize import with_compounds
@@ -33,6 +33,7 @@ class Step:
         device: where it runs.
         program: the compiled kernel; None of everything else.
         last: slots that nobody needs after this step.
+        unread: of a dispatched piece, the memory of nodes that computing it meets without using an element.
     """
 
     group: Group | None
@@ -43,6 +44,7 @@ class Step:
     device: Device
     program: Program | None = None
     last: tuple[int, ...] = ()
+    unread: Mapping[Node, Buffer] = field(default_factory=dict)
 
     def calls(self) -> tuple[PrimitiveCall, ...]:
         """The primitives that a dispatched piece has computed; none of a kernel."""
@@ -161,6 +163,7 @@ def make_plan(todo: list[Node], leaves: list[Node], device: Device) -> Plan:
                         g if by_hand else None, piece.stages,
                         tuple(slot[_slot_key(k, g)] for k in piece.writes), piece.nbytes,
                         tuple(slot[_slot_key(k, g)] for k in piece.reads), where,
+                        unread=_met_unread(g) if by_hand else {},
                     )
                 )  # fmt: skip
                 trace.planned(g, piece.stages, where)
@@ -173,6 +176,12 @@ def make_plan(todo: list[Node], leaves: list[Node], device: Device) -> Plan:
         if s >= len(leaves) and s not in results:
             steps[i].last = (*steps[i].last, s)
     return Plan(steps, len(leaves), results, dispatched)
+
+
+def _met_unread(group: Group) -> dict[Node, Buffer]:
+    """The nodes with storage that computing a group meets without using an element of them."""
+    order = toposort(group.roots, stop=lambda n: n in group.reads or n.storage is not None)
+    return {n: n.storage for n in order if n.storage is not None and n not in group.reads}
 
 
 def _slot_key(key: int | str, group: Group) -> Hashable:

@@ -70,6 +70,7 @@ def _spec_faults(port: type[Device], spec: Spec) -> list[str]:
             if absent:
                 faults.append(f"claims {ability.value} but is missing {', '.join(absent)}")
             faults += [f for m in methods if m not in absent for f in _call_fault(port, protocol, m)]
+    faults += port.faults(spec)
     faults += floor_faults(spec)
     faults += tile_faults(spec)
     faults += compound_faults(spec)

@@ -18,7 +18,6 @@ from .errors import JitError
 from .node import GraphOp, Node, toposort
 
 if TYPE_CHECKING:
-    from .engine import Array
     from .plan import Step
 
 ROOMY = 4
@@ -45,13 +44,11 @@ class Action:
 
     Attributes:
         writes, reads: the values; of a kernel, its arguments in this order.
-        unread: of a dispatched piece, nodes of which no element is used, with a value.
     """
 
     step: Step
     writes: tuple[int, ...]
     reads: tuple[int, ...]
-    unread: Mapping[Node, Array] = field(default_factory=dict)
 
     def launch(self, buffers: Sequence[Buffer]) -> Launch:
         """The kernel's launch on this memory."""
@@ -136,8 +133,7 @@ class Recorder:
         n = len(step.writes)
         reads = tuple([self._number(b) for b in buffers[n:]])
         writes = tuple([self._add(b, Value(b.device, b.nbytes)) for b in buffers[:n]])
-        unread = {} if step.group is None else {m: engine.fetch(m) for m in engine.met_unread(step.group)}
-        self.tape.actions.append(Action(step, writes, reads, unread))
+        self.tape.actions.append(Action(step, writes, reads))
 
     def reading(self, node: Node) -> None:
         """A value is about to leave the device.
@@ -263,7 +259,7 @@ class _Piece:
         self.action, self.buffers = action, buffers
 
     def run(self) -> None:
-        engine.perform(self.action.step, self.buffers, self.action.unread)
+        engine.perform(self.action.step, self.buffers)
 
     def rebind(self, action: int, argument: int, buffer: Buffer) -> None:
         self.buffers[argument] = buffer

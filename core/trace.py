@@ -18,7 +18,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, cast
 
 from . import node as nodes
-from .device import Ability, Clocks
+from .device import Ability, Calls, Clocks, CountsCalls
 from .errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -106,6 +106,7 @@ class KernelRun(Event):
         flops: arithmetic operations.
         made_at: the user's source line that made it ("file:line").
         stages: how it came to be.
+        calls: what ran on the device and what on the host, of a device that counts it.
     """
 
     kernel: str
@@ -115,6 +116,7 @@ class KernelRun(Event):
     flops: int
     made_at: str | None
     stages: Stages
+    calls: Calls | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -307,10 +309,12 @@ def kernel(stages: Stages | None, device: Device) -> AbstractContextManager[None
 @contextmanager
 def _kernel(stages: Stages, device: Device) -> Iterator[None]:
     device.synchronize()
+    before = _calls(device)
     begin = time.perf_counter()
     yield
     device.synchronize()
     seconds = time.perf_counter() - begin
+    after = _calls(device)
     if Ability.CLOCK in device.spec.abilities and stages.compound is None:
         seconds = max(cast(Clocks, device).launch_seconds(), 1e-9)  # a clock may have coarser steps
     _emit(
@@ -322,8 +326,19 @@ def _kernel(stages: Stages, device: Device) -> Iterator[None]:
             flops=stages.fresh.flops,
             made_at=stages.made_at,
             stages=stages,
+            calls=None
+            if before is None or after is None
+            else Calls(after.native - before.native, after.host - before.host),
         )
     )
+
+
+def _calls(device: Device) -> Calls | None:
+    """A copy of a device's counts, where it counts."""
+    if Ability.CALLS not in device.spec.abilities:
+        return None
+    now = cast(CountsCalls, device).calls
+    return Calls(now.native.copy(), now.host.copy())
 
 
 def jitted(what: str, function: str, detail: str = "") -> None:

@@ -107,10 +107,16 @@ class Screen:
 
 
 def run_line(event: KernelRun) -> str:
-    """One kernel's run on one line: device, name, time, bandwidth, operations, and the line that made it."""
+    """One kernel's run on one line: device, name, time, bandwidth, operations, and the line that made it.
+
+    Of a device that counts its calls, how many ran on it and how many on the host stand for the operations.
+    """
     gb, gflop = event.nbytes / event.seconds / 1e9, event.flops / event.seconds / 1e9
     name = _cut(event.kernel, 30)
-    head = f"{event.device:7} {name:30} {_time(event.seconds):>9} {gb:8.2f} GB/s {gflop:8.2f} GFLOP/s"
+    rate = f"{gflop:8.2f} GFLOP/s"
+    if event.calls is not None:
+        rate = f"{event.calls.native.total():3} native {event.calls.host.total():3} host"
+    head = f"{event.device:7} {name:30} {_time(event.seconds):>9} {gb:8.2f} GB/s {rate}"
     return f"{head}  {_cut(source_line(event.made_at), max(12, WIDTH - len(head) - 2))}".rstrip()
 
 

@@ -1,28 +1,29 @@
 """NUMPY: the reference port. The contract's NumPy meanings, one primitive at a time, with no compiler.
 
-It is the executable specification and the first port driven by dispatch: core hands it a piece of the graph,
-and it computes the primitives in it one after another.
+It is the executable specification, driven by dispatch: core hands it a piece of the graph and the memory that
+it reads and fills, and it computes the primitives in it one after another.
 """
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
 from ..core import dtype as dtypes
-from ..core.device import Ability, Device, Evidence, Reach, Spec
+from ..core.device import Ability, Buffer, Evidence, Reach, Spec
 from ..core.errors import OutOfMemoryError
 from ..core.evaluate import NUMPY_PRIMITIVES, evaluate
 from ..core.graph import Node
 from ..core.ops import Tier
+from .numpy_memory import HostMemory
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-class NumPy(Device):
+class NumPy(HostMemory):
     """The host's NumPy, one primitive at a time."""
 
     default_rank: ClassVar[int] = 2
@@ -41,38 +42,27 @@ class NumPy(Device):
             driver={"numpy": np.__version__, "python": platform.python_version()},
         )
 
-    def alloc(self, nbytes: int) -> Array:
-        """Host memory."""
+    def compute(
+        self, roots: Sequence[Node], inputs: Mapping[Node, Buffer], outputs: Sequence[Buffer]
+    ) -> None:
+        """The nodes' values, one primitive at a time."""
+        arrays = {n: _array(n, b) for n, b in inputs.items()}
         try:
-            room = np.empty(nbytes + self.spec.alignment, np.uint8)
+            values = self.values(roots, arrays)
         except MemoryError as e:
             raise OutOfMemoryError(
-                f"NUMPY has no room for {nbytes:,} bytes: free some tensors or use smaller ones"
-            ) from e
-        first = -room.ctypes.data % self.spec.alignment
-        return room[first : first + nbytes]
-
-    def free(self, handle: Array, nbytes: int) -> None:
-        """NumPy frees it with the last reference."""
-
-    def copy_in(self, handle: Array, data: memoryview) -> None:
-        """Host to host."""
-        handle[: data.nbytes] = np.frombuffer(data, np.uint8)
-
-    def copy_out(self, data: memoryview, handle: Array) -> None:
-        """Host to host."""
-        np.frombuffer(data, np.uint8)[:] = handle[: data.nbytes]
-
-    def host_view(self, handle: Array, nbytes: int) -> memoryview:
-        """The memory itself."""
-        return memoryview(handle)[:nbytes]
-
-    def compute(self, node: Node, inputs: Mapping[Node, Array]) -> Array:
-        """The node's value, one primitive at a time."""
-        try:
-            return evaluate([node], inputs.__getitem__, self.primitives, inputs.__contains__)[0]
-        except MemoryError as e:
-            raise OutOfMemoryError(
-                f"NUMPY has no room for a step of {node.op.name} {node.shape}: {e}. "
+                f"NUMPY has no room for a step of {roots[0].op.name} {roots[0].shape}: {e}. "
                 "Use smaller tensors, or a device with a kernel language"
             ) from e
+        for root, value, buffer in zip(roots, values, outputs, strict=True):
+            _array(root, buffer)[...] = value
+
+    def values(self, roots: Sequence[Node], inputs: Mapping[Node, Array]) -> list[Array]:
+        """The nodes' values as arrays, from those of the leaves."""
+        return evaluate(roots, inputs.__getitem__, self.primitives, inputs.__contains__)
+
+
+def _array(node: Node, buffer: Buffer) -> Array:
+    """A buffer's memory, as the values of a node that it holds or will hold."""
+    held: Array = buffer.handle[: node.nbytes]
+    return held.view(node.dtype.numpy).reshape(node.shape)

@@ -32,12 +32,12 @@ class Mutant(NumPy):
     def node(self, node: Node, srcs: Sequence[Array]) -> Array:
         return apply(node, srcs, self.primitives)
 
-    def compute(self, node: Node, inputs: Mapping[Node, Array]) -> Array:
+    def values(self, roots: Sequence[Node], inputs: Mapping[Node, Array]) -> list[Array]:
         values = dict(inputs)
-        for n in toposort([node], stop=inputs.__contains__):
+        for n in toposort(roots, stop=inputs.__contains__):
             if n not in values:
                 values[n] = self.node(n, [values[s] for s in n.srcs])
-        return values[node]
+        return [values[r] for r in roots]
 
 
 @dataclass(frozen=True)
@@ -400,9 +400,10 @@ class Whole(Mutant):
     def spoil(self, node: Node, order: list[Node], value: Array) -> Array:
         raise NotImplementedError
 
-    def compute(self, node: Node, inputs: Mapping[Node, Array]) -> Array:
-        order = toposort([node], stop=inputs.__contains__)
-        return self.spoil(node, order, super().compute(node, inputs))
+    def values(self, roots: Sequence[Node], inputs: Mapping[Node, Array]) -> list[Array]:
+        made = super().values(roots, inputs)
+        orders = [toposort([r], stop=inputs.__contains__) for r in roots]
+        return [self.spoil(r, o, v) for r, o, v in zip(roots, orders, made, strict=True)]
 
 
 @fault(Rung.FUSED)

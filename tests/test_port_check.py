@@ -87,7 +87,7 @@ def test_abilities_are_held_to_their_calls() -> None:
     ):
         check_port(Viewed, SPEC)
     check_port(Viewed, replace(SPEC, abilities=frozenset()))  # which it does not claim then
-    with pytest.raises(PortError, match=r"core calls compute\(node, inputs\)"):
+    with pytest.raises(PortError, match=r"core calls compute\(roots, inputs, outputs\)"):
         check_port(Computed, SPEC)
     with pytest.raises(PortError, match="claims clock but is missing launch_seconds"):
         check_port(NumPy, replace(SPEC, abilities=frozenset({Ability.CLOCK})))

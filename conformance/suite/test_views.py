@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from ...core import engine, graph
-from ...core.dtype import ALL, DType, float32, int32, uint8
+from ...core.dtype import ALL, DType, bool_, float32, int32, uint8
 from ...core.evaluate import evaluate
 from ...core.graph import Node
-from ...core.ops import Op
-from ..case import Case
-from ..inputs import samples
-from ..judge import require_bits
+from ...core.ops import PRIMITIVES, Op, is_supported
+from ..case import Array, Case
+from ..inputs import guarded, samples
+from ..judge import judge, require_bits
 from ..movement import moves, random_shape
 
 View = Callable[[Node], Node]
@@ -204,6 +204,62 @@ def test_computed_between(case: Case, dtype: DType) -> None:
             ("padded against whole", graph.elementwise(op, graph.pad(near, ((1, 0), (0, 0))), x)),
         ],
     )
+
+
+def reversed_(case: Case, x: Array) -> Node:
+    """``x`` on the device, as a view that walks backwards."""
+    return graph.flip(case.place(x[::-1, ::-1]), (0, 1))
+
+
+def turned(case: Case, x: Array) -> Node:
+    """``x`` on the device, as a view across its rows."""
+    return graph.permute(case.place(x.T), (1, 0))
+
+
+def inner(case: Case, x: Array) -> Node:
+    """``x`` on the device, as the inner part of something larger."""
+    (rows, columns), around = x.shape, np.pad(x, ((2, 1), (1, 3)), mode="wrap")
+    return graph.shrink(case.place(around), ((2, 2 + rows), (1, 1 + columns)))
+
+
+def repeated(case: Case, x: Array) -> Node:
+    """The first row of ``x`` on the device, as every row."""
+    return graph.expand(case.place(x[:1]), x.shape)
+
+
+VIEWS = (reversed_, turned, inner, repeated)
+"""Operands take these from the first or the third on, round about."""
+ELEMENTWISE = [
+    pytest.param(op, dtype, id=f"{op.name}-{dtype}")
+    for op, row in PRIMITIVES.items()
+    if row.reference is not None and op not in (Op.CAST, Op.BITCAST)
+    for dtype in (float32, int32)
+    if is_supported(op, dtype)
+]
+
+
+@pytest.mark.parametrize(("op", "dtype"), ELEMENTWISE)
+def test_operands(case: Case, op: Op, dtype: DType) -> None:
+    """Each primitive of operands that are views, each another one: reversed, across, a part, repeated."""
+    case.claims(dtype, bool_)
+    shape = (13, 20)
+    a, b = (samples(dtype, case.rng, 260).reshape(shape) for _ in range(2))
+    if op in (Op.IDIV, Op.MOD):
+        a = np.where(a == dtype.min, dtype.numpy.type(7), a)  # whatever row of b meets it
+    a, b = guarded(op, dtype, a, b)
+    operands = [a, b][: PRIMITIVES[op].arity] if op is not Op.WHERE else [a > b, a, b]
+    nodes, given = [], []
+    for first in (0, 2):
+        views = [VIEWS[(first + i) % len(VIEWS)] for i in range(len(operands))]
+        nodes.append(graph.elementwise(op, *(v(case, x) for v, x in zip(views, operands, strict=True))))
+        given.append(
+            [
+                np.broadcast_to(x[:1], shape) if v is repeated else x
+                for v, x in zip(views, operands, strict=True)
+            ]
+        )
+    for got, xs in zip(case.run(*nodes), given, strict=True):
+        case.keep(judge(op, dtype, got, xs, case.spec))
 
 
 def test_gather(case: Case) -> None:
