@@ -199,7 +199,7 @@ def test_without_a_compiler_numpy_serves(tmp_path: Path) -> None:
         assert (Tensor([1.0, 2.0]) * 3).tolist() == [3, 6]
     """
     said = in_process(code, CC="no-such-cc", PORTWRIGHT_CACHE=str(tmp_path))
-    for word in ("DeviceError", "CPU", "no-such-cc", "not found"):
+    for word in ("DriverMissingError", "CPU", "no-such-cc", "not found"):
         assert word in said
 
 

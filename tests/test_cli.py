@@ -11,9 +11,11 @@ import pytest
 
 from portwright import __version__
 from portwright.cli import main as cli
+from portwright.cli.screen import plain
 from portwright.core.errors import DeviceError
 from portwright.core.opening import State
 from portwright.core.ops import Op
+from portwright.core.registry import open_device
 from portwright.core.survey import Status
 
 
@@ -170,3 +172,9 @@ def test_doctor_names_a_cache_folder_that_cannot_be_written(
     found = {f["name"]: f for f in json.loads(capsys.readouterr().out)}
     assert found["cache folder"]["state"] == "limited"
     assert "PORTWRIGHT_CACHE" in found["cache folder"]["mend"]
+
+
+def test_a_device_with_tiles_is_written_as_json() -> None:
+    spec = open_device("CUDA:sim").spec
+    assert spec.tiles
+    assert json.loads(json.dumps(plain(spec)))["tiles"] == [str(t) for t in spec.tiles]
