@@ -18,6 +18,10 @@ COMMANDS = {
     "new": "Make a project for a new port.",
     "upgrade": "Bring a port's project up to date with Portwright's templates.",
     "certify": "Run the conformance suite on a device.",
+    "verify": "Check that a certificate is whole and unchanged, and say what it claims.",
+    "sign": "Sign a certificate.",
+    "compare": "Say what became better and worse from one certificate to another.",
+    "report": "Make a page (HTML) of a certificate.",
     "devices": "List the ports that are installed, and what each can do.",
     "doctor": "Check what Portwright needs, and say how to mend what is missing.",
 }

@@ -1,4 +1,4 @@
-"""Which Portwright this is, where it lies in a checkout of its own: the commit, and whether files differ from it."""
+"""Which Portwright this is, where it lies in a checkout of its own: the commit, and whether files differ."""
 
 from __future__ import annotations
 
@@ -37,7 +37,9 @@ def revision(folder: Path = ROOT) -> Revision:
 
 def _git(folder: Path, *words: str) -> str | None:
     """What git prints; None where it is missing or refuses."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}  # a hook's names another tree
+    environment = {
+        k: v for k, v in os.environ.items() if not k.startswith("GIT_")
+    }  # a hook's names another tree
     command = ["git", "--no-optional-locks", "-C", str(folder), *words]
     try:
         ran = subprocess.run(
