@@ -70,8 +70,8 @@ def verify(certificate: Path, key: Path | None, as_json: bool) -> int:
     out.print(table)
     for note in found.notes:
         out.print(Text.assemble(("note: ", "yellow"), foreign(note)))
-    said = f"{certificate} is whole, and says {found.document['verdict']}; sha256 {found.document['sha256']}"
-    out.print(Text.assemble(("accepted: ", "bold green"), foreign(said)))
+    whole = f"{certificate} is whole, and says {found.document['verdict']}; sha256 {found.document['sha256']}"
+    out.print(Text.assemble(("accepted: ", "bold green"), foreign(whole)))
     return 0
 
 

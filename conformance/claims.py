@@ -53,7 +53,7 @@ def claims(document: Document) -> tuple[Claim, ...]:
         ("accuracy", _accuracy(document)),
         (
             "failed",
-            [f"{len(r.cases)}: {', '.join(r.cases[:3])}: {first_line(r.text)}" for r in failed(document)],
+            [f"{', '.join(r.cases[:3])}: {first_line(r.text)}" for r in failed(document)],
         ),
         ("expected", [f"{_count(r)} as expected: {first_line(r.text)}" for r in because(document, EXPECTED)]),
         ("skipped", [f"{_count(r)}: {first_line(r.text)}" for r in because(document, UNCLAIMED)]),

@@ -151,6 +151,23 @@ def _claims(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[Ch
             yield from ((Change(f"{key}: {name}", ABSENT, "claimed"), False) for name in sorted(has - had))
         elif key in _SIZES:
             yield Change(key, _text(before), _text(now)), _is_less(now, before)
+    for op in sorted({*_names(old.get("native")), *_names(new.get("native"))}):
+        had, has = _native_on(old, op), _native_on(new, op)
+        if had and has:  # else the primitive itself is lost or new
+            some = set(old.get("arithmetic", ())) & set(new.get("arithmetic", ()))
+            yield from (
+                (Change(f"native {op}: {d}", "claimed", ABSENT), True) for d in sorted(some & had - has)
+            )
+            yield from (
+                (Change(f"native {op}: {d}", ABSENT, "claimed"), False) for d in sorted(some & has - had)
+            )
+
+
+def _native_on(spec: Mapping[str, Any], op: str) -> set[str]:
+    """The dtypes on which a device has a primitive itself."""
+    if op not in spec.get("native", ()):
+        return set()
+    return set(spec.get("native_on", {}).get(op, spec.get("arithmetic", ())))
 
 
 def _is_names(claim: Any) -> bool:
@@ -159,7 +176,18 @@ def _is_names(claim: Any) -> bool:
 
 
 def _names(claim: Any) -> set[str]:
-    return {_text(item) for item in claim} if isinstance(claim, list) else set()
+    """What a list claims: of a record with a name that, and each thing that it names beside."""
+    found: set[str] = set()
+    for item in claim if isinstance(claim, list) else ():
+        if isinstance(item, dict) and isinstance(item.get("name"), str):
+            found.add(item["name"])
+            lists = [value for value in item.values() if isinstance(value, list)]
+            found.update(
+                f"{item['name']} {part}" for values in lists for part in values if isinstance(part, str)
+            )
+        else:
+            found.add(_text(item))
+    return found
 
 
 def _is_less(now: Any, before: Any) -> bool:

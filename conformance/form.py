@@ -16,7 +16,7 @@ from .certificate import SCHEMA, Document
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator, ValidationError
 
-ADDED_LATER = frozenset({"expected", "commit", "dirty", "seconds", "p99", "mean", "histogram"})
+ADDED_LATER = frozenset({"expected", "host", "commit", "dirty", "seconds", "p99", "mean", "histogram"})
 """Fields that the first certificates lack. They are refused, and can still be compared and shown."""
 MOST_WORDS = 160
 
