@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 from .. import __version__
@@ -230,7 +231,7 @@ def failures(document: Document) -> Iterator[Failure]:
     for reason in failed(document):
         for case in reason.cases:
             report, _, source = reason.text.partition(_SOURCE)
-            yield Failure(case, document["cases"][case]["outcome"], report.strip("\n"), source)
+            yield Failure(case, document["cases"][case]["outcome"], report.strip("\n"), dedent(source))
 
 
 def _cases_of(reasons: tuple[Reason, ...]) -> list[str]:

@@ -132,7 +132,7 @@ def _load_private(data: bytes, password: bytes | None) -> object:
     try:
         return load(data, password)
     except UnsupportedAlgorithm as e:
-        raise ValueError(str(e)) from e
+        raise ArgumentError(f"a kind of key that needs more: {e} (pip install 'portwright[sign]')") from e
 
 
 def _read(path: Path) -> bytes:
