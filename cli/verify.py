@@ -15,6 +15,9 @@ from .screen import console, foreign, plain, write_json
 if TYPE_CHECKING:
     from ..conformance.verify import Verification
 
+MOST_LINES = 8
+"""Lines that one claim takes on a terminal."""
+
 
 @click.command()
 @click.argument("certificate", type=click.Path(path_type=Path, dir_okay=False))
@@ -73,10 +76,6 @@ def verify(certificate: Path, key: Path | None, as_json: bool) -> int:
     whole = f"{certificate} is whole, and says {found.document['verdict']}; sha256 {found.document['sha256']}"
     out.print(Text.assemble(("accepted: ", "bold green"), foreign(whole)))
     return 0
-
-
-MOST_LINES = 8
-"""Lines that one claim takes on a terminal."""
 
 
 def signer(found: Verification) -> str:
