@@ -142,9 +142,18 @@ def _has(document: Document) -> list[str]:
         f"dtypes: native {own}, legalized {held - own}, of {len(ALL)}",
         f"accuracy tier {spec['tier']}; subnormals are {subnormals}",
     ]
+    offered = [name for kind in ("extras", "tiles", "compounds") for name in _offered(spec.get(kind))]
+    if offered:
+        lines.append(f"offers {', '.join(offered)}")
     if spec.get("checker"):
         lines.append(f"watched by {spec['checker']['tool']}, which finds {spec['checker']['finds']}")
     return lines
+
+
+def _offered(claim: object) -> list[str]:
+    """The names of what is offered beyond the contract: texts, or records with a name."""
+    items = claim if isinstance(claim, list) else []
+    return [str(item.get("name", "")) if isinstance(item, dict) else str(item) for item in items]
 
 
 def _ordered(primitives: Mapping[str, int]) -> list[tuple[str, int]]:

@@ -10,6 +10,7 @@ import pytest
 from certificates import Chip, Document, changed, climb, written
 
 from portwright.cli.main import main
+from portwright.conformance.claims import claims
 from portwright.conformance.compare import CaseChange, Change, Drift, compare
 from portwright.conformance.form import read
 from portwright.conformance.ladder import Rung
@@ -173,6 +174,14 @@ def test_circumstances(document: Document) -> None:
     assert Change("driver extra", "absent", "new") in found.circumstances
     assert found.seconds["total"][1] == 1e6
     assert not found.worse
+
+
+def test_what_is_offered_is_named(document: Document) -> None:
+    def rich(d: Document) -> None:
+        d["spec"].update(extras=["fma"], compounds=[{"name": "matmul", "dtypes": [], "ranks": [2, 2]}])
+
+    (has,) = [c for c in claims(changed(document, rich)) if c.about == "has"]
+    assert "offers fma, matmul" in has.lines
 
 
 def test_json_and_older_certificates(capsys: pytest.CaptureFixture[str]) -> None:
