@@ -9,7 +9,7 @@ import click
 
 from ..conformance.ladder import Rung
 from ..core.errors import ArgumentError
-from .screen import console, write_json
+from .screen import ask_passphrase, console, write_json
 
 
 @click.command()
@@ -40,6 +40,11 @@ from .screen import console, write_json
     type=click.Path(path_type=Path, dir_okay=False),
     help="Expected failures (TOML); without, those of the port's own project.",
 )
+@click.option(
+    "--sign",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Sign the certificate with this private Ed25519 key (PEM or OpenSSH).",
+)
 @click.option("--badge", type=click.Path(path_type=Path, dir_okay=False), help="Write a badge (SVG) here.")
 @click.option("--junit", type=click.Path(path_type=Path, dir_okay=False), help="Write JUnit XML here.")
 @click.pass_obj
@@ -56,6 +61,7 @@ def certify(
     as_json: bool,
     sanitize: bool,
     expect: Path | None,
+    sign: Path | None,
     badge: Path | None,
     junit: Path | None,
 ) -> int:
@@ -67,17 +73,21 @@ def certify(
     from ..conformance import certificate, checked, report, runner
     from ..conformance import junit as xml
     from ..conformance.project import project_of
+    from ..conformance.signing import private_key
     from ..conformance.vendor import expected_of
     from ..core.registry import open_device
 
     for path in (output, badge, junit):
         if path is not None and not path.absolute().parent.is_dir():
             raise ArgumentError(f"cannot write {path}: there is no folder {path.absolute().parent}")
+    if sign is not None and output is None and not as_json:
+        raise ArgumentError("--sign signs the certificate, which is kept nowhere: say -o FILE, or --json")
     if sanitize or checked.is_asked_for(device):
         watched = checked.find(device)
         if not watched.can_open_here:
             return watched.start_again(words)
         device = watched.name
+    signer = private_key(sign, lambda: ask_passphrase(sign)) if sign is not None else None
     opened = open_device(device)
     expected = expected_of(device, expect)
     chosen = [r for r in Rung if not rungs or r.value in rungs]
@@ -96,6 +106,8 @@ def certify(
     project = project_of(opened)
     ticks = project.tick(outcome) if project is not None else None
     document = certificate.build(outcome, opened)
+    if signer is not None:
+        document = signer.sign(document)
     if output is not None:
         certificate.save(document, output)
     if badge is not None:
@@ -111,6 +123,8 @@ def certify(
             out.print(f"{project.checklist.name}: {ticks.done} of {ticks.boxes} ticked")
         if output is not None:
             out.print(f"certificate: {output}, sha256 {document['sha256']}")
+        if signer is not None:
+            out.print(f"signed by {signer.public}")
         if stop:
             out.print(report.advice(outcome))
     return 0 if outcome.passed else 1

@@ -102,6 +102,17 @@ def write_json(value: object) -> None:
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
+def foreign(text: str) -> str:
+    """Another's text for a terminal: what would move the cursor, colour or hide something is spelled out."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def ask_passphrase(path: object) -> str:
+    """Asks on the terminal for the passphrase of a key."""
+    typed: str = click.prompt(f"Passphrase of {path}", hide_input=True, err=True)
+    return typed
+
+
 def size(nbytes: int) -> str:
     """Bytes for people: ``3.4 MB``."""
     amount, units = float(nbytes), ["bytes", "KB", "MB", "GB", "TB"]

@@ -1,7 +1,8 @@
 """The certificate: what was seen of a port, as canonical JSON under a hash of its own.
 
 Canonical means UTF-8, keys sorted, no spaces, no NaN: equal content is equal bytes. ``sha256`` is the hash of
-the document without that key. The fields are described in ``certificate.schema.json`` beside this file.
+the document without that key and without ``signature``, so that signing does not change it. The fields are
+described in ``certificate.schema.json`` beside this file.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import hashlib
 import inspect
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from pathlib import Path
@@ -28,7 +29,9 @@ from ..core.ops import ALL_OPS
 from ..core.registry import offer_of
 from ..core.tile import Tile
 from . import SUITE_VERSION
-from .outcome import PASSED, Outcome, RungSummary
+from .outcome import NOT_REACHED, PASSED, CaseResult, Outcome, RungSummary
+from .sdk import revision
+from .spread import Spread, together
 
 FORMAT = "portwright-certificate-1"
 SCHEMA = Path(__file__).with_name("certificate.schema.json")
@@ -44,6 +47,8 @@ def build(outcome: Outcome, device: Device) -> Document:
         device: the one that was climbed on, opened.
     """
     spec = device.spec
+    sdk = revision()
+    results = {r.id: r for r in outcome.results}
     return seal(
         {
             "format": FORMAT,
@@ -54,8 +59,10 @@ def build(outcome: Outcome, device: Device) -> Document:
             "suite": {
                 "version": SUITE_VERSION,
                 "portwright": __version__,
+                "commit": sdk.commit,
+                "dirty": sdk.dirty,
                 "cases": len(outcome.cases),
-                "cases_sha256": cases_hash(outcome),
+                "cases_sha256": cases_hash(outcome.cases),
                 "complete": outcome.complete,
                 "rungs": [r.value for r in outcome.rungs],
                 "keyword": outcome.keyword,
@@ -73,9 +80,9 @@ def build(outcome: Outcome, device: Device) -> Document:
                 "legalized": len(spec.legalized),
                 "host": len(spec.on_host),
             },
-            "rungs": [_rung(s) for s in outcome.summary()],
+            "rungs": [_rung(s, outcome) for s in outcome.summary()],
             "accuracy": _accuracy(outcome),
-            "cases": {r.id: _case(r.outcome, r.message) for r in outcome.results},
+            "cases": {c: _case(results.get(c)) for c in outcome.cases},
         }
     )
 
@@ -87,8 +94,10 @@ def canonical(document: Mapping[str, Any]) -> bytes:
 
 
 def digest(document: Mapping[str, Any]) -> str:
-    """SHA-256 of everything but ``sha256`` itself, in hex."""
-    return hashlib.sha256(canonical({k: v for k, v in document.items() if k != "sha256"})).hexdigest()
+    """SHA-256 of everything but ``sha256`` itself and the signature, in hex."""
+    return hashlib.sha256(
+        canonical({k: v for k, v in document.items() if k not in ("sha256", "signature")})
+    ).hexdigest()
 
 
 def seal(document: Document) -> Document:
@@ -140,16 +149,18 @@ def save(document: Document, path: Path) -> None:
         raise CertificateError(f"cannot write {path}: {e.strerror}") from e
 
 
-def cases_hash(outcome: Outcome) -> str:
+def cases_hash(cases: Iterable[str]) -> str:
     """SHA-256 of the names of the cases, one a line, sorted: which questions were asked."""
-    return hashlib.sha256("".join(f"{c}\n" for c in sorted(outcome.cases)).encode()).hexdigest()
+    return hashlib.sha256("".join(f"{c}\n" for c in sorted(cases)).encode()).hexdigest()
 
 
-def _case(result: str, message: str) -> Document:
-    return {"outcome": result, **({"reason": message} if message else {})}
+def _case(result: CaseResult | None) -> Document:
+    if result is None:
+        return {"outcome": NOT_REACHED}
+    return {"outcome": result.outcome, **({"reason": result.message} if result.message else {})}
 
 
-def _rung(summary: RungSummary) -> Document:
+def _rung(summary: RungSummary, outcome: Outcome) -> Document:
     return {
         "rung": summary.rung.value,
         "cases": summary.cases,
@@ -159,24 +170,31 @@ def _rung(summary: RungSummary) -> Document:
         "unclaimed": summary.unclaimed,
         "not_reached": summary.not_reached,
         "worst_ulp": summary.worst_ulp,
+        "seconds": round(sum(r.seconds for r in outcome.results if r.rung is summary.rung), 3),
     }
 
 
 def _accuracy(outcome: Outcome) -> Document:
-    """The worst result of each primitive on each dtype."""
-    worst: Document = {}
+    """The worst result of each primitive on each dtype, and how far all of them lay."""
+    records: dict[str, dict[str, list[Mapping[str, Any]]]] = {}
     for result in outcome.results:
         for record in result.accuracy if result.outcome == PASSED else ():
-            by_dtype = worst.setdefault(record["op"], {})
-            before = by_dtype.get(record["dtype"])
-            if before is None or record["ulp"] > before["ulp"]:
-                by_dtype[record["dtype"]] = {
-                    "ulp": record["ulp"],
-                    "bound": record["bound"],
-                    "operands": list(record["operands"]),
-                    "got": record["got"],
-                }
-    return worst
+            records.setdefault(record["op"], {}).setdefault(record["dtype"], []).append(record)
+    return {op: {d: _measured(of) for d, of in by_dtype.items()} for op, by_dtype in records.items()}
+
+
+def _measured(records: Sequence[Mapping[str, Any]]) -> Document:
+    worst = max(records, key=lambda r: float(r["ulp"]))
+    all_ = together(Spread(**r["spread"]) for r in records)
+    return {
+        "ulp": worst["ulp"],
+        "bound": worst["bound"],
+        "operands": list(worst["operands"]),
+        "got": worst["got"],
+        "p99": all_.p99,
+        "mean": round(all_.mean, 6),
+        "histogram": dict(all_.histogram),
+    }
 
 
 def _port(device: Device) -> Document:

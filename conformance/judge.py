@@ -14,6 +14,7 @@ from ..core.dtype import DType, as_dtype
 from ..core.ops import EXACT, PRIMITIVES, ROUNDED, Op
 from .exact import distance, exact
 from .inputs import to_bits
+from .spread import Spread, spread
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -31,6 +32,7 @@ class Accuracy:
         ulp: the distance, in units in the last place of the exact result.
         bound: what the contract allows, in words.
         operands, got: the element, as hex.
+        spread: how far all of them lay, of those whose exact result is a finite number.
     """
 
     op: str
@@ -39,6 +41,7 @@ class Accuracy:
     bound: str
     operands: tuple[str, ...]
     got: str
+    spread: Spread
 
 
 def show(x: Any) -> str:
@@ -146,6 +149,7 @@ def judge(op: Op, dtype: DType, got: Array, operands: Sequence[Array], spec: Spe
         require(title, ~good, got, wanted, operands, "equal")
         return None
     ulp = np.full(got.shape, np.inf)
+    finite = np.zeros(got.shape, bool)
     good = np.zeros(got.shape, bool)
     signed_zero = op is not Op.LOG2
     for xs in variants:
@@ -163,12 +167,15 @@ def judge(op: Op, dtype: DType, got: Array, operands: Sequence[Array], spec: Spe
             none = (got == 0) & (np.abs(truth.high) < dtype.smallest_normal)
             fits, away = fits | none, np.where(none, 0.0, away)
         good |= fits
+        finite |= np.isfinite(truth.high)
         ulp = np.minimum(ulp, away)
     require(title, ~good, got, wanted, operands, f"within {bound}", ulp)
-    return _worst(op, dtype, str(bound), ulp, got, operands) if got.size else None
+    return _measured(op, dtype, str(bound), ulp, finite, got, operands) if got.size else None
 
 
-def _worst(op: Op, dtype: DType, bound: str, ulp: Array, got: Array, operands: Sequence[Array]) -> Accuracy:
+def _measured(
+    op: Op, dtype: DType, bound: str, ulp: Array, finite: Array, got: Array, operands: Sequence[Array]
+) -> Accuracy:
     at = int(np.argmax(ulp))
     return Accuracy(
         op.name,
@@ -177,6 +184,7 @@ def _worst(op: Op, dtype: DType, bound: str, ulp: Array, got: Array, operands: S
         bound,
         tuple(hexadecimal(x.ravel()[at]) for x in operands),
         hexadecimal(got.ravel()[at]),
+        spread(ulp[finite]),
     )
 
 

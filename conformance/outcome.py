@@ -11,6 +11,8 @@ from .ladder import Rung, rung_of
 PASSED, FAILED, CRASHED, HUNG, UNCLAIMED = "passed", "failed", "crashed", "hung", "unclaimed"
 EXPECTED = "expected"
 """Failed, crashed or hung as the port's expected failures say."""
+NOT_REACHED = "not reached"
+"""Selected, and did not run: what a certificate says of a case without a result."""
 FAULTS = frozenset({FAILED, CRASHED, HUNG})
 
 

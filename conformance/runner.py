@@ -205,6 +205,17 @@ def run(
     return outcome
 
 
+def collect(rungs: Sequence[Rung], keyword: str = "") -> list[str]:
+    """The names of the cases that a climb would select, in order; none is run and no device opened.
+
+    Raises:
+        SuiteError: when the cases could not be read, or ``keyword`` is no expression.
+    """
+    outcome = Outcome("", 0, keyword, tuple(rungs))
+    _run(Recorder(outcome, DEFAULT_LIMIT, None, Path(), ()), rungs, jobs=0, dry=True)
+    return outcome.cases
+
+
 def as_expected(result: CaseResult, expected: Sequence[ExpectedFailure], today: datetime.date) -> CaseResult:
     """A result in the light of the expected failures: expected, failed since it passed, or as it was."""
     entry = next((e for e in expected if e.covers(result.id)), None)
@@ -220,8 +231,8 @@ def as_expected(result: CaseResult, expected: Sequence[ExpectedFailure], today: 
     return replace(result, outcome=EXPECTED, message=f"{entry.reason} (until {entry.expires})")
 
 
-def _run(recorder: Recorder, rungs: Sequence[Rung], jobs: int) -> None:
-    """One session of pytest."""
+def _run(recorder: Recorder, rungs: Sequence[Rung], jobs: int, dry: bool = False) -> None:
+    """One session of pytest; ``dry`` runs no case."""
     outcome, limit = recorder.outcome, recorder.limit
     arguments = [
         *(str(r.path) for r in rungs),
@@ -239,7 +250,9 @@ def _run(recorder: Recorder, rungs: Sequence[Rung], jobs: int) -> None:
         "--tb=short",
     ]
     if outcome.keyword:
-        arguments += ["-k", outcome.keyword]
+        arguments.append(f"-k{outcome.keyword}")  # in one piece: a certificate's keyword is never an option
+    if dry:
+        arguments.append("--collect-only")
     if jobs:
         arguments += [
             "-pxdist.plugin",
