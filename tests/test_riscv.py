@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import shutil
 import sys
 import tomllib
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from portwright import Tensor
+from portwright.cli.main import main
 from portwright.conformance import certificate, runner
 from portwright.conformance.ladder import Rung
 from portwright.conformance.outcome import PASSED, UNCLAIMED, Outcome
@@ -23,11 +25,24 @@ EXAMPLE = Path(__file__).parent.parent / "examples" / "ports" / "riscv"
 NEEDED = ("riscv64-linux-gnu-gcc", "qemu-riscv64")
 MISSING = [name for name in NEEDED if shutil.which(name) is None]
 
-pytestmark = pytest.mark.skipif(
+needs_riscv = pytest.mark.skipif(
     bool(MISSING),
     reason=f"no {' and no '.join(MISSING)}: apt-get install gcc-riscv64-linux-gnu libc6-dev-riscv64-cross "
     "qemu-user",
 )
+
+
+def test_the_example_is_what_new_gives_but_for_its_compiler(capsys: pytest.CaptureFixture[str]) -> None:
+    record = json.loads((EXAMPLE / ".portwright.json").read_text(encoding="utf-8"))
+    for name, made in record["base"].items():
+        if name not in ("README.md", "PORTING.md", "badge.svg"):
+            now = (EXAMPLE / name).read_text(encoding="utf-8").splitlines()
+            by_hand = [line for line in now if line not in made.splitlines()]
+            assert by_hand == (['COMPILER = "riscv64-linux-gnu-gcc"'] if name.endswith("/port.py") else []), (
+                name
+            )
+    status = main(["upgrade", "--check", str(EXAMPLE)])
+    assert status == 0, f"run: portwright upgrade {EXAMPLE}\n{capsys.readouterr().out}"
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +66,7 @@ def all_passed(outcome: Outcome) -> bool:
     return sum(r.outcome == PASSED for r in outcome.results) > len(outcome.results) / 2
 
 
+@needs_riscv
 def test_its_kernels_are_riscvs_own(riscv: Device) -> None:
     binary = riscv.compile("void k(void *const *a, long first, long last) { ((int *)a[0])[0] = 1; }")
     assert binary[:4] == b"\x7fELF"
@@ -59,6 +75,7 @@ def test_its_kernels_are_riscvs_own(riscv: Device) -> None:
     assert riscv.spec.driver["command"].startswith("qemu-riscv64 ")
 
 
+@needs_riscv
 def test_it_computes_as_numpy_does(riscv: Device) -> None:
     a, b = (np.random.default_rng(i).standard_normal((17, 23)).astype(np.float32) for i in range(2))
     x, y = Tensor(a, device="RISCV"), Tensor(b, device="RISCV")
@@ -68,6 +85,7 @@ def test_it_computes_as_numpy_does(riscv: Device) -> None:
     )  # rounded twice: no contraction
 
 
+@needs_riscv
 def test_the_first_rungs(riscv: Device) -> None:
     outcome = runner.run(riscv, rungs=[Rung.OPEN, Rung.MEMORY, Rung.COPY])
     assert all_passed(outcome)
@@ -75,11 +93,13 @@ def test_the_first_rungs(riscv: Device) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "int32", "uint8", "int64"])
+@needs_riscv
 def test_primitives(riscv: Device, dtype: str) -> None:
     operands = f"({' or '.join(('test_unary', 'test_binary', 'test_where'))}) and {dtype}"
     assert all_passed(runner.run(riscv, rungs=[Rung.PRIMITIVES], keyword=operands))
 
 
+@needs_riscv
 def test_reductions(riscv: Device) -> None:
     assert all_passed(
         runner.run(riscv, rungs=[Rung.REDUCTIONS], keyword="(test_sum or test_max) and float32")

@@ -1,1 +1,1 @@
-"""RISC-V, for Portwright. Nothing is imported before the device is chosen."""
+"""RISCV: a Portwright port of RISC-V International's chip. The port is in ``port.py``."""
