@@ -58,7 +58,7 @@ def progress(device: str) -> Iterator[Watcher]:
 def show(outcome: Outcome, spec: Spec, console: Console) -> None:
     """Prints the failures, the table, what of the contract is native, and the verdict.
 
-    What fails for one reason is printed once; of a climb that stops, the first failure alone.
+    What fails for one reason is printed once; of a climb that stops, the first such reason alone.
     """
     most = 1 if outcome.stop else MOST_FAILURES
     groups = _alike(outcome.failures)
@@ -67,7 +67,7 @@ def show(outcome: Outcome, spec: Spec, console: Console) -> None:
         console.print(Text(f"{first.outcome.upper()} {first.id}", style="bold red"))
         console.print(Text(first.message))
         if len(results) > 1:
-            console.print(Text(f"  and {len(results) - 1} more cases stop there, for the same reason"))
+            console.print(Text(f"  and {len(results) - 1} more cases fail for the same reason"))
         console.print()
     hidden = sum(map(len, groups[most:]))
     if hidden:
@@ -80,18 +80,18 @@ def show(outcome: Outcome, spec: Spec, console: Console) -> None:
 
 
 def _alike(failures: Sequence[CaseResult]) -> list[list[CaseResult]]:
-    """Failures by what they have in common, in the order in which they came."""
+    """Failures by what they have in common, in the order in which they came; the shortest first of each."""
     groups: dict[str, list[CaseResult]] = {}
     for result in failures:
         groups.setdefault(result.alike or result.id, []).append(result)
-    return list(groups.values())
+    return [sorted(group, key=lambda r: len(r.message)) for group in groups.values()]
 
 
 def advice(outcome: Outcome) -> Text:
     """What to do next, after a climb that stops at the first rung that wants work."""
     name = outcome.device
     if outcome.failures:
-        first = outcome.failures[0]
+        first = _alike(outcome.failures)[0][0]
         todo = first.alike if first.alike.startswith(WRITE) else f"mend {first.id}"
         said = f"{todo}, then: portwright certify {name} --next"
     elif outcome.complete:

@@ -30,6 +30,8 @@ DEFAULT_LIMIT = 120.0
 MOST_WORDS = 30
 MOST_CRASHES = 50
 """Workers that may die before the rest of the cases are given up."""
+MOST_FAILED = 20
+"""Cases of a rung that may fail before the rest of it is left, in a climb that stops."""
 MOST_LAST_WORDS = 16
 """Lines that are kept of what a device says when it ends a worker."""
 _OUTER_CALLER = re.compile(r"\s*#([2-9]|\d\d+) ")
@@ -179,7 +181,7 @@ def run(
         rungs: which of them, in order.
         keyword: only cases whose names match this expression, as pytest's ``-k``.
         seed: what the samples depend on; the same seed gives the same samples.
-        stop: stop after the first rung that a case of fails.
+        stop: stop after the first rung that a case of fails, or in it once ``MOST_FAILED`` have.
         jobs: processes that run cases; 0 runs them in this one, where a crash is the end of everything.
         limit: seconds that a case may take.
         watch: called with the outcome so far and the newest result (None when cases were found).
@@ -249,6 +251,8 @@ def _run(recorder: Recorder, rungs: Sequence[Rung], jobs: int, dry: bool = False
         f"--timeout={limit:g}",
         "--tb=short",
     ]
+    if outcome.stop:
+        arguments += [f"--maxfail={MOST_FAILED}"]
     if outcome.keyword:
         arguments.append(f"-k{outcome.keyword}")  # in one piece: a certificate's keyword is never an option
     if dry:

@@ -36,7 +36,7 @@ def call_of(frame: FrameType) -> str:
 
 
 def _short(value: object) -> str:
-    if isinstance(value, memoryview):
-        return f"<{value.nbytes} bytes>"
+    if isinstance(value, memoryview | bytes):
+        return f"<{memoryview(value).nbytes} bytes>"
     text = repr(value)
     return text if len(text) <= MOST_TEXT else f"{text[: MOST_TEXT - 1]}…"

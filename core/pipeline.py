@@ -149,7 +149,7 @@ def _stages(group: Group, fresh: Kernel, legal: Kernel, device: Device, what: st
     verify(scheduled)
     final = hoist(read_through_images(fold_together(expand(scheduled)), spec))
     verify(final)
-    placeholder = "KERNEL"
+    placeholder = "kernel_of_no_name_yet"  # a word that no language has of its own
     text = device.dialect.render([NamedKernel(placeholder, final)], spec)
     name = _name(group, fresh, text, what)
     grid, block = _launched_over(final, spec)

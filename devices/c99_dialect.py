@@ -2,6 +2,9 @@
 
 A vendor's dialect is ``replace(C99, ...)`` with the columns that differ. Of the primitives, SQRT, EXP2, LOG2
 and SIN are in a library in C, and not spelled here: core builds them, or the vendor names the chip's own.
+
+GCC 12 at -O2 miscompiles some sums and products of signed integers that are computed as unsigned ones, where
+it vectorizes them; the rung "reductions" finds it. With -O1 or -fno-tree-vectorize it does not.
 """
 
 from __future__ import annotations

@@ -53,7 +53,8 @@ kestrel_status kestrel_open(int number, kestrel_device **device) {
     if (number != 0) return fail(KESTREL_NO_DEVICE, "there is no Kestrel number %d", number);
     kestrel_device *made = calloc(1, sizeof *made);
     block *all = calloc(1, sizeof *all);
-    char *memory = mmap(NULL, MEMORY, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    int how = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    char *memory = mmap(NULL, MEMORY, PROT_READ | PROT_WRITE, how, -1, 0);
     if (!made || !all || memory == MAP_FAILED) {
         if (memory != MAP_FAILED) munmap(memory, MEMORY);
         free(all);
@@ -136,8 +137,8 @@ kestrel_status kestrel_free(kestrel_device *device, kestrel_address address) {
 /* Where the host keeps nbytes of the chip's memory; NULL where they are not of one allocation. */
 static void *reach(kestrel_device *device, kestrel_address address, uint64_t nbytes) {
     if (find(device, address, nbytes)) return device->memory + (address - BASE);
-    fail(KESTREL_BAD_ADDRESS, "%llu bytes from 0x%llx on are not of one allocation", (unsigned long long)nbytes,
-         (unsigned long long)address);
+    fail(KESTREL_BAD_ADDRESS, "%llu bytes from 0x%llx on are not of one allocation",
+         (unsigned long long)nbytes, (unsigned long long)address);
     return NULL;
 }
 
@@ -157,11 +158,12 @@ kestrel_status kestrel_download(kestrel_device *device, void *to, kestrel_addres
 
 /* ----------------------------------------------------------------------------------------- kernels */
 
-kestrel_status kestrel_load(kestrel_device *device, const void *image, uint64_t nbytes, kestrel_module **module) {
+kestrel_status kestrel_load(kestrel_device *device, const void *image, uint64_t nbytes,
+                            kestrel_module **module) {
     (void)device;
     uint64_t head = sizeof MAGIC - 1;
     if (nbytes < head || memcmp(image, MAGIC, head) != 0)
-        return fail(KESTREL_BAD_IMAGE, "%llu bytes that kestrel-cc did not write", (unsigned long long)nbytes);
+        return fail(KESTREL_BAD_IMAGE, "an image that kestrel-cc did not write");
     char path[] = "/tmp/kestrel-image-XXXXXX";
     int file = mkstemp(path);
     if (file < 0) return fail(KESTREL_BAD_IMAGE, "no room in /tmp for an image");
@@ -174,7 +176,7 @@ kestrel_status kestrel_load(kestrel_device *device, const void *image, uint64_t 
     close(file);
     void *code = from == end ? dlopen(path, RTLD_NOW | RTLD_LOCAL) : NULL;
     unlink(path);
-    if (!code) return fail(KESTREL_BAD_IMAGE, "an image that does not load: %s", from == end ? dlerror() : "no room");
+    if (!code) return fail(KESTREL_BAD_IMAGE, "an image that does not load: %s", from == end ? dlerror() : path);
     *module = calloc(1, sizeof **module);
     (*module)->code = code;
     return KESTREL_OK;
@@ -191,7 +193,7 @@ kestrel_status kestrel_find(kestrel_module *module, const char *name, kestrel_fu
 kestrel_status kestrel_launch(kestrel_device *device, kestrel_function *function, uint64_t lanes,
                               const kestrel_address *arguments, uint32_t count) {
     if (count > KESTREL_MOST_ARGUMENTS)
-        return fail(KESTREL_BAD_ARGUMENT, "%u arguments; a kernel takes at most %d", count, KESTREL_MOST_ARGUMENTS);
+        return fail(KESTREL_BAD_ARGUMENT, "%u arguments: a kernel takes fewer", count);
     if (device->queued == QUEUE) kestrel_synchronize(device);
     launch *l = &device->queue[device->queued];
     for (uint32_t i = 0; i < count; i++) {

@@ -1,7 +1,7 @@
 /* The driver of Kestrel, an invented accelerator with 64 lanes and memory of its own.
  *
- * It stands for what a vendor ships, and holds nothing of Portwright's. The chip is imitated on the host:
- * its memory is an arena whose addresses mean nothing to the host, its kernels are images made by kestrel-cc.
+ * It stands for what a vendor ships. The chip is imitated on the host: its memory is an arena whose addresses
+ * mean nothing to the host, its kernels are images made by kestrel-cc.
  *
  * Every function returns a kestrel_status, and kestrel_last_error() says more. Launches are put into a queue
  * and run in order; uploads and downloads do not wait for them, kestrel_synchronize() does. */
@@ -32,11 +32,12 @@ kestrel_status kestrel_upload(kestrel_device *device, kestrel_address to, const 
 kestrel_status kestrel_download(kestrel_device *device, void *to, kestrel_address from, uint64_t nbytes);
 
 /* An image as kestrel-cc writes it; it may be freed once this returns. */
-kestrel_status kestrel_load(kestrel_device *device, const void *image, uint64_t nbytes, kestrel_module **module);
+kestrel_status kestrel_load(kestrel_device *device, const void *image, uint64_t nbytes,
+                            kestrel_module **module);
 kestrel_status kestrel_find(kestrel_module *module, const char *name, kestrel_function **function);
 
-/* Puts a kernel into the queue: it runs once for each of the lanes 0 to lanes - 1. Its arguments are addresses
- * in the chip's memory, at most KESTREL_MOST_ARGUMENTS. */
+/* Puts a kernel into the queue: it runs once for each of the lanes 0 to lanes - 1. Its arguments are
+ * addresses in the chip's memory, at most KESTREL_MOST_ARGUMENTS. */
 kestrel_status kestrel_launch(kestrel_device *device, kestrel_function *function, uint64_t lanes,
                               const kestrel_address *arguments, uint32_t count);
 kestrel_status kestrel_synchronize(kestrel_device *device);

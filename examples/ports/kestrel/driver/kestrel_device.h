@@ -1,4 +1,4 @@
-/* Kestrel C: what kestrel-cc puts before every kernel. C, with types of its own, no double, and no headers. */
+/* Kestrel C, as kestrel-cc puts it before every kernel: C with types of its own, no double and no headers. */
 typedef signed char k_i8;
 typedef short k_i16;
 typedef int k_i32;
