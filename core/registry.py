@@ -108,7 +108,10 @@ def port_of(name: str) -> type[Device]:
 def offer_of(device: Device) -> Offer | None:
     """Whose port an opened device is; None of one that was made by hand."""
     if device.opened_as is not None:
-        return resolve(device.opened_as).offer
+        try:
+            return resolve(device.opened_as).offer
+        except DeviceError:  # it was named by hand, and no distribution offers it
+            return None
     port = f"{type(device).__module__}:{type(device).__qualname__}"
     return next((o for o in offers() if o.value == port), None)
 

@@ -52,7 +52,7 @@ class Library:
                 continue
         raise DriverMissingError(
             f"this machine has no NVIDIA driver (no {' or '.join(_NAMES)} loads)",
-            "CUDA needs a GPU of NVIDIA's and its driver",
+            "Install it, if there is a GPU",
         )
 
     def _call(self, name: str, *arguments: Any) -> None:

@@ -41,9 +41,7 @@ def open_framework() -> Framework:
         NoDeviceError: macOS offers none.
     """
     if sys.platform != "darwin":
-        raise DriverMissingError(
-            f"Metal is macOS's own, and this is {platform.system()}", "METAL needs a Mac"
-        )
+        raise DriverMissingError(f"Metal is macOS's own, and this is {platform.system()}", "It takes a Mac")
     try:
         import Metal
         import objc

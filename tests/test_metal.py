@@ -239,7 +239,7 @@ def test_nothing_launched_cannot_be_timed(metal):
 @pytest.mark.skipif(sys.platform == "darwin", reason="this is a Mac: METAL may open")
 def test_elsewhere_it_says_that_it_is_of_macos():
     with pytest.raises(
-        DeviceError, match=r"Metal is macOS's own, and this is \w+\. METAL needs a Mac. METAL:sim may open"
+        DeviceError, match=r"Metal is macOS's own, and this is \w+\. It takes a Mac. METAL:sim may open"
     ):
         registry.open_device("METAL")
 
