@@ -43,13 +43,18 @@ def install(wheel: Path, home: Path, *more: str) -> Path:
     return home / "bin"
 
 
-def over(base: Path, home: Path) -> Path:
-    """The ``bin`` folder of an environment of its own that sees what is installed in another."""
-    venv.create(home, with_pip=True)
+def over(below: Path, home: Path) -> Path:
+    """The ``bin`` folder of an environment of its own that sees what another has.
+
+    Args:
+        below: the other's ``site-packages``; pip and what builds are taken from there.
+        home: the new environment's folder.
+    """
+    venv.create(home, with_pip=False)
     (site,) = home.glob("lib/python*/site-packages")
-    (below,) = base.parent.glob("lib/python*/site-packages")
-    (site / "below.pth").write_text(f"{below}\n", encoding="utf-8")
-    command = home / "bin" / "portwright"
-    command.write_text(f'#!/bin/sh\nexec "{home}/bin/python" -m portwright.cli.main "$@"\n', encoding="utf-8")
-    command.chmod(0o755)
+    (site / "below.pth").write_text(f"import site; site.addsitedir({str(below)!r})\n", encoding="utf-8")
+    for name, module in (("pip", "pip"), ("portwright", "portwright.cli.main"), ("pytest", "pytest")):
+        command = home / "bin" / name
+        command.write_text(f'#!/bin/sh\nexec "{home}/bin/python" -m {module} "$@"\n', encoding="utf-8")
+        command.chmod(0o755)
     return home / "bin"

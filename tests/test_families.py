@@ -68,11 +68,12 @@ def sdk(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def vendor(request: pytest.FixtureRequest, sdk: Path, tmp_path: Path) -> Vendor:
     """A machine on which a port of this family was made and installed."""
     family = request.param
-    place = elsewhere.over(sdk, tmp_path / "venv")
+    (below,) = sdk.parent.glob("lib/python*/site-packages")
+    place = elsewhere.over(below, tmp_path / "venv")
     words = ["--set", ANSWERS[family]] if family in ANSWERS else []
     elsewhere.run(place / "portwright", "new", "pelican", "--family", family, *words, "--yes", cwd=tmp_path)
     project = tmp_path / "portwright-pelican"
-    install = [place / "python", "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "-e", "."]
+    install = [place / "pip", "install", "-q", "--no-deps", "--no-build-isolation", "-e", "."]
     elsewhere.run(*install, cwd=project)
     return Vendor(place, project, f"PELICAN{families()[family]['certify']}")
 

@@ -23,10 +23,11 @@ import os
 import re
 import subprocess
 import sysconfig
-import venv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import elsewhere
 
 FENCE = re.compile(r"^```([^\n`]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 VARIES = "…"
@@ -99,15 +100,7 @@ def reader(folder: Path) -> dict[str, str]:
     They belong to a virtual environment in ``folder`` that sees what this one has. ``pip install -e .``
     builds with what is there, and asks no index.
     """
-    home = folder / "venv"
-    venv.create(home, with_pip=False)
-    (site,) = home.glob("lib/python*/site-packages")
-    below = sysconfig.get_path("purelib")
-    (site / "below.pth").write_text(f"import site; site.addsitedir({below!r})\n", encoding="utf-8")
-    for name, module in (("pip", "pip"), ("portwright", "portwright.cli.main"), ("pytest", "pytest")):
-        command = home / "bin" / name
-        command.write_text(f'#!/bin/sh\nexec "{home}/bin/python" -m {module} "$@"\n', encoding="utf-8")
-        command.chmod(0o755)
+    bin_ = elsewhere.over(Path(sysconfig.get_path("purelib")), folder / "venv")
     import portwright
 
     (root,) = portwright.__path__
@@ -115,9 +108,9 @@ def reader(folder: Path) -> dict[str, str]:
     seen += [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p]
     return {
         **os.environ,
-        "PATH": f"{home / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}",
+        "PATH": f"{bin_}{os.pathsep}{os.environ.get('PATH', '')}",
         "PYTHONPATH": os.pathsep.join(dict.fromkeys(seen)),
-        "VIRTUAL_ENV": str(home),
+        "VIRTUAL_ENV": str(bin_.parent),
         "PIP_NO_DEPS": "1",
         "PIP_NO_BUILD_ISOLATION": "0",  # pip's way to say that the environment's own setuptools builds
         "PIP_NO_INDEX": "1",
