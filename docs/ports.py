@@ -79,7 +79,7 @@ def rows() -> Iterator[list[str]]:
     for port in PORTS:
         size = [str(port.lines), str(_lines(port.shared, port.files)) if port.shared else ""]
         if not port.certificate.exists():
-            yield [f"`{port.name}`", "none kept", *("" for _ in Rung), "", "", *size]
+            yield [f"`{port.name}`", "none kept", "", *("" for _ in Rung), "", "", *size]
             continue
         document = certificate.load(port.certificate)
         passed = {r["rung"]: f"{r['passed']}/{r['cases']}" for r in document["rungs"]}
@@ -88,12 +88,12 @@ def rows() -> Iterator[list[str]]:
         spec = document["spec"]
         dtypes = f"{len(spec['arithmetic'])} + {len(set(spec['dtypes']) - set(spec['arithmetic']))}"
         link = f"[`{port.name}`](certificates/{port.certificate.name})"
-        yield [link, document["evidence"], *(passed.get(r.value, "") for r in Rung), count, dtypes, *size]
+        yield [link, document["evidence"], str(document["suite"]["version"]), *(passed.get(r.value, "") for r in Rung), count, dtypes, *size]
 
 
 def page() -> str:
     """The whole page."""
-    head = ["port", "evidence", *(r.value for r in Rung), "primitives", "dtypes", "lines", "shared lines"]
+    head = ["port", "evidence", "suite", *(r.value for r in Rung), "primitives", "dtypes", "lines", "shared lines"]
     table = [head, ["---"] * len(head), *rows()]
     notes = [f"- `{p.name}`: {p.note}." for p in PORTS if p.note]
     return "\n".join(
@@ -106,7 +106,8 @@ def page() -> str:
             "*compiled* a text that the real compiler took, of which nothing was run.",
             "What is not passed is a claim that the port does not make (float64, where it has none): a",
             "certificate with a failure is not kept. Primitives and dtypes are native + legalized. Lines are",
-            "those of the port with its dialect; shared lines those of what it stands on.",
+            "those of the port with its dialect; shared lines those of what it stands on. *Suite* is the version",
+            "of the conformance suite that was asked; a later one has more cases.",
             "",
             *("| " + " | ".join(row) + " |" for row in table),
             "",
