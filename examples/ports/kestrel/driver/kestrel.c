@@ -176,7 +176,7 @@ kestrel_status kestrel_load(kestrel_device *device, const void *image, uint64_t 
     close(file);
     void *code = from == end ? dlopen(path, RTLD_NOW | RTLD_LOCAL) : NULL;
     unlink(path);
-    if (!code) return fail(KESTREL_BAD_IMAGE, "an image that does not load: %s", from == end ? dlerror() : "");
+    if (!code) return fail(KESTREL_BAD_IMAGE, "this image does not load: %s", from == end ? dlerror() : "");
     *module = calloc(1, sizeof **module);
     (*module)->code = code;
     return KESTREL_OK;
