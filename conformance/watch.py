@@ -66,9 +66,10 @@ class Watch:
 
     def look(self) -> list[str]:
         """What was written past the end of a buffer since the last time."""
-        for key, (handle, nbytes) in list(self._held.items()):
-            if not self._look(handle, nbytes):
-                del self._held[key]
+        for key in list(self._held):  # a buffer may go back meanwhile
+            held = self._held.get(key)
+            if held is not None and not self._look(*held):
+                self._held.pop(key, None)
         found, self.faults = self.faults, []
         return found
 

@@ -88,12 +88,29 @@ def rows() -> Iterator[list[str]]:
         spec = document["spec"]
         dtypes = f"{len(spec['arithmetic'])} + {len(set(spec['dtypes']) - set(spec['arithmetic']))}"
         link = f"[`{port.name}`](certificates/{port.certificate.name})"
-        yield [link, document["evidence"], str(document["suite"]["version"]), *(passed.get(r.value, "") for r in Rung), count, dtypes, *size]
+        yield [
+            link,
+            document["evidence"],
+            str(document["suite"]["version"]),
+            *(passed.get(r.value, "") for r in Rung),
+            count,
+            dtypes,
+            *size,
+        ]
 
 
 def page() -> str:
     """The whole page."""
-    head = ["port", "evidence", "suite", *(r.value for r in Rung), "primitives", "dtypes", "lines", "shared lines"]
+    head = [
+        "port",
+        "evidence",
+        "suite",
+        *(r.value for r in Rung),
+        "primitives",
+        "dtypes",
+        "lines",
+        "shared lines",
+    ]
     table = [head, ["---"] * len(head), *rows()]
     notes = [f"- `{p.name}`: {p.note}." for p in PORTS if p.note]
     return "\n".join(
