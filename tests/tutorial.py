@@ -116,7 +116,7 @@ def reader(folder: Path) -> dict[str, str]:
         "PIP_NO_INDEX": "1",
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         "PIP_QUIET": "1",
-        "COLUMNS": "110",
+        "COLUMNS": "250",
         "NO_COLOR": "1",
         "PYTHONWARNINGS": "ignore",
         "HOME": str(folder),
