@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -230,14 +231,21 @@ def test_what_a_kernel_prints_comes_between_no_answers_and_is_among_its_last_wor
         launch(device, "__builtin_trap();")
 
 
-def group_is_gone(pid: int) -> bool:
-    """Whether no process of a group runs."""
+def group_is_gone(pid: int, seconds: float = 10.0) -> bool:
+    """Whether no process of a group runs, once those that were ended have had time to end."""
+    end = time.monotonic() + seconds
+    while _runs(pid) and time.monotonic() < end:
+        time.sleep(0.05)
+    return not _runs(pid)
+
+
+def _runs(pid: int) -> bool:
     for path in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):  # it ended meanwhile
             state, _, group = path.read_text().rpartition(")")[2].split()[:3]
             if int(group) == pid and state != "Z":
-                return False
-    return True
+                return True
+    return False
 
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="processes are looked up in /proc")
