@@ -65,7 +65,7 @@ def show(outcome: Outcome, spec: Spec, console: Console) -> None:
     for results in groups[:most]:
         first = results[0]
         console.print(Text(f"{first.outcome.upper()} {first.id}", style="bold red"))
-        console.print(Text(first.message))
+        console.print(Text(first.message), soft_wrap=True)  # paths and commands stay whole
         if len(results) > 1:
             console.print(Text(f"  and {len(results) - 1} more cases fail for the same reason"))
         console.print()
