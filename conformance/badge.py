@@ -14,7 +14,7 @@ GOOD, LIMITED, BAD = "#2a7f3b", "#9a6700", "#b62324"
 
 
 def badge(document: Mapping[str, Any]) -> str:
-    """The badge of a certificate: whose, how many cases passed of how many, on what evidence, in which tier."""
+    """The badge of a certificate: whose, how many cases passed of how many, the evidence and tier."""
     from jinja2 import Environment, StrictUndefined
 
     outcomes = [case["outcome"] for case in document["cases"].values()]
