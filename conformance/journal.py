@@ -243,13 +243,13 @@ def _journals(device: str) -> list[Path]:
 def _tidy(device: str, kept: Path) -> None:
     """Removes what the run that ended makes useless: finished journals, and the oldest of too many."""
     others = [path for path in _journals(device) if path != kept]
-    old = others[: max(0, len(others) - MOST_KEPT)]
-    for path in others:
-        if path in old or (read := _read(path)) is None or read.finished:
-            try:
-                path.unlink(missing_ok=True)
-            except OSError:
-                return  # a folder that cannot be written shows itself when a journal is opened
+    finished = [path for path in others if (read := _read(path)) is None or read.finished]
+    unfinished = [path for path in others if path not in finished]
+    for path in finished + unfinished[: max(0, len(unfinished) - MOST_KEPT)]:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError:
+            return  # a folder that cannot be written shows itself when a journal is opened
 
 
 def _header(
