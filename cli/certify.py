@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import click
 
 from ..conformance.ladder import Rung
-from ..conformance.outcome import CaseResult, Outcome
 from ..conformance.tiers import SuiteTier
 from ..core.errors import ArgumentError
 from .screen import ask_passphrase, console, write_json
@@ -124,12 +123,6 @@ def certify(
         click.echo(line, err=True)
     could_write = not kept.fault
     with report.progress(opened.name) as shown:
-
-        def watch(outcome: Outcome, newest: CaseResult | None) -> None:
-            if newest is not None:
-                kept.keep(newest)
-            shown(outcome, newest)
-
         try:
             outcome = runner.run(
                 opened.name,
@@ -139,7 +132,7 @@ def certify(
                 stop=stop,
                 jobs=jobs,
                 limit=limit,
-                watch=watch,
+                watch=kept.watching(shown),
                 expected=expected,
                 tier=tier,
                 only=only,
@@ -150,10 +143,6 @@ def certify(
                 click.echo("what is done is kept: the same command with --resume goes on", err=True)
             raise
     outcome.seconds = round(outcome.seconds + kept.seconds, 3)
-    if stop or len(outcome.results) == len(outcome.cases):
-        kept.finish()
-    if could_write and kept.fault:
-        click.echo(kept.fault, err=True)
     project = project_of(opened)
     ticks = project.tick(outcome) if project is not None else None
     document = certificate.build(outcome, opened)
@@ -165,6 +154,10 @@ def certify(
         picture.save(document, badge)
     if junit is not None:
         xml.write(outcome, junit)
+    if stop or len(outcome.results) == len(outcome.cases):
+        kept.finish()  # now that what came of it is written
+    if could_write and kept.fault:
+        click.echo(kept.fault, err=True)
     if as_json:
         write_json(document)
     else:

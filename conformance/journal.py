@@ -28,6 +28,7 @@ from .certificate import Document, build, canonical
 from .expected import ExpectedFailure
 from .ladder import Rung
 from .outcome import FAULTS, CaseResult, Outcome
+from .runner import Watcher
 from .sdk import ROOT
 from .tiers import SuiteTier
 
@@ -136,6 +137,16 @@ class Journal:
         """Writes a result."""
         seconds = round(self.seconds + time.monotonic() - self._start, 3)
         self._write({"case": asdict(result), "seconds": seconds})
+
+    def watching(self, watch: Watcher) -> Watcher:
+        """One who keeps each result, and then has ``watch`` see it."""
+
+        def both(outcome: Outcome, newest: CaseResult | None) -> None:
+            if newest is not None:
+                self.keep(newest)
+            watch(outcome, newest)
+
+        return both
 
     def finish(self) -> None:
         """Closes it: the run came to its end, and there is nothing to go on with. Others are less needed."""

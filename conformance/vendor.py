@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from ..core.errors import ArgumentError
 from ..core.registry import open_device
 from .expected import ExpectedFailure, read
 from .ladder import Rung
@@ -34,13 +35,18 @@ def conformance(
         seed: what the samples depend on.
         jobs: worker processes.
         tier: how much of the suite: "quick", "standard" or "full".
+
+    Raises:
+        ArgumentError: when there is no such tier.
     """
-    asked = SuiteTier(tier)
+    tiers = {t.value: t for t in SuiteTier}
+    if tier not in tiers:
+        raise ArgumentError(f"no tier {tier!r}: there are {', '.join(tiers)}")
 
     @pytest.mark.parametrize("rung", list(Rung), ids=lambda r: r.value)
     def test_conformance(rung: Rung) -> None:
         known = expected_of(device, expected)
-        outcome = run(device, rungs=[rung], seed=seed, jobs=jobs, expected=known, tier=asked)
+        outcome = run(device, rungs=[rung], seed=seed, jobs=jobs, expected=known, tier=tiers[tier])
         assert outcome.passed, _said(outcome)
 
     return test_conformance

@@ -360,6 +360,16 @@ def test_a_folder_that_cannot_be_written_is_said_and_nothing_stops(
     assert capsys.readouterr().err.count("no journal is kept") == 1
 
 
+def test_a_certificate_that_could_not_be_written_is_not_lost(bench: Bench) -> None:
+    (bench.folder / "full.json.part").mkdir()  # where the certificate would be written first
+    _, said = bench.run("--rung", "open", "--jobs", "0", "-o", "full.json", status=2)
+    assert "cannot write" in said
+    (bench.folder / "full.json.part").rmdir()
+    _, said = bench.run("--rung", "open", "--jobs", "0", "-o", "full.json", "--resume")
+    assert "9 cases are taken over" in said
+    assert certificate.load(bench.folder / "full.json")["rungs"][0]["passed"] == 9
+
+
 def test_the_last_run_is_the_newest_with_results(folder: Path) -> None:
     assert last_run("NUMPY") is None
     begun().finish()

@@ -26,8 +26,10 @@ from portwright.conformance.page import page
 from portwright.conformance.project import Project
 from portwright.conformance.runner import collect, run
 from portwright.conformance.tiers import ONLY_FULL, QUICK, SuiteTier, function_of
+from portwright.conformance.vendor import conformance
 from portwright.conformance.verify import verify
 from portwright.core.dtype import ALL, as_dtype, float32
+from portwright.core.errors import ArgumentError
 from portwright.core.graph import Node
 from portwright.core.ops import PRIMITIVES, Op, is_supported
 from portwright.devices.numpy import NumPy
@@ -259,6 +261,12 @@ def test_quick_ticks_no_box_and_takes_ticks_away(tmp_path: Path) -> None:
     assert project.checklist.read_text() == "- [x] **open** 1\n- [ ] **memory** 2\n- [ ] **copy** 3\n"
     project.tick(whole(SuiteTier.STANDARD))
     assert project.checklist.read_text().count("[x]") == 3
+
+
+def test_a_port_s_own_tests_choose_a_tier() -> None:
+    conformance("NUMPY", tier="quick", jobs=0)(Rung.MEMORY)
+    with pytest.raises(ArgumentError, match="no tier 'slow': there are quick, standard, full"):
+        conformance("NUMPY", tier="slow")
 
 
 def test_the_command_runs_a_tier(tmp_path: Path) -> None:
