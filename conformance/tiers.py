@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Mapping
 
-from ..core.dtype import as_dtype, bool_, float16, float32, float64, int8, int32, int64, uint8, uint64
+from ..core.dtype import as_dtype, bool_, float16, float32, int8, int32, int64, uint8
 from ..core.ops import Op, is_supported
 
 
@@ -46,7 +46,7 @@ def _crosses(parameters: list[str]) -> bool:
     """Casts to and from float32, between the corners, of 64 bits, and such as may round twice."""
     source, target = (as_dtype(name) for name in parameters)
     pair = {source, target}
-    rounds_twice = target.is_float and source in (float64, uint64)
+    rounds_twice = target.is_float and source.bits >= 32  # through a float between them
     return float32 in pair or pair <= _CORNERS or source.bits == target.bits == 64 or rounds_twice
 
 
