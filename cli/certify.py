@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ..conformance.ladder import Rung
+from ..conformance.tiers import SuiteTier
 from ..core.errors import ArgumentError
 from .screen import ask_passphrase, console, write_json
+
+if TYPE_CHECKING:
+    from ..conformance.journal import LastRun
 
 
 @click.command()
@@ -21,8 +26,16 @@ from .screen import ask_passphrase, console, write_json
     "--rung", "rungs", multiple=True, type=click.Choice([r.value for r in Rung]), help="Only this rung."
 )
 @click.option("-k", "keyword", default="", metavar="EXPR", help="Only cases whose names match, as in pytest.")
-@click.option("--seed", default=0, show_default=True, help="What the samples and random programs depend on.")
+@click.option(
+    "--tier",
+    "share",
+    type=click.Choice([t.value for t in SuiteTier]),
+    help="How much of the suite: quick (a minute), standard, or full (hours).  [default: standard]",
+)
+@click.option("--seed", type=int, help="What the samples and random programs depend on.  [default: 0]")
 @click.option("--next", "stop", is_flag=True, help="Stop after the first rung that fails.")
+@click.option("--resume", is_flag=True, help="Go on with the same run that was cut short.")
+@click.option("--last-failed", is_flag=True, help="Only cases that failed in the last run of DEVICE.")
 @click.option(
     "--jobs", default=1, show_default=True, type=click.IntRange(0), help="Worker processes; 0: in this one."
 )
@@ -54,8 +67,11 @@ def certify(
     output: Path | None,
     rungs: tuple[str, ...],
     keyword: str,
-    seed: int,
+    share: str | None,
+    seed: int | None,
     stop: bool,
+    resume: bool,
+    last_failed: bool,
     jobs: int,
     limit: float,
     as_json: bool,
@@ -70,7 +86,7 @@ def certify(
     Exit status: 0 when every case that the port claims passed, 1 when one failed, 2 when it could not run.
     """
     from ..conformance import badge as picture
-    from ..conformance import certificate, checked, report, runner
+    from ..conformance import certificate, checked, journal, report, runner
     from ..conformance import junit as xml
     from ..conformance.project import project_of
     from ..conformance.signing import private_key
@@ -82,6 +98,12 @@ def certify(
             raise ArgumentError(f"cannot write {path}: there is no folder {path.absolute().parent}")
     if sign is not None and output is None and not as_json:
         raise ArgumentError("--sign signs the certificate, which is kept nowhere: say -o FILE, or --json")
+    if last_failed and resume:
+        raise ArgumentError(
+            "--last-failed runs again what failed, --resume what did not run: say one of them"
+        )
+    if last_failed and (output or badge or as_json):
+        raise ArgumentError("--last-failed makes no certificate: leave out -o, --badge and --json")
     if sanitize or checked.is_asked_for(device):
         watched = checked.find(device)
         if not watched.can_open_here:
@@ -91,18 +113,36 @@ def certify(
     opened = open_device(device)
     expected = expected_of(device, expect)
     chosen = [r for r in Rung if not rungs or r.value in rungs]
-    with report.progress(opened.name) as watch:
-        outcome = runner.run(
-            opened.name,
-            rungs=chosen,
-            keyword=keyword,
-            seed=seed,
-            stop=stop,
-            jobs=jobs,
-            limit=limit,
-            watch=watch,
-            expected=expected,
-        )
+    last = _last(opened.name) if last_failed else None
+    tier = SuiteTier(share) if share else last.tier if last else SuiteTier.STANDARD
+    seed = seed if seed is not None else last.seed if last else 0
+    only = last.failed if last else None
+    selection = journal.Selection(tier, seed, tuple(chosen), keyword, tuple(sorted(only)) if only else None)
+    kept = journal.open_journal(opened, selection, limit=limit, expected=expected, resume=resume)
+    for line in filter(None, (kept.said, kept.fault)):
+        click.echo(line, err=True)
+    could_write = not kept.fault
+    with report.progress(opened.name) as shown:
+        try:
+            outcome = runner.run(
+                opened.name,
+                rungs=chosen,
+                keyword=keyword,
+                seed=seed,
+                stop=stop,
+                jobs=jobs,
+                limit=limit,
+                watch=kept.watching(shown),
+                expected=expected,
+                tier=tier,
+                only=only,
+                done=kept.taken,
+            )
+        except KeyboardInterrupt:
+            if not kept.fault:
+                click.echo("what is done is kept: the same command with --resume goes on", err=True)
+            raise
+    outcome.seconds = round(outcome.seconds + kept.seconds, 3)
     project = project_of(opened)
     ticks = project.tick(outcome) if project is not None else None
     document = certificate.build(outcome, opened)
@@ -114,6 +154,10 @@ def certify(
         picture.save(document, badge)
     if junit is not None:
         xml.write(outcome, junit)
+    if stop or len(outcome.results) == len(outcome.cases):
+        kept.finish()  # now that what came of it is written
+    if could_write and kept.fault:
+        click.echo(kept.fault, err=True)
     if as_json:
         write_json(document)
     else:
@@ -128,3 +172,15 @@ def certify(
         if stop:
             out.print(report.advice(outcome))
     return 0 if outcome.passed else 1
+
+
+def _last(device: str) -> LastRun:
+    """The last run of a device, of which some cases failed."""
+    from ..conformance.journal import last_run
+
+    last = last_run(device)
+    if last is None:
+        raise ArgumentError(f"no run of {device} is known here: portwright certify {device}")
+    if not last.failed:
+        raise ArgumentError(f"none of the {last.cases:,} cases of the last run of {device} failed")
+    return last

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from typing import Any
@@ -18,7 +18,7 @@ from ..core.graph import GraphOp, Node
 from ..core.ops import Op
 from ..core.registry import open_device
 from .inputs import Rng, to_bits
-from .judge import Accuracy, Mismatch, judge
+from .judge import Accuracy, Mismatch, judge, merged
 from .watch import Watch
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -96,6 +96,19 @@ class Case:
         dtype = dtype or as_dtype(operands[-1].dtype)
         self.keep(judge(op, dtype, got, operands, self.spec))
 
+    def sweep(self, parts: Iterable[Array], judged: Callable[[Array], Accuracy | None]) -> None:
+        """Judges a part after the other, and keeps the accuracy of all; what was placed for one is let go.
+
+        Args:
+            parts: the operands.
+            judged: runs and judges those of one part.
+        """
+        measured = []
+        for x in parts:
+            measured.append(judged(x))
+            self.unchanged()
+        self.keep(merged([a for a in measured if a is not None]) if any(measured) else None)
+
     def keep(self, accuracy: Accuracy | None) -> None:
         """Keeps a measurement for the certificate."""
         if accuracy is not None:
@@ -107,14 +120,23 @@ class Case:
         Raises:
             Mismatch: when a kernel wrote where it must not.
         """
-        for node, before in self._placed:
+        self.unchanged()
+        for fault in self._watch.look() if self._watch is not None else ():
+            raise Mismatch(fault)
+
+    def unchanged(self) -> None:
+        """Checks that what was placed so far is as it was, and lets it go.
+
+        Raises:
+            Mismatch: when a kernel wrote into an input.
+        """
+        placed, self._placed = self._placed, []
+        for node, before in placed:
             assert node.storage is not None
             if not np.array_equal(to_bits(engine.read(node)), to_bits(before)):
                 raise Mismatch(
                     f"an input changed: {before.dtype} {list(before.shape)}; kernels must only read it"
                 )
-        for fault in self._watch.look() if self._watch is not None else ():
-            raise Mismatch(fault)
 
     def records(self) -> list[dict[str, Any]]:
         """The measurements, as JSON can hold them."""

@@ -58,6 +58,7 @@ def build(outcome: Outcome, device: Device) -> Document:
             "contract": device.contract,
             "suite": {
                 "version": SUITE_VERSION,
+                "tier": outcome.tier.value,
                 "portwright": __version__,
                 "commit": sdk.commit,
                 "dirty": sdk.dirty,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ..core.dtype import ALL
 from .certificate import Document
 from .outcome import EXPECTED, FAULTS, NOT_REACHED, PASSED, UNCLAIMED
+from .tiers import SuiteTier
 
 EVIDENCE = {
     "measured": "the real device",
@@ -99,11 +100,13 @@ def _count(reason: Reason) -> str:
 
 def _cases(document: Document) -> list[str]:
     suite = document["suite"]
+    tier = SuiteTier(suite.get("tier", SuiteTier.STANDARD.value))
     passed = sum(case["outcome"] == PASSED for case in document["cases"].values())
     part = "the whole ladder" if suite["complete"] else f"a part of the ladder: {', '.join(suite['rungs'])}"
     keyword = f", only what matches {suite['keyword']!r}" if suite["keyword"] else ""
     return [
         f"{passed:,} of {suite['cases']:,} passed in {suite['seconds']:,.1f} s; {part}{keyword}",
+        f"{tier.value} tier: {tier.shows}",
         f"seed {suite['seed']}, suite {suite['version']}, contract {document['contract']}",
     ]
 

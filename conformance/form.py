@@ -16,7 +16,13 @@ from .certificate import SCHEMA, Document
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator, ValidationError
 
-ADDED_LATER = frozenset({"expected", "host", "commit", "dirty", "seconds", "p99", "mean", "histogram"})
+ADDED_LATER = frozenset(
+    {
+        *("rungs[].expected", "rungs[].seconds", "primitives.host"),
+        *("suite.commit", "suite.dirty", "suite.tier"),
+        *("accuracy.*.*.p99", "accuracy.*.*.mean", "accuracy.*.*.histogram"),
+    }
+)
 """Fields that the first certificates lack. They are refused, and can still be compared and shown."""
 MOST_WORDS = 160
 
@@ -45,8 +51,8 @@ def form(document: object) -> Form:
             continue
         for name in error.validator_value:
             if name not in error.instance:
-                kind = missing if name in ADDED_LATER else faults
                 field = f"{where}.{name}".lstrip(".")
+                kind = missing if field in ADDED_LATER else faults
                 kind[field if kind is missing else f"{field} is missing"] = None
     return Form(tuple(missing), tuple(faults))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -121,6 +121,19 @@ def powers(dtype: DType) -> Array:
 def sweep(dtype: DType) -> Array:
     """Every element of a dtype of at most 16 bits."""
     return from_bits(np.arange(2 if dtype.is_bool else 1 << dtype.bits, dtype=np.uint32), dtype)
+
+
+SLICES = 256
+"""Of the elements of a 32-bit dtype: each holds those whose highest byte is one value."""
+_PART = 1 << 20
+"""Elements that are tried at a time: exact values of more would take a gigabyte."""
+
+
+def slice_of(dtype: DType, high: int) -> Iterator[Array]:
+    """The elements of a 32-bit dtype whose highest byte is ``high``, a part at a time."""
+    first = high << 24
+    for start in range(first, first + (1 << 24), _PART):
+        yield from_bits(np.arange(start, start + _PART, dtype=np.uint32), dtype)
 
 
 def unary(op: Op, dtype: DType, rng: Rng, n: int = 4096) -> Array:

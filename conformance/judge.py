@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from ..core.dtype import DType, as_dtype
 from ..core.ops import EXACT, PRIMITIVES, ROUNDED, Op
 from .exact import distance, exact
 from .inputs import to_bits
-from .spread import Spread, spread
+from .spread import Spread, spread, together
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -42,6 +42,12 @@ class Accuracy:
     operands: tuple[str, ...]
     got: str
     spread: Spread
+
+
+def merged(parts: Sequence[Accuracy]) -> Accuracy:
+    """The accuracy of all the results of several measurements, at least one, of one primitive and dtype."""
+    worst = max(parts, key=lambda a: a.ulp)
+    return replace(worst, spread=together(a.spread for a in parts))
 
 
 def show(x: Any) -> str:

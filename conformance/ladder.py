@@ -5,6 +5,8 @@ from __future__ import annotations
 import enum
 from pathlib import Path
 
+from .tiers import SuiteTier, keeps
+
 SUITE = Path(__file__).parent / "suite"
 """Where the cases live: one file for each rung."""
 
@@ -59,4 +61,5 @@ def rung_of(case: str) -> Rung:
 def again(device: str, case: str, seed: int) -> str:
     """The command that runs one case alone."""
     rung, name = case.split("::", 1)
-    return f"portwright certify {device} --rung {rung} -k '{name}' --seed {seed}"
+    tier = "" if keeps(SuiteTier.STANDARD, case) else f" --tier {SuiteTier.FULL.value}"
+    return f"portwright certify {device} --rung {rung} -k '{name}' --seed {seed}{tier}"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .ladder import Rung, rung_of
+from .tiers import SuiteTier
 
 PASSED, FAILED, CRASHED, HUNG, UNCLAIMED = "passed", "failed", "crashed", "hung", "unclaimed"
 EXPECTED = "expected"
@@ -91,6 +92,8 @@ class Outcome:
         results: of the cases that ran.
         seconds: wall time.
         stop: whether it ends after the first rung in which a case fails.
+        tier: how much of the suite was asked.
+        only: the cases that were asked for by name; None of all that the rest selects.
     """
 
     device: str
@@ -101,11 +104,18 @@ class Outcome:
     results: list[CaseResult] = field(default_factory=list)
     seconds: float = 0.0
     stop: bool = False
+    tier: SuiteTier = SuiteTier.STANDARD
+    only: frozenset[str] | None = None
 
     @property
     def complete(self) -> bool:
-        """True when every case of every rung was run."""
-        return not self.keyword and self.rungs == tuple(Rung) and self.reached == set(Rung)
+        """True when every case that the tier has of every rung was run."""
+        return self.has_whole_rungs and self.rungs == tuple(Rung) and self.reached == set(Rung)
+
+    @property
+    def has_whole_rungs(self) -> bool:
+        """Whether nothing that the tier has of a rung was left out by name."""
+        return not self.keyword and self.only is None
 
     @property
     def reached(self) -> set[Rung]:

@@ -110,6 +110,7 @@ def page(document: Document, found: Verification) -> str:
         certificate=document,
         found=found,
         version=__version__,
+        tier=document["suite"].get("tier", "standard"),
         evidence=EVIDENCE[document["evidence"]],
         verdict=VERDICTS[document["verdict"]],
         passed=sum(case["outcome"] == PASSED for case in document["cases"].values()),

@@ -22,6 +22,7 @@ from ..core.registry import open_device
 from .case import Case
 from .ladder import Rung, again, rung_of
 from .teach import ALIKE, alike, told
+from .tiers import SuiteTier, keeps, offers
 from .watch import Watch
 
 SUITE = f"{__package__}.suite"
@@ -36,6 +37,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("portwright")
     group.addoption("--device-under-test", default="", help="the name of the device")
     group.addoption("--seed", type=int, default=0, help="what the samples depend on")
+    group.addoption("--tier", default=SuiteTier.STANDARD.value, help="how much of the suite")
+    group.addoption("--only", default="", help="the file that names the cases to run, one a line; else all")
     group.addoption("--last-words", default="", help="the folder where a device says why it ends a worker")
 
 
@@ -62,6 +65,24 @@ def case_id(nodeid: str) -> str:
     """ "test_casts.py::test_cast[int8-bool]" as "casts::test_cast[int8-bool]"."""
     path, name = nodeid.split("::", 1)
     return f"{path.rsplit('/', 1)[-1].removeprefix('test_').removesuffix('.py')}::{name}"
+
+
+def pytest_pycollect_makeitem(collector: pytest.Collector, name: str) -> list[pytest.Item] | None:
+    """No cases of a test function that the tier does not have; else what pytest makes of it."""
+    tier = SuiteTier(collector.config.option.tier)
+    return None if offers(tier, case_id(f"{collector.nodeid}::{name}")) else []
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The cases of the tier and, where they are named, only those."""
+    tier, only = SuiteTier(config.option.tier), config.option.only
+    named = set(Path(only).read_text(encoding="utf-8").splitlines()) if only else None
+    kept, left = list[pytest.Item](), list[pytest.Item]()
+    for item in items:
+        case = case_id(item.nodeid)
+        (kept if keeps(tier, case) and (named is None or case in named) else left).append(item)
+    config.hook.pytest_deselected(items=left)
+    items[:] = kept
 
 
 @pytest.fixture(scope="session")

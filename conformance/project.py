@@ -15,6 +15,7 @@ from pathlib import Path
 from ..core.device import Device
 from .ladder import Rung
 from .outcome import Outcome
+from .tiers import SuiteTier
 
 RECORD = ".portwright.json"
 _BOX = re.compile(r"^- \[[ x]\] \*\*(\w+)\*\*", re.MULTILINE)
@@ -51,6 +52,8 @@ class Project:
     def tick(self, outcome: Outcome) -> Ticks | None:
         """Ticks the rungs that passed whole in the checklist, and unticks those that did not.
 
+        The quick tier can show that a rung fails, and not that it passes: it ticks nothing.
+
         Returns:
             How many boxes are ticked now, of how many; None where there is no checklist to write.
         """
@@ -58,7 +61,9 @@ class Project:
             text = self.checklist.read_text(encoding="utf-8")
         except OSError:
             return None
-        passed = {} if outcome.keyword else {r.rung.value: r.holds for r in outcome.summary() if r.reached}
+        rows = [r for r in outcome.summary() if r.reached and outcome.has_whole_rungs]
+        is_sample = outcome.tier is SuiteTier.QUICK
+        passed = {r.rung.value: r.holds for r in rows if not (is_sample and r.holds)}
         ticked = ticked_text(text, passed.items())
         if ticked != text:
             self.checklist.write_text(ticked, encoding="utf-8")

@@ -17,6 +17,7 @@ from ..core.ops import ALL_OPS
 from .outcome import CaseResult, Outcome, RungSummary
 from .runner import Watcher
 from .teach import WRITE
+from .tiers import SuiteTier
 
 MOST_FAILURES = 10
 
@@ -89,15 +90,17 @@ def _alike(failures: Sequence[CaseResult]) -> list[list[CaseResult]]:
 
 def advice(outcome: Outcome) -> Text:
     """What to do next, after a climb that stops at the first rung that wants work."""
-    name = outcome.device
+    name, tier = outcome.device, "" if outcome.tier is SuiteTier.STANDARD else f" --tier {outcome.tier.value}"
     if outcome.failures:
         first = _alike(outcome.failures)[0][0]
         todo = first.alike if first.alike.startswith(WRITE) else f"mend {first.id}"
-        said = f"{todo}, then: portwright certify {name} --next"
+        said = f"{todo}, then: portwright certify {name} --next{tier}"
+    elif outcome.complete and outcome.tier is SuiteTier.QUICK:
+        said = f"the whole suite: portwright certify {name} --next"
     elif outcome.complete:
         said = f"keep the certificate: portwright certify {name} -o {name.replace(':', '-').lower()}.json"
     else:
-        said = f"the rest of the ladder: portwright certify {name} --next"
+        said = f"the rest of the ladder: portwright certify {name} --next{tier}"
     return Text(f"next: {said}", style="bold")
 
 
@@ -138,7 +141,9 @@ def verdict(outcome: Outcome) -> Text:
     passed, cases = sum(r.passed for r in rows), sum(r.cases for r in rows)
     said = f"{outcome.device}: {passed:,} of {cases:,} cases passed in {outcome.seconds:.1f} s"
     if outcome.passed:
-        part = "" if outcome.complete else " (a part of the ladder)"
+        less = [] if outcome.tier is SuiteTier.STANDARD else [f"the {outcome.tier.value} tier"]
+        less += [] if outcome.complete else ["a part of the ladder"]
+        part = f" ({', '.join(less)})" if less else ""
         if outcome.expected:
             but = f" but for {len(outcome.expected)} expected failures"
             return Text(f"{said}: certified{but}{part}", style="bold yellow")

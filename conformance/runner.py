@@ -20,10 +20,11 @@ from ..core import registry
 from ..core.device import Device
 from ..core.errors import PortwrightError
 from .expected import ExpectedFailure
-from .ladder import SUITE, Rung, again
+from .ladder import SUITE, Rung, again, rung_of
 from .outcome import CRASHED, EXPECTED, FAILED, FAULTS, HUNG, PASSED, UNCLAIMED, CaseResult, Outcome
 from .plugin import RECORD, case_id
 from .teach import ALIKE
+from .tiers import SuiteTier
 
 PLUGIN = "portwright.conformance.plugin"
 DEFAULT_LIMIT = 120.0
@@ -73,14 +74,18 @@ class Recorder:
         self.last_words = last_words
         self.errors: list[str] = []
         self.interrupted = False
-        self._known: set[str] = set()
+        self._known = set(outcome.cases)
         self._started: dict[str, float] = {}
+
+    def select(self, case: str) -> None:
+        """A case that is to be run, or that a result is known of."""
+        if case not in self._known:
+            self._known.add(case)
+            self.outcome.cases.append(case)
 
     def _collected(self, nodeids: Sequence[str]) -> None:
         for nodeid in nodeids:
-            if nodeid not in self._known:
-                self._known.add(nodeid)
-                self.outcome.cases.append(case_id(nodeid))
+            self.select(case_id(nodeid))
         if self.watch is not None:
             self.watch(self.outcome, None)
 
@@ -173,6 +178,9 @@ def run(
     limit: float = DEFAULT_LIMIT,
     watch: Watcher | None = None,
     expected: Sequence[ExpectedFailure] = (),
+    tier: SuiteTier = SuiteTier.STANDARD,
+    only: frozenset[str] | None = None,
+    done: Sequence[CaseResult] = (),
 ) -> Outcome:
     """Climbs the ladder.
 
@@ -186,6 +194,9 @@ def run(
         limit: seconds that a case may take.
         watch: called with the outcome so far and the newest result (None when cases were found).
         expected: the failures that the port is known for.
+        tier: how much of the suite.
+        only: of the cases that the rest selects, those with these names; None: all.
+        done: results that are known already: cases of the selection that are not run again.
 
     Raises:
         DeviceError: when there is no such device, or it does not open.
@@ -194,28 +205,45 @@ def run(
     if isinstance(device, Device):
         registry.adopt(device)
         device, jobs = device.name, 0
-    outcome = Outcome(registry.open_device(device).name, seed, keyword, tuple(rungs), stop=stop)
+    name = registry.open_device(device).name
+    outcome = Outcome(name, seed, keyword, tuple(rungs), stop=stop, tier=tier, only=only)
     start = time.monotonic()
+    chosen = collect(rungs, keyword, tier, only) if done or only is not None else None
     for group in [(r,) for r in rungs] if stop else [tuple(rungs)]:
         with tempfile.TemporaryDirectory(prefix="portwright-") as folder:
-            _run(Recorder(outcome, limit, watch, Path(folder), expected), group, jobs)
+            recorder = Recorder(outcome, limit, watch, Path(folder), expected)
+            if chosen is None:
+                _run(recorder, group, jobs)
+            else:
+                _run_rest(recorder, group, jobs, [c for c in chosen if rung_of(c) in group], done)
         if outcome.failures and stop:
             break
+    place = {case: i for i, case in enumerate(outcome.cases)}
+    outcome.results.sort(key=lambda r: place[r.id])  # whichever worker was first, and in whichever run
     outcome.seconds = round(time.monotonic() - start, 3)
     if not outcome.cases:
-        raise SuiteError(f"no case matches -k {keyword!r} in {', '.join(r.value for r in rungs)}")
+        which = "" if only is None else f" of the {len(only)} that were named"
+        what = f"matches -k {keyword!r}" if keyword else "is"
+        raise SuiteError(
+            f"no case{which} {what} in {', '.join(r.value for r in rungs)} of the {tier.value} tier"
+        )
     return outcome
 
 
-def collect(rungs: Sequence[Rung], keyword: str = "") -> list[str]:
+def collect(
+    rungs: Sequence[Rung],
+    keyword: str = "",
+    tier: SuiteTier = SuiteTier.STANDARD,
+    only: frozenset[str] | None = None,
+) -> list[str]:
     """The names of the cases that a climb would select, in order; none is run and no device opened.
 
     Raises:
         SuiteError: when the cases could not be read, or ``keyword`` is no expression.
     """
-    outcome = Outcome("", 0, keyword, tuple(rungs))
+    outcome = Outcome("", 0, keyword, tuple(rungs), tier=tier)
     _run(Recorder(outcome, DEFAULT_LIMIT, None, Path(), ()), rungs, jobs=0, dry=True)
-    return outcome.cases
+    return [case for case in outcome.cases if only is None or case in only]
 
 
 def as_expected(result: CaseResult, expected: Sequence[ExpectedFailure], today: datetime.date) -> CaseResult:
@@ -233,8 +261,25 @@ def as_expected(result: CaseResult, expected: Sequence[ExpectedFailure], today: 
     return replace(result, outcome=EXPECTED, message=f"{entry.reason} (until {entry.expires})")
 
 
-def _run(recorder: Recorder, rungs: Sequence[Rung], jobs: int, dry: bool = False) -> None:
-    """One session of pytest; ``dry`` runs no case."""
+def _run_rest(
+    recorder: Recorder, rungs: Sequence[Rung], jobs: int, cases: Sequence[str], done: Sequence[CaseResult]
+) -> None:
+    """Of the cases of these rungs, takes over what is done and runs the others."""
+    known = {r.id: r for r in done}
+    for case in cases:
+        recorder.select(case)
+    recorder.outcome.results += [known[case] for case in cases if case in known]
+    rest = [case for case in cases if case not in known]
+    if rest:
+        only = recorder.last_words / "cases"
+        only.write_text("\n".join(rest), encoding="utf-8")
+        _run(recorder, rungs, jobs, only)
+
+
+def _run(
+    recorder: Recorder, rungs: Sequence[Rung], jobs: int, only: Path | None = None, dry: bool = False
+) -> None:
+    """One session of pytest, of the cases that the file ``only`` names, or of all; ``dry`` runs none."""
     outcome, limit = recorder.outcome, recorder.limit
     arguments = [
         *(str(r.path) for r in rungs),
@@ -248,6 +293,7 @@ def _run(recorder: Recorder, rungs: Sequence[Rung], jobs: int, dry: bool = False
         f"-p{PLUGIN}",
         f"--device-under-test={outcome.device}",
         f"--seed={outcome.seed}",
+        f"--tier={outcome.tier.value}",
         f"--timeout={limit:g}",
         "--tb=short",
     ]
@@ -255,6 +301,8 @@ def _run(recorder: Recorder, rungs: Sequence[Rung], jobs: int, dry: bool = False
         arguments += [f"--maxfail={MOST_FAILED}"]
     if outcome.keyword:
         arguments.append(f"-k{outcome.keyword}")  # in one piece: a certificate's keyword is never an option
+    if only is not None:
+        arguments.append(f"--only={only}")
     if dry:
         arguments.append("--collect-only")
     if jobs:

@@ -11,19 +11,21 @@ from pathlib import Path
 
 import pytest
 
+from ..core.errors import ArgumentError
 from ..core.registry import open_device
 from .expected import ExpectedFailure, read
 from .ladder import Rung
 from .outcome import Outcome
 from .project import project_of
 from .runner import run
+from .tiers import SuiteTier
 
 SHOWN = 3
 """Failures of a rung that its test prints whole."""
 
 
 def conformance(
-    device: str, *, expected: Path | None = None, seed: int = 0, jobs: int = 1
+    device: str, *, expected: Path | None = None, seed: int = 0, jobs: int = 1, tier: str = "standard"
 ) -> Callable[[Rung], None]:
     """A test function, parametrized by rung.
 
@@ -32,11 +34,19 @@ def conformance(
         expected: its expected failures; without, the project's ``tests/expected_failures.toml``, if any.
         seed: what the samples depend on.
         jobs: worker processes.
+        tier: how much of the suite: "quick", "standard" or "full".
+
+    Raises:
+        ArgumentError: when there is no such tier.
     """
+    tiers = {t.value: t for t in SuiteTier}
+    if tier not in tiers:
+        raise ArgumentError(f"no tier {tier!r}: there are {', '.join(tiers)}")
 
     @pytest.mark.parametrize("rung", list(Rung), ids=lambda r: r.value)
     def test_conformance(rung: Rung) -> None:
-        outcome = run(device, rungs=[rung], seed=seed, jobs=jobs, expected=expected_of(device, expected))
+        known = expected_of(device, expected)
+        outcome = run(device, rungs=[rung], seed=seed, jobs=jobs, expected=known, tier=tiers[tier])
         assert outcome.passed, _said(outcome)
 
     return test_conformance

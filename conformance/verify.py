@@ -20,6 +20,7 @@ from .ladder import Rung
 from .outcome import EXPECTED, FAILED, FAULTS, NOT_REACHED, PASSED, UNCLAIMED
 from .runner import SuiteError, collect
 from .spread import percentile
+from .tiers import SuiteTier
 
 NAMED = 3
 """Cases that a difference names."""
@@ -188,8 +189,9 @@ def _versions(document: Document, notes: list[str]) -> Iterator[str]:
 
 
 def _own_cases(document: Document) -> Iterator[str]:
-    """Where the cases are not those that this Portwright selects for the same rungs and keyword."""
+    """Where the cases are not those that this Portwright selects for the same rungs, tier and keyword."""
     suite, cases = document["suite"], document["cases"]
+    tier = SuiteTier(suite.get("tier", SuiteTier.STANDARD.value))
     known = [r.value for r in Rung]
     strangers = [name for name in suite["rungs"] if name not in known]
     if strangers:
@@ -206,15 +208,16 @@ def _own_cases(document: Document) -> Iterator[str]:
     )
     rungs = [Rung(name) for name in suite["rungs"] if name not in stopped]
     try:
-        own = set(collect(rungs, suite["keyword"]))
+        own = set(collect(rungs, suite["keyword"], tier))
     except SuiteError:
         yield f"its keyword {suite['keyword']!r} selects nothing that can be told"
         return
+    asked = f"suite {SUITE_VERSION}" + ("" if tier is SuiteTier.STANDARD else f", tier {tier.value}")
     missing, added = sorted(own - cases.keys()), sorted(cases.keys() - own)
     if missing:
-        yield f"it lacks {len(missing)} cases of suite {SUITE_VERSION}: {_some(missing)}"
+        yield f"it lacks {len(missing)} cases of {asked}: {_some(missing)}"
     if added:
-        yield f"it lists {len(added)} cases that suite {SUITE_VERSION} does not have: {_some(added)}"
+        yield f"it lists {len(added)} cases that {asked} does not have: {_some(added)}"
 
 
 def _some(names: Sequence[str]) -> str:

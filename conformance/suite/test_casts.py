@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from ...core import graph
-from ...core.dtype import ALL, DType
+from ...core.dtype import ALL, DType, float32
 from ...core.ops import PRIMITIVES, Op
 from ...core.reference import cast as meaning
 from ..case import Case
-from ..inputs import Array, as_floats, powers, samples, specials, sweep
-from ..judge import judge, require, require_bits, require_form
+from ..inputs import SLICES, Array, as_floats, powers, samples, slice_of, specials, sweep
+from ..judge import Accuracy, judge, require, require_bits, require_form
 
 PAIRS = [pytest.param(a, b, id=f"{a}-{b}") for a, b in itertools.permutations(ALL, 2)]
 SAME_WIDTH = [
@@ -70,11 +70,8 @@ def integer_midpoints(source: DType, target: DType, case: Case) -> Array:
     return values.astype(source.numpy)
 
 
-@pytest.mark.parametrize(("source", "target"), PAIRS)
-def test_cast(case: Case, source: DType, target: DType) -> None:
-    """By value. Float to integer out of range and NaN may give anything, but must give something."""
-    case.claims(source, target)
-    x = operands(source, target, case)
+def tried(case: Case, source: DType, target: DType, x: Array) -> Accuracy | None:
+    """A cast of some operands, judged."""
     (got,) = case.run(graph.cast(case.place(x), target))
     if source.is_float and target.is_int:
         wide = np.trunc(x.astype(np.float64))
@@ -86,8 +83,23 @@ def test_cast(case: Case, source: DType, target: DType) -> None:
         title = f"CAST {source} to {target}"
         require_form(title, got, wanted)
         require(title, (got != wanted) & ~free, got, wanted, (x,), "truncated toward zero")
-    else:
-        case.keep(judge(Op.CAST, target, got, (x,), case.spec))
+        return None
+    return judge(Op.CAST, target, got, (x,), case.spec)
+
+
+@pytest.mark.parametrize(("source", "target"), PAIRS)
+def test_cast(case: Case, source: DType, target: DType) -> None:
+    """By value. Float to integer out of range and NaN may give anything, but must give something."""
+    case.claims(source, target)
+    case.keep(tried(case, source, target, operands(source, target, case)))
+
+
+@pytest.mark.parametrize("high", range(SLICES), ids="{:02x}".format)
+@pytest.mark.parametrize(("source", "target"), [p for p in PAIRS if p.values[0] is float32])
+def test_sweep(case: Case, source: DType, target: DType, high: int) -> None:
+    """Every float32, in slices by the highest byte."""
+    case.claims(source, target)
+    case.sweep(slice_of(source, high), lambda x: tried(case, source, target, x))
 
 
 @pytest.mark.parametrize(("source", "target"), SAME_WIDTH)

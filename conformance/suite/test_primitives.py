@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
 from ...core import graph
-from ...core.dtype import ALL, DType, as_dtype, bool_, int32
+from ...core.dtype import ALL, DType, as_dtype, bool_, float32, int32
 from ...core.ops import PRIMITIVES, Op, is_supported
 from ..case import Case
-from ..inputs import binary, from_bits, samples, specials, sweep, unary
-from ..judge import judge, require_bits
+from ..inputs import SLICES, Array, binary, from_bits, samples, slice_of, specials, sweep, unary
+from ..judge import Accuracy, judge, require_bits
 
 SIZES = (0, 1, 3, 7, 9, 16, 17, 31, 33, 65, 1023)
 
 
-def rows(arity: int) -> list[object]:
-    """Each primitive of so many operands with each dtype that it takes."""
+def rows(arity: int, dtypes: Sequence[DType] = ALL) -> list[object]:
+    """Each primitive of so many operands with each of the dtypes that it takes."""
     return [
         pytest.param(op, dtype, id=f"{op.name}-{dtype}")
         for op, row in PRIMITIVES.items()
         if row.arity == arity and row.reference is not None and op not in (Op.CAST, Op.BITCAST)
-        for dtype in ALL
+        for dtype in dtypes
         if is_supported(op, dtype)
     ]
 
@@ -31,6 +33,20 @@ def test_unary(case: Case, op: Op, dtype: DType) -> None:
     """All operands of a dtype of 16 bits or fewer; special values and samples of a wider one."""
     case.claims(dtype)
     case.primitive(op, unary(op, dtype, case.rng))
+
+
+def tried(case: Case, op: Op, x: Array) -> Accuracy | None:
+    """A unary primitive of some operands, judged."""
+    (got,) = case.run(graph.elementwise(op, case.place(x)))
+    return judge(op, as_dtype(x.dtype), got, (x,), case.spec)
+
+
+@pytest.mark.parametrize("high", range(SLICES), ids="{:02x}".format)
+@pytest.mark.parametrize(("op", "dtype"), rows(1, [float32]))
+def test_sweep(case: Case, op: Op, dtype: DType, high: int) -> None:
+    """Every float32, in slices by the highest byte: "SIN-float32-3f" is all from 0x3f000000 to 0x3fffffff."""
+    case.claims(dtype)
+    case.sweep(slice_of(dtype, high), lambda x: tried(case, op, x))
 
 
 @pytest.mark.parametrize(("op", "dtype"), rows(2))
