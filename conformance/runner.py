@@ -231,6 +231,11 @@ def as_expected(result: CaseResult, expected: Sequence[ExpectedFailure], today: 
     return replace(result, outcome=EXPECTED, message=f"{entry.reason} (until {entry.expires})")
 
 
+def session(recorder: Recorder, rungs: Sequence[Rung]) -> None:
+    """One session of pytest in this process, of cases that the recorder may choose and put in order."""
+    _run(recorder, rungs, jobs=0)
+
+
 def _run(recorder: Recorder, rungs: Sequence[Rung], jobs: int, dry: bool = False) -> None:
     """One session of pytest; ``dry`` runs no case."""
     outcome, limit = recorder.outcome, recorder.limit
