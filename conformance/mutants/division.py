@@ -34,10 +34,12 @@ def remainder_by_mask(v: Value, srcs: tuple[Value, ...]) -> Value | None:
 
 def multiplies_by_shift(v: Value, srcs: tuple[Value, ...]) -> Value | None:
     """x · k as x << the bits of k."""
-    k = known(srcs[1]) if v.op is Op.MUL else None
-    if k is None or k < 3:
+    if v.op is not Op.MUL:
         return None
-    return primitive(Op.SHL, srcs[0], number(k.bit_length() - 1, v.dtype))
+    for k, x in ((known(srcs[1]), srcs[0]), (known(srcs[0]), srcs[1])):
+        if k is not None and k > 2:
+            return primitive(Op.SHL, x, number(k.bit_length() - 1, v.dtype))
+    return None
 
 
 IDIV = "primitives::test_binary[IDIV-* primitives::test_one_operand_is_constant[IDIV-* views::*IDIV*"

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from ...core.device import Ability, Buffer
+from ...core.errors import OutOfMemoryError
 from ..calls import Bytes, alloc, copy_in, copy_out, free, whole
 from ..case import Case
 
@@ -97,3 +98,37 @@ def test_buffers_free_themselves(case: Case) -> None:
     for n in SIZES[:6] * 8:
         Buffer(case.device, n)
     whole(case, "a buffer beside others that went back", kept.handle, pattern)
+
+
+TOO_MUCH = 1 << 60
+"""More bytes than any device has."""
+
+
+def test_too_much(case: Case) -> None:
+    """Where there is no room, alloc says so, and what is asked for next is given."""
+    for _ in range(2):
+        with pytest.raises(OutOfMemoryError) as refused:
+            case.device.alloc(TOO_MUCH)
+        assert str(refused.value), "the error does not say how much was asked for"
+    handle = alloc(case, 4097)
+    copy_in(case, handle, case.rng.integers(0, 256, 4097, dtype=np.uint8))
+    free(case, handle, 4097)
+
+
+def test_no_room(case: Case) -> None:
+    """A Buffer that finds no room harms no other one."""
+    pattern = case.rng.integers(0, 256, 4097, dtype=np.uint8)
+    kept = Buffer(case.device, pattern.nbytes)
+    kept.write(memoryview(pattern))
+    with pytest.raises(OutOfMemoryError):
+        Buffer(case.device, TOO_MUCH)
+    whole(case, "a buffer beside one that found no room", kept.handle, pattern)
+
+
+def test_many_go_back(case: Case) -> None:
+    """Buffers of some MiB that are dropped make room for others: a GiB of them one after another."""
+    pattern = case.rng.integers(0, 256, 64, dtype=np.uint8)
+    for _ in range(160):
+        buffer = Buffer(case.device, 8 << 20)
+        copy_in(case, buffer.handle, pattern)
+        whole(case, "a buffer of 8 MiB", buffer.handle, pattern)
