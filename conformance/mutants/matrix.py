@@ -106,7 +106,7 @@ class _Worker:
                 deaths.append(Kill(answer.last, answer.how, "the process that ran the case ended"))
                 verdict.kills = [*deaths]
             else:
-                verdict.error = "its process ended before any case was run"
+                verdict.error = answer.why
             enough = len({k.function for k in deaths}) >= ENOUGH
             if (
                 enough
@@ -132,8 +132,9 @@ class _Worker:
                 line = self._lines.get(timeout=patience)
             except queue.Empty:
                 self.end()
-                over = time.monotonic() - start >= how.seconds
-                return _Answer(None, "" if over else last, HUNG, cases)
+                if time.monotonic() - start >= how.seconds:
+                    return _Answer(None, "", HUNG, cases, f"not noticed within {how.seconds:g} s")
+                return _Answer(None, last, HUNG, cases)
             if not line:
                 self.end()
                 return _Answer(None, last, CRASHED, cases)
@@ -168,6 +169,7 @@ class _Answer:
     last: str
     how: str
     cases: int
+    why: str = "its process ended before any case was run"
 
 
 def _pump(lines: Iterable[str] | None, into: queue.Queue[str]) -> None:

@@ -108,7 +108,7 @@ def test_names_what_it_lacks(case: Case) -> None:
     binary = case.device.compile(source)
     if case.compiles_only:
         return
-    with pytest.raises(Exception, match="."):  # whatever a driver calls it, in some words
+    with pytest.raises(Exception, match=r"."):  # whatever a driver calls it, in some words
         case.device.load(binary, ["no_such_kernel"])
 
 
