@@ -105,15 +105,25 @@ class Case:
         """
         made = self.kernel(node)
         assert old in made.source, f"the number {old} does not stand in the kernel:\n{made.source}"
-        binary = self.device.compile(made.source.replace(old, new))
-        (program,) = self.device.load(binary, [made.name])
-        got, operand = np.zeros_like(x), Buffer(self.device, x.nbytes)
-        out = Buffer(self.device, x.nbytes)
-        operand.write(memoryview(x.view(np.uint8)))
-        self.device.launch(Launch(program, (made.grid, 1, 1), (made.block, 1, 1), (out, operand)))
-        self.device.synchronize()
-        out.read(memoryview(got.view(np.uint8)))
-        return got
+        return self._launched(made, made.source.replace(old, new), [x])[0]
+
+    def run_each(self, node: Node, arrays: Sequence[Array]) -> list[Array]:
+        """What the kernel of ``node``, which reads one array, gives of each, in one buffer for all of them."""
+        made = self.kernel(node)
+        return self._launched(made, made.source, arrays)
+
+    def _launched(self, made: KernelInfo, source: str, arrays: Sequence[Array]) -> list[Array]:
+        (program,) = self.device.load(self.device.compile(source), [made.name])
+        out = Buffer(self.device, arrays[0].nbytes)
+        results = []
+        for x in arrays:
+            got, operand = np.zeros_like(x), Buffer(self.device, x.nbytes)
+            operand.write(memoryview(x.view(np.uint8)))
+            self.device.launch(Launch(program, (made.grid, 1, 1), (made.block, 1, 1), (out, operand)))
+            self.device.synchronize()
+            out.read(memoryview(got.view(np.uint8)))
+            results.append(got)
+        return results
 
     def primitive(self, op: Op, *operands: Array, dtype: DType | None = None) -> None:
         """Runs one primitive on arrays of one shape, judges it by the contract, and keeps its accuracy."""

@@ -69,9 +69,9 @@ add(
     "casts::test_cast[uint8-bool] casts::test_views[uint8] fused::*",
 )
 add(
-    "negated_is_all_bits",
-    "Less-than of bools inverts every bit",
-    spelled(Op.CMPLT, "(~{0} & {1})", bool_),
+    "less_or_equal_of_bools",
+    "CMPLT of equal bools is true",
+    spelled(Op.CMPLT, "(!{0} | {1})", bool_),
     "primitives::test_binary[CMPLT-bool] primitives::test_one_operand_is_constant[CMPLT-bool] fused::*",
 )
 add(

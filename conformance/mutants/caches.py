@@ -199,13 +199,13 @@ add(
     "reads_are_remembered",
     "copy_out does not know that kernels write",
     reads_remembered,
-    f"memory::* fused::* {NEW}",
+    "primitives::test_written_again fused::test_written_again",
 )
 add(
     "writes_by_their_start",
     "copy_in compares first bytes, and leaves out what seems to be there already",
     writes_by_their_start,
-    "memory::test_holds* copy::test_there* copy::* memory::* fused::*",
+    "memory::test_rewritten copy::test_the_end_differs*",
 )
 add("not_twice_in_a_row", "The same launch twice in a row is made once", method("launch", not_again), NEW)
 add(

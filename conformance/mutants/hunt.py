@@ -21,7 +21,7 @@ from .mutant import Mutant, Seen
 
 ENOUGH = 2
 """Functions of the suite that must fail."""
-Tell = Callable[[str], None]
+Tell = Callable[["str | Kill"], None]
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class Hunter(runner.Recorder):
     def pytest_runtest_protocol(self, item: pytest.Item) -> bool | None:
         """Nothing that would tell nothing new: of a function that has failed, or when enough have."""
         case = case_id(item.nodeid)
-        killers = {k.function for k in self.verdict.kills}
+        killers = {k.function for k in self.verdict.kills} | {function_of(c) for c in self.over}
         if len(killers) >= ENOUGH or function_of(case) in killers:
             return True
         self.verdict.cases += 1
@@ -130,7 +130,9 @@ class Hunter(runner.Recorder):
         super().pytest_runtest_logreport(report)
         for result in self.outcome.results[before:]:
             if result.outcome in FAULTS:
-                self.verdict.kills.append(Kill(result.id, result.outcome, first_words(result.message)))
+                kill = Kill(result.id, result.outcome, first_words(result.message))
+                self.verdict.kills.append(kill)
+                self.tell(kill)
 
 
 def first_words(message: str) -> str:
@@ -158,7 +160,7 @@ def hunt(
         limit: seconds that a case may take.
         whole: where the likely cases do not suffice, run all others too.
         over: cases that are not run, since they ended a process.
-        tell: called with each case before it is run.
+        tell: called with each case before it is run, and with each kill.
     """
     verdict = Verdict(mutant.name, mutant.family, mutant.fault, base)
     if mutant.seen is Seen.CERTIFICATE:

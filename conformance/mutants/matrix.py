@@ -91,35 +91,35 @@ class _Worker:
         """One mutant; a case that ends the process, or does not end, is a kill, and the rest goes on."""
         start = time.monotonic()
         task = Task(m.name, names[m.base], how.seed, how.limit, how.whole, ())
-        deaths: list[Kill] = []
+        kills: list[Kill] = []
         cases = 0
         while True:
-            answer = self._ask(task, how, start)
+            answer = self._ask(task, how, start, kills)
             cases += answer.cases
             if answer.verdict is not None:
                 verdict = answer.verdict
-                verdict.kills = [*deaths, *verdict.kills]
+                verdict.kills = kills
                 break
             verdict = Verdict(m.name, m.family, m.fault, task.base)
-            verdict.kills = [*deaths]
+            verdict.kills = kills
             if answer.last:
-                deaths.append(Kill(answer.last, answer.how, "the process that ran the case ended"))
-                verdict.kills = [*deaths]
+                kills.append(Kill(answer.last, answer.how, "the process that ran the case ended"))
+                verdict.kills = kills
             else:
                 verdict.error = answer.why
-            enough = len({k.function for k in deaths}) >= ENOUGH
+            enough = len({k.function for k in kills}) >= ENOUGH
             if (
                 enough
                 or not answer.last
-                or len(deaths) >= MOST_DEATHS
+                or len(kills) >= MOST_DEATHS
                 or time.monotonic() - start > how.seconds
             ):
                 break
-            task = replace(task, over=tuple(k.case for k in deaths))
+            task = replace(task, over=tuple(k.case for k in kills))
         verdict.cases, verdict.seconds = max(cases, verdict.cases), round(time.monotonic() - start, 2)
         return verdict
 
-    def _ask(self, task: Task, how: Survey, start: float) -> _Answer:
+    def _ask(self, task: Task, how: Survey, start: float, kills: list[Kill]) -> _Answer:
         process = self._running()
         assert process.stdin is not None
         process.stdin.write(task.line())
@@ -141,6 +141,8 @@ class _Worker:
             said = json.loads(line)
             if "case" in said:
                 last, cases = said["case"], cases + 1
+            elif "kill" in said:
+                kills.append(Kill(**said["kill"]))
             else:
                 return _Answer(_verdict(said["verdict"]), last, "", cases)
 

@@ -1,7 +1,7 @@
 """A process that runs the suite on mutants, one after another, as it is told on standard input.
 
 In: one JSON object a line, as ``Task`` writes it. Out: a line ``{"case": ...}`` before each case, so that
-whoever reads knows in which one the process ended, and ``{"verdict": ...}`` when a mutant is done.
+whoever reads knows in which one the process ended, ``{"kill": ...}`` after one that failed, and ``{"verdict": ...}`` when a mutant is done.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def serve(orders: TextIO, answers: TextIO) -> None:
                 limit=task.limit,
                 whole=task.whole,
                 over=task.over,
-                tell=lambda case: say(case=case),
+                tell=lambda what: say(case=what) if isinstance(what, str) else say(kill=asdict(what)),
             )
         except PortwrightError as e:
             verdict = Verdict(chosen.name, chosen.family, chosen.fault, task.base)

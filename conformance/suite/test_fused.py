@@ -297,3 +297,14 @@ def test_runs_its_source(case: Case) -> None:
     node = add(mul(placed, number(5.5, placed)), number(2.75, placed))
     got, wanted = case.run_edited(node, "2.75", "1024.75", x), x * np.float32(5.5) + np.float32(1024.75)
     require("5.5 · x + 1024.75, from an edited source", got != wanted, got, wanted)
+
+
+def test_written_again(case: Case) -> None:
+    """One buffer that a fused kernel writes for one operand after another, read each time."""
+    case.claims(float32)
+    arrays = [case.rng.integers(-99, 99, 1029).astype(np.float32) for _ in range(3)]
+    placed = case.place(arrays[0])
+    node = add(mul(placed, placed), number(0.5, placed))
+    for x, got in zip(arrays, case.run_each(node, arrays), strict=True):
+        wanted = x * x + np.float32(0.5)
+        require("x · x + 0.5, into a buffer that was read before", got != wanted, got, wanted, (x,))

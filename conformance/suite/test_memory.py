@@ -132,3 +132,14 @@ def test_many_go_back(case: Case) -> None:
         buffer = Buffer(case.device, 8 << 20)
         copy_in(case, buffer.handle, pattern)
         whole(case, "a buffer of 8 MiB", buffer.handle, pattern)
+
+
+def test_rewritten(case: Case) -> None:
+    """A buffer whose last byte alone changes from one copy to the next."""
+    pattern = np.zeros(1029, np.uint8)
+    handle = alloc(case, pattern.size)
+    for value in (1, 2, 255, 0):
+        pattern[-1] = value
+        copy_in(case, handle, pattern)
+        copy_out(case, handle, pattern, "after a copy_in of which the last byte alone is new")
+    free(case, handle, pattern.size)

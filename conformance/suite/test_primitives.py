@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ...core import graph
-from ...core.dtype import ALL, DType, as_dtype, bool_, int32
+from ...core.dtype import ALL, DType, as_dtype, bool_, float16, float32, float64, int32
 from ...core.ops import PRIMITIVES, Op, is_supported
 from ..case import Case
 from ..inputs import binary, from_bits, samples, specials, sweep, unary
@@ -70,6 +70,30 @@ def binary_guard(op: Op, dtype: DType, a: np.ndarray, b: np.ndarray) -> tuple[np
     if op in (Op.SHL, Op.SHR):
         b = np.full_like(b, int(b[0]) % dtype.bits)
     return a, b
+
+
+SMALL = [
+    pytest.param(op, dtype, id=f"{op.name}-{dtype}")
+    for op in (Op.ADD, Op.SUB, Op.MUL, Op.NEG, Op.MAX, Op.RECIP, Op.SQRT, Op.CMPLT, Op.CMPNE)
+    for dtype in (float16, float32, float64)
+]
+
+
+@pytest.mark.parametrize(("op", "dtype"), SMALL)
+def test_subnormals(case: Case, op: Op, dtype: DType) -> None:
+    """Operands and results around the least normal number: kept or, where the Spec says so, zeros."""
+    case.claims(dtype)
+    least = float(dtype.smallest_normal)
+    shares = np.concatenate([case.rng.uniform(0, 2.5, 65), [1, 0.5, 0.25, 0.75, 2, 0]])
+    small = (shares * case.rng.choice([-1.0, 1.0], shares.size) * least).astype(dtype.numpy)
+    other = case.rng.permutation(small)
+    if op is Op.MUL:
+        other = case.rng.uniform(0.01, 1.5, shares.size).astype(dtype.numpy)
+    if op is Op.RECIP:  # of great numbers, whose reciprocals are small
+        small = (case.rng.uniform(1.05, 3.9, shares.size) / least).astype(dtype.numpy)
+    if op is Op.SQRT:
+        small = np.abs(small)
+    case.primitive(op, *(small, other)[: PRIMITIVES[op].arity])
 
 
 @pytest.mark.parametrize("dtype", ALL, ids=str)
@@ -138,3 +162,12 @@ def test_sizes(case: Case, dtype: DType) -> None:
     nodes = [graph.elementwise(op, *(case.place(x) for x in xy)) for xy in operands]
     for got, xy in zip(case.run(*nodes), operands, strict=True):
         judge(op, dtype, got, xy, case.spec)
+
+
+def test_written_again(case: Case) -> None:
+    """One buffer that a kernel writes, is read, and is written again."""
+    case.claims(int32)
+    arrays = [case.rng.integers(-99, 99, 37).astype(np.int32) for _ in range(3)]
+    node = graph.elementwise(Op.NEG, case.place(arrays[0]))
+    for x, got in zip(arrays, case.run_each(node, arrays), strict=True):
+        require_bits("NEG int32, into a buffer that was read before", got, -x, (x,))

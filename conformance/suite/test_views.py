@@ -13,7 +13,7 @@ from ...core.evaluate import evaluate
 from ...core.graph import Node
 from ...core.ops import PRIMITIVES, Op, is_supported
 from ..case import Array, Case
-from ..inputs import guarded, samples
+from ..inputs import guarded, samples, specials
 from ..judge import judge, require_bits
 from ..movement import moves, random_shape
 
@@ -246,6 +246,9 @@ def test_operands(case: Case, op: Op, dtype: DType) -> None:
     a, b = (samples(dtype, case.rng, 260).reshape(shape) for _ in range(2))
     if op in (Op.IDIV, Op.MOD):
         a = np.where(a == dtype.min, dtype.numpy.type(7), a)  # whatever row of b meets it
+    if dtype.is_float:
+        for x in (a, b):
+            x.reshape(-1)[::5] = case.rng.choice(specials(dtype), 52)
     a, b = guarded(op, dtype, a, b)
     operands = [a, b][: PRIMITIVES[op].arity] if op is not Op.WHERE else [a > b, a, b]
     nodes, given = [], []
