@@ -15,8 +15,8 @@ from .mutant import Family
 FAMILY = Family("uninitialised or wrongly initialised accumulators")
 add = FAMILY.add
 SUMS = "reductions::test_sum_of_integers[float32] reductions::test_axes[last-ADD] reductions::test_matmul_of_integers[float32]"
-INTS = "reductions::test_integers_wrap[int32-{0}] reductions::test_integers_wrap[uint8-{0}] reductions::test_nothing[int32-{0}] reductions::test_nothing[uint8-{0}] fused::*"
-MAXS = "reductions::test_max[float32] reductions::test_nothing[float32-MAX] reductions::test_axes[last-MAX] fused::test_named[softmax* fused::*"
+INTS = "reductions::test_integers_wrap[int32-{0}] reductions::test_integers_wrap[uint8-{0}] reductions::test_exact_products[int32] reductions::test_max_of_lowest[int32] reductions::test_matmul_of_integers[int32] fused::*"
+MAXS = "reductions::test_max[float32] reductions::test_max_of_lowest[float32] reductions::test_axes[last-MAX] fused::test_named[softmax* fused::*"
 
 
 def starting(op: Op, is_float: bool, start: Scalar) -> Callable[[Stmt], Body | None]:
@@ -89,13 +89,13 @@ add(
     "products_start_at_0",
     "Products of floats begin with 0",
     each(starting(Op.MUL, True, 0.0)),
-    "reductions::test_product[float32] reductions::test_nothing[float32-MUL]",
+    "reductions::test_product[float32] reductions::test_exact_products[float32]",
 )
 add(
     "products_start_at_minus_1",
     "Products of floats begin with -1",
     each(starting(Op.MUL, True, -1.0)),
-    "reductions::test_product[float32] reductions::test_nothing[float32-MUL]",
+    "reductions::test_product[float32] reductions::test_exact_products[float32]",
 )
 add(
     "integer_products_start_at_3",
@@ -126,7 +126,7 @@ add(
     "any_starts_true",
     "The fold of any begins with true",
     each(bool_start),
-    "reductions::test_bools[ADD] reductions::test_nothing[bool-ADD] reductions::test_bools[MAX]",
+    "reductions::test_bools[ADD] reductions::test_max_of_lowest[bool] reductions::test_bools[MAX]",
 )
 add("kept_over_rows", "Accumulators are not reset from row to row", every_body(kept_over_rows), SUMS)
 add("first_step_twice", "The first step of a fold is made twice", every_body(first_twice), SUMS)

@@ -120,17 +120,17 @@ add(
     "divides_by_shift",
     "IDIV by a constant power of two is a shift",
     each_value(divides_by_shift),
-    f"{of(int32, IDIV)} fused::* primitives::test_const* casts::*",
+    f"{of(int32, IDIV)} fused::test_integer_constants*",
 )
 add(
     "remainder_by_mask",
     "MOD by a constant is a mask",
     each_value(remainder_by_mask),
-    f"{of(int32, MOD)} fused::* primitives::test_const* casts::*",
+    f"{of(int32, MOD)} fused::test_integer_constants*",
 )
 add(
     "multiplies_by_shift",
     "MUL by a constant is a shift by its highest bit",
     each_value(multiplies_by_shift),
-    "primitives::test_one_operand_is_constant[MUL-int32] fused::test_random[int32-* gradients::*",
+    "primitives::test_one_operand_is_constant[MUL-int32] fused::test_integer_constants*",
 )

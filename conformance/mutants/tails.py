@@ -160,9 +160,9 @@ add(
     f"{MATMUL} fused::test_named* primitives::test_binary[ADD-int8]",
 )
 add(
-    "first_work_item_only",
-    "Of up to three work items only the first is run",
-    method("launch", over(lambda n: 1 if n < 4 else n)),
+    "second_half_lost",
+    "The second half of the work items is not run",
+    method("launch", over(lambda n: -(-n // 2))),
     f"{MATMUL} fused::* reductions::* primitives::test_sizes*",
 )
 add(

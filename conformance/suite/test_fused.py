@@ -308,3 +308,15 @@ def test_written_again(case: Case) -> None:
     for x, got in zip(arrays, case.run_each(node, arrays), strict=True):
         wanted = x * x + np.float32(0.5)
         require("x · x + 0.5, into a buffer that was read before", got != wanted, got, wanted, (x,))
+
+
+@pytest.mark.parametrize("dtype", [int32, dtypes.uint8, dtypes.int64], ids=str)
+def test_integer_constants(case: Case, dtype: DType) -> None:
+    """Integers that a compiler may replace work by shifts and masks for."""
+    case.claims(dtype)
+    x = case.place(case.rng.integers(0 if not dtype.is_signed else -120, 121, (7, 19)).astype(dtype.numpy))
+
+    def by(op: Op, value: Node, n: int) -> Node:
+        return graph.elementwise(op, value, graph.full(n, (7, 19), dtype))
+
+    agree(case, [by(Op.IDIV, by(Op.MUL, x, 5), 4), by(Op.MOD, by(Op.ADD, x, 3), 6), by(Op.MUL, x, 10)])

@@ -112,6 +112,23 @@ def test_names_what_it_lacks(case: Case) -> None:
         case.device.load(binary, ["no_such_kernel"])
 
 
+def test_refuses_half_a_kernel(case: Case) -> None:
+    """A text that ends in the middle of a kernel is refused."""
+    source = case.kernel(doubled(case, np.arange(5, dtype=np.float32), 3.25)).source
+    with pytest.raises(CompileError):
+        case.device.compile(source[: source.rindex("3.25")])
+
+
+def test_names_each_that_it_lacks(case: Case) -> None:
+    """One kernel that a binary holds and one that it does not are an error too."""
+    made = case.kernel(doubled(case, np.arange(5, dtype=np.float32), 3.25))
+    binary = case.device.compile(made.source)
+    if case.compiles_only:
+        return
+    with pytest.raises(Exception, match=r"."):
+        case.device.load(binary, [made.name, "no_such_kernel"])
+
+
 def test_runs_its_source(case: Case) -> None:
     """What is launched is what was compiled: another number in the text gives another result."""
     x = np.array([1, 2, -3, 0.5, 8], np.float32)

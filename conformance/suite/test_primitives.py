@@ -49,6 +49,8 @@ def test_one_operand_is_constant(case: Case, op: Op, dtype: DType) -> None:
     chosen = case.rng.permutation(specials(dtype))[: 4 if replaced else 1]
     if replaced and dtype.is_int:  # a power of two, and a sum of two: what shifts stand in for
         chosen = np.concatenate([chosen, np.array([8, 10], dtype.numpy)])
+    elif not dtype.is_bool:  # the greatest integer; the zero that changes no sum
+        chosen = np.append(chosen, dtype.numpy.type(-0.0 if dtype.is_float else dtype.max))
     nodes, operands = [], []
     for value in chosen:
         x, y = binary_guard(op, dtype, a, np.full(a.shape, value))

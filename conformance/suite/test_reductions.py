@@ -120,7 +120,41 @@ def test_integers_wrap(case: Case, op: Op, dtype: DType) -> None:
         x = samples(dtype, case.rng, 3 * n).reshape(3, n)
         if op is Op.MUL:
             x = x | dtype.numpy.type(1)  # odd, so that the product does not vanish
+        if op is Op.MAX and dtype.is_signed:
+            x[0] = np.minimum(x[0], ~x[0])  # none of which is positive
         nodes.append((f"{op.name} of {n}", graph.reduce(op, case.place(x), (1,))))
+    exactly(case, nodes)
+
+
+@pytest.mark.parametrize("dtype", [*FLOATS, int32, uint8], ids=str)
+def test_exact_products(case: Case, dtype: DType) -> None:
+    """Products of 1 and -1 and a few twos are exact in any order."""
+    case.claims(dtype)
+    nodes = []
+    for n in FEW:
+        x = case.rng.choice(np.array([1, -1 if dtype.is_signed else 1]), (3, n))
+        x[:, : min(n, 2)] *= 2
+        placed = x.astype(dtype.numpy)
+        nodes.append((f"product of {n}", graph.reduce(Op.MUL, case.place(placed), (1,))))
+        turned = case.place(np.ascontiguousarray(placed.T))
+        nodes.append((f"product of {n}, strided", graph.reduce(Op.MUL, turned, (0,))))
+    exactly(case, nodes)
+
+
+@pytest.mark.parametrize("dtype", ALL, ids=str)
+def test_max_of_lowest(case: Case, dtype: DType) -> None:
+    """The greatest of equal elements, each of the lowest ones that a dtype has; and any of none."""
+    case.claims(dtype)
+    low = -np.inf if dtype.is_float else int(dtype.min)
+    least = np.array([low, low], np.float64 if dtype.is_float else object).astype(dtype.numpy)
+    if dtype.is_float:
+        least[1] = np.finfo(np.float32).min if dtype is float32 else dtype.numpy.type(-240)
+    nodes = []
+    for n in FEW:
+        x = case.place(np.repeat(least[:, None], n, 1))
+        nodes.append((f"MAX of {n}", graph.reduce(Op.MAX, x, (1,))))
+        if dtype.is_bool:
+            nodes.append((f"any of {n}", graph.reduce(Op.ADD, x, (1,))))
     exactly(case, nodes)
 
 
