@@ -108,7 +108,7 @@ class Case:
         return self._launched(made, made.source.replace(old, new), [x])[0]
 
     def run_each(self, node: Node, arrays: Sequence[Array]) -> list[Array]:
-        """What the kernel of ``node``, which reads one array, gives of each, in one buffer for all of them."""
+        """What the kernel of ``node``, which reads one array, gives of each; all in one buffer."""
         made = self.kernel(node)
         return self._launched(made, made.source, arrays)
 

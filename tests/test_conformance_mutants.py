@@ -28,7 +28,8 @@ from portwright.core.graph import Node
 from portwright.core.ops import Op
 
 SAMPLE = (
-    "floor_division", "cast_saturates", "scalar_loop_lost", "flushes_sums", "programs_by_sizes", "max_drops_nan",
+    "floor_division", "cast_saturates", "scalar_loop_lost", "flushes_sums", "programs_by_sizes",
+    "max_drops_nan",
     "true_is_255", "no_masks", "bytes_saturate", "sums_start_at_1", "stores_once_more", "runs_nothing",
     "interprets_what_compiles", "overlapping", "compile_errors_swallowed", "reciprocal_4_units",
 )  # fmt: skip

@@ -14,9 +14,19 @@ from .mutant import Family
 
 FAMILY = Family("uninitialised or wrongly initialised accumulators")
 add = FAMILY.add
-SUMS = "reductions::test_sum_of_integers[float32] reductions::test_axes[last-ADD] reductions::test_matmul_of_integers[float32]"
-INTS = "reductions::test_integers_wrap[int32-{0}] reductions::test_integers_wrap[uint8-{0}] reductions::test_exact_products[int32] reductions::test_max_of_lowest[int32] reductions::test_matmul_of_integers[int32] fused::*"
-MAXS = "reductions::test_max[float32] reductions::test_max_of_lowest[float32] reductions::test_axes[last-MAX] fused::test_named[softmax* fused::*"
+SUMS = (
+    "reductions::test_sum_of_integers[float32] reductions::test_axes[last-ADD] "
+    "reductions::test_matmul_of_integers[float32]"
+)
+INTS = (
+    "reductions::test_integers_wrap[int32-{0}] reductions::test_integers_wrap[uint8-{0}] "
+    "reductions::test_exact_products[int32] reductions::test_max_of_lowest[int32] "
+    "reductions::test_matmul_of_integers[int32] fused::*"
+)
+MAXS = (
+    "reductions::test_max[float32] reductions::test_max_of_lowest[float32] "
+    "reductions::test_axes[last-MAX] fused::test_named[softmax* fused::*"
+)
 
 
 def starting(op: Op, is_float: bool, start: Scalar) -> Callable[[Stmt], Body | None]:

@@ -34,7 +34,10 @@ class Climb:
     def line(self) -> str:
         """On one line."""
         said = f"FAILED {', '.join(self.failed)}" if self.failed else "none failed"
-        return f"{self.device} seed {self.seed}: {self.passed} of {self.cases} passed, {said}, {self.seconds:.1f} s"
+        return (
+            f"{self.device} seed {self.seed}: {self.passed} of {self.cases} passed, {said}, "
+            f"{self.seconds:.1f} s"
+        )
 
 
 def false_alarms_of(

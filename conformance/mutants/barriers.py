@@ -9,15 +9,11 @@ from itertools import count
 from ...core.index import Index
 from ...core.loops import Barrier, Body, Loop, Scratch, Stmt, Store, map_body, statements
 from ...core.value import Access, Value, make, rewrite
-from .means import body, columns, every_body, language, each
+from .means import body, every_body, language
 from .mutant import Base, Family
 
 FAMILY = Family("missing barriers and early reads", Base.BLOCKS)
 add = FAMILY.add
-SUMS = (
-    "reductions::test_sum_of_integers[int8*] reductions::test_sum_of_integers[float32] reductions::test_sum[float32]"
-    " reductions::test_integers_wrap[int32-ADD] reductions::test_max[float32]"
-)
 SUMS = (
     "reductions::test_integers_wrap[int32-ADD] reductions::test_axes[last-ADD] reductions::test_sum[bfloat16]"
     " reductions::test_bools[ADD] reductions::test_sum_of_integers[float32] reductions::test_sum[float32]"

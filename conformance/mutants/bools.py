@@ -24,7 +24,9 @@ add(
     "true_is_2",
     "CMPLT stores 2 for true",
     spelled(Op.CMPLT, "(WAS * 2)"),
-    "primitives::test_binary[CMPLT-float32] primitives::test_one_operand_is_constant[CMPLT-float32] views::test_operands[CMPLT-float32]",
+    "primitives::test_binary[CMPLT-float32] "
+    "primitives::test_one_operand_is_constant[CMPLT-float32] "
+    "views::test_operands[CMPLT-float32]",
 )
 add(
     "true_is_255",
@@ -36,25 +38,29 @@ add(
     "masks_are_stored",
     "A vector of bools is stored as its mask",
     text(r"= \(-", "= ("),
-    "primitives::test_binary[CMPLT-float32] casts::test_cast[float32-bool] views::test_operands[CMPLT-float32] primitives::*",
+    "primitives::test_binary[CMPLT-float32] casts::test_cast[float32-bool] "
+    "views::test_operands[CMPLT-float32] primitives::*",
 )
 add(
     "or_adds",
     "OR of bools adds them",
     spelled(Op.OR, "({0} + {1})", bool_),
-    "primitives::test_binary[OR-bool] primitives::test_one_operand_is_constant[OR-bool] primitives::test_binary[ADD-bool] reductions::test_bools[ADD]",
+    "primitives::test_binary[OR-bool] primitives::test_one_operand_is_constant[OR-bool] "
+    "primitives::test_binary[ADD-bool] reductions::test_bools[ADD]",
 )
 add(
     "xor_subtracts",
     "XOR of bools subtracts them",
     spelled(Op.XOR, "({0} - {1})", bool_),
-    "primitives::test_binary[XOR-bool] primitives::test_binary[CMPNE-bool] primitives::test_one_operand_is_constant[XOR-bool] primitives::test_sizes[bool]",
+    "primitives::test_binary[XOR-bool] primitives::test_binary[CMPNE-bool] "
+    "primitives::test_one_operand_is_constant[XOR-bool] primitives::test_sizes[bool]",
 )
 add(
     "and_is_first",
     "AND of bools is the first",
     spelled(Op.AND, "({0})", bool_),
-    "primitives::test_binary[AND-bool] primitives::test_binary[MUL-bool] primitives::test_one_operand_is_constant[AND-bool] reductions::test_bools[MUL]",
+    "primitives::test_binary[AND-bool] primitives::test_binary[MUL-bool] "
+    "primitives::test_one_operand_is_constant[AND-bool] reductions::test_bools[MUL]",
 )
 add(
     "last_bit_is_truth",

@@ -13,8 +13,14 @@ from .mutant import Base, Family
 
 FAMILY = Family("out of bounds by one")
 add = FAMILY.add
-SIZES = "primitives::test_sizes[float32] primitives::test_load_store[float32] views::test_single[vector] views::test_single[matrix] views::*"
-SUMS = "reductions::test_sum_of_integers[float32] reductions::test_axes[last-ADD] reductions::test_max[float32] reductions::test_sum[float32]"
+SIZES = (
+    "primitives::test_sizes[float32] primitives::test_load_store[float32] "
+    "views::test_single[vector] views::test_single[matrix] views::*"
+)
+SUMS = (
+    "reductions::test_sum_of_integers[float32] reductions::test_axes[last-ADD] "
+    "reductions::test_max[float32] reductions::test_sum[float32]"
+)
 
 
 def one_more_store(s: Stmt) -> Body | None:
@@ -60,8 +66,8 @@ def beyond(device: Device, launch: Any) -> Any:
     """A kernel of several work items is run over one more."""
 
     def other(given: Launch) -> None:
-        n, *others = given.grid
-        launch(replace(given, grid=(n + 1 if n > 1 else n, *others)))
+        n, y, z = given.grid
+        launch(replace(given, grid=(n + 1 if n > 1 else n, y, z)))
 
     return lambda launch: other(launch)
 
@@ -75,7 +81,8 @@ add(
     "one_work_item_more",
     "Kernels are run over one work item too many",
     method("launch", beyond),
-    "reductions::test_matmul_of_integers[float32] reductions::test_sum_of_many* fused::test_named* reductions::* fused::*",
+    "reductions::test_matmul_of_integers[float32] reductions::test_sum_of_many* "
+    "fused::test_named* reductions::* fused::*",
 )
 add(
     "threads_unguarded",

@@ -123,9 +123,9 @@ def results_by_program(device: Device, launch: Callable[..., Any]) -> Callable[.
 
     def other(launch_: Launch) -> None:
         out = launch_.buffers[0]
-        known = made.get(known(launch_.program))
-        if known is not None and known[1] == out.nbytes:
-            device.copy_in(out.handle, memoryview(bytearray(known[2])))
+        kept = made.get(known(launch_.program))
+        if kept is not None and kept[1] == out.nbytes:
+            device.copy_in(out.handle, memoryview(bytearray(kept[2])))
             return
         launch(launch_)
         held = np.empty(max(out.nbytes, 1), np.uint8)
@@ -169,7 +169,8 @@ add(
     "programs_by_sizes",
     "Programs are kept under the kind of kernel and its sizes",
     method("load", programs_by(by_kind_and_sizes)),
-    "primitives::test_one_operand_is_constant* primitives::test_const* primitives::test_unary* views::test_single* views::* fused::*",
+    "primitives::test_one_operand_is_constant* primitives::test_const* primitives::test_unary* "
+    "views::test_single* views::* fused::*",
 )
 add(
     "programs_by_shape",

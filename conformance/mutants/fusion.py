@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,10 @@ from .walk import whole
 
 FAMILY = Family("fusion order and aliasing")
 add = FAMILY.add
-NAMED = "fused::test_named[softmax* fused::test_named[layernorm* fused::test_many_outputs fused::test_realized_between fused::test_named* gradients::* fused::*"
+NAMED = (
+    "fused::test_named[softmax* fused::test_named[layernorm* fused::test_many_outputs "
+    "fused::test_realized_between fused::test_named* gradients::* fused::*"
+)
 
 
 def loops_swapped(b: Body) -> Body:
@@ -85,7 +89,7 @@ def long_programs(s: Stmt) -> Body | None:
 def names_swapped(b: Body) -> Body:
     """Of two values of one type the names are exchanged."""
     lets = [s for s in b if isinstance(s, Let)]
-    for first, second in zip(lets, lets[1:], strict=False):
+    for first, second in pairwise(lets):
         if (first.value.dtype, first.value.lanes) == (second.value.dtype, second.value.lanes):
             independent = not any(str(v.arg) == first.name for v in toposort([second.value]))
             if independent and first.value is not second.value:
@@ -111,7 +115,7 @@ def uses_its_operand(device: Device, launch: Any) -> Any:
 
 def one_late(device: Device) -> None:
     """A launch is made when the next one comes, and copy_out does not wait for it."""
-    launch, held = device.launch, []  # type: ignore[var-annotated]
+    launch, held = device.launch, list[Launch]()
 
     def later(launch_: Launch) -> None:
         held.append(launch_)
@@ -123,7 +127,7 @@ def one_late(device: Device) -> None:
 
 def pairs_swapped(device: Device) -> None:
     """Of two launches the second is made first; what is left is made when it is read."""
-    launch, copy_out, held = device.launch, device.copy_out, []  # type: ignore[var-annotated]
+    launch, copy_out, held = device.launch, device.copy_out, list[Launch]()
 
     def flush() -> None:
         for one in reversed(held):
@@ -145,7 +149,7 @@ def pairs_swapped(device: Device) -> None:
 
 def writes_pass_launches(device: Device) -> None:
     """copy_in does not wait for the last launch, which still reads."""
-    launch, copy_out, held = device.launch, device.copy_out, []  # type: ignore[var-annotated]
+    launch, copy_out, held = device.launch, device.copy_out, list[Launch]()
 
     def later(launch_: Launch) -> None:
         held.append(launch_)

@@ -198,7 +198,7 @@ def differences(mutant: Mutant, base: str, seed: int) -> list[str]:
         rungs = tuple({rung_of(p): None for p in mutant.tried})
         outcome = runner.run(device, rungs=rungs, keyword="every_bit or limits", seed=seed)
         documents.append(certificate.build(outcome, device))
-    found = compare.compare(*documents)
+    found = compare.compare(documents[0], documents[1])
     lost = [f"{c.what}: {c.old} → {c.new}" for c in found.lost]
     skipped = [f"{len(found.new_skips)} cases are not claimed any more"] if found.new_skips else []
     return [*lost, *skipped]

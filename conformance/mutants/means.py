@@ -86,8 +86,8 @@ def spelled(op: ValueOp, text: str, *dtypes: DType, vectors: bool = False) -> Sp
 
     def change(c: CLike) -> CLike:
         if dtypes:
-            spelling = {(op, d): text.replace(WAS, c.by_dtype.get((op, d)) or c.scalar[op]) for d in dtypes}
-            return replace(c, by_dtype={**c.by_dtype, **spelling})
+            of_some = {(op, d): text.replace(WAS, c.by_dtype.get((op, d)) or c.scalar[op]) for d in dtypes}
+            return replace(c, by_dtype={**c.by_dtype, **of_some})
         kept = {key: text.replace(WAS, t) if key[0] is op else t for key, t in c.by_dtype.items()}
         spelling = {**c.scalar, op: text.replace(WAS, c.scalar[op])}
         vector = {k: text.replace(WAS, t) if k is op else t for k, t in c.vector.items()}

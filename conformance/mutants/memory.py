@@ -12,7 +12,10 @@ from .mutant import Base, Family
 
 FAMILY = Family("memory and copies")
 add = FAMILY.add
-BYTES = "copy::test_there* copy::test_unaligned* copy::test_copies* memory::test_holds* memory::test_separate memory::test_churn copy::*"
+BYTES = (
+    "copy::test_there* copy::test_unaligned* copy::test_copies* memory::test_holds* "
+    "memory::test_separate memory::test_churn copy::*"
+)
 
 
 def offset(device: Device, alloc: Any) -> Any:
@@ -91,7 +94,7 @@ def used_up(device: Device, copy_out: Any) -> Any:
 
 def late_copy(device: Device) -> None:
     """copy_in keeps a view of the host's bytes, and copies when the device is used again."""
-    copy_in, copy_out, held = device.copy_in, device.copy_out, []  # type: ignore[var-annotated]
+    copy_in, copy_out, held = device.copy_in, device.copy_out, list[tuple[Any, memoryview]]()
 
     def flush() -> None:
         while held:

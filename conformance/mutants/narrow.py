@@ -17,9 +17,19 @@ from .mutant import Family, Spoil
 
 FAMILY = Family("narrow accumulation and fast-math")
 add = FAMILY.add
-SUM = "reductions::test_sum_of_many[float32-*] reductions::test_sum[float32] reductions::test_matmul[float32] reductions::test_sum_of_integers[float32]"
-WIDE = "reductions::test_sum[float64] reductions::test_sum_of_integers[float64] reductions::test_matmul[float64] reductions::test_sum_of_many[float64-*]"
-HALF = "reductions::test_sum_of_many[bfloat16-*] reductions::test_sum[bfloat16] reductions::test_sum_of_many[float16-*] reductions::test_sum[float16] reductions::test_matmul[float16] reductions::test_matmul[bfloat16]"
+SUM = (
+    "reductions::test_sum_of_many[float32-*] reductions::test_sum[float32] "
+    "reductions::test_matmul[float32] reductions::test_sum_of_integers[float32]"
+)
+WIDE = (
+    "reductions::test_sum[float64] reductions::test_sum_of_integers[float64] "
+    "reductions::test_matmul[float64] reductions::test_sum_of_many[float64-*]"
+)
+HALF = (
+    "reductions::test_sum_of_many[bfloat16-*] reductions::test_sum[bfloat16] "
+    "reductions::test_sum_of_many[float16-*] reductions::test_sum[float16] "
+    "reductions::test_matmul[float16] reductions::test_matmul[bfloat16]"
+)
 FOLDS = re.compile(r"^( *)(?:if \((.*?)\) )?(acc\w*) = (\(\3 \+ .*\));$", re.MULTILINE)
 
 
@@ -119,7 +129,8 @@ add(
     "long_sums_of_32_bits",
     "int64 sums are kept in 32 bits",
     rounded("int64_t", "static inline int64_t narrowed(int64_t x) { return (int)x; }"),
-    "reductions::test_integers_wrap[int64-ADD] reductions::test_matmul* fused::test_random[int8-* gradients::* views::*",
+    "reductions::test_integers_wrap[int64-ADD] reductions::test_matmul* "
+    "fused::test_random[int8-* gradients::* views::*",
 )
 add(
     "integer_sums_in_float",
@@ -150,7 +161,8 @@ add(
     "fast_math",
     "The compiler may take liberties with floats",
     language(lambda c: replace(c, prelude=f'#pragma GCC optimize ("fast-math")\n{c.prelude}'), vectors=False),
-    "primitives::test_binary[CMPNE-float32] reductions::test_max[float32] primitives::test_unary[NEG-float32] primitives::* fused::*",
+    "primitives::test_binary[CMPNE-float32] reductions::test_max[float32] "
+    "primitives::test_unary[NEG-float32] primitives::* fused::*",
 )
 add(
     "quick_reciprocal",
@@ -176,7 +188,8 @@ add(
     "double_products_in_float",
     "Products of float64 are made in float32",
     spelled(Op.MUL, "(({T})((float){0} * (float){1}))", float64),
-    "primitives::test_binary[MUL-float64] primitives::test_one_operand_is_constant[MUL-float64] reductions::test_product[float64]",
+    "primitives::test_binary[MUL-float64] "
+    "primitives::test_one_operand_is_constant[MUL-float64] reductions::test_product[float64]",
 )
 add(
     "double_roots_in_float",

@@ -43,7 +43,7 @@ def _lines(verdicts: Sequence[Verdict], seconds: float) -> Iterator[str]:
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
     yield (
         f"{killed} of {len(verdicts)} mutants in {len(families(verdicts))} families are killed, in "
-        f"{seconds:,.0f} s (suite {SUITE_VERSION}, {today}, {platform.system()} {platform.machine()}, made from {bases})."
+        f"{seconds:,.0f} s (suite {SUITE_VERSION}, {today}, {platform.machine()}, made from {bases})."
     )
     yield ""
     rungs = [r for r in Rung if any(rung_of(k.case) is r for v in verdicts for k in v.kills)]

@@ -62,7 +62,8 @@ add(
     "where_blends",
     "WHERE is a weighted sum of both",
     spelled(Op.WHERE, "({0} * {1} + !{0} * {2})", float32),
-    "primitives::test_where[float32] primitives::test_const[float32] views::test_operands[WHERE-float32] fused::*",
+    "primitives::test_where[float32] primitives::test_const[float32] "
+    "views::test_operands[WHERE-float32] fused::*",
 )
 add(
     "reciprocal_of_zero",
@@ -88,13 +89,15 @@ add(
     "no_infinity",
     "The constant Inf is the greatest number",
     columns(infinity={float32: "3.4028234e38f"}),
-    "primitives::test_const[float32] reductions::test_max[float32] primitives::test_one_operand_is_constant* reductions::test_nothing* fused::*",
+    "primitives::test_const[float32] reductions::test_max[float32] "
+    "primitives::test_one_operand_is_constant* reductions::test_nothing* fused::*",
 )
 add(
     "nan_is_zero",
     "The constant NaN is 0",
     columns(nan={float32: "0.0f"}),
-    "primitives::test_const_nan[float32] primitives::test_unary[LOG2-float32] primitives::test_unary[SIN-float32] fused::* gradients::*",
+    "primitives::test_const_nan[float32] primitives::test_unary[LOG2-float32] "
+    "primitives::test_unary[SIN-float32] fused::* gradients::*",
 )
 add(
     "no_double_infinity",

@@ -22,7 +22,8 @@ def flushing(op: Op) -> str:
 def tried(op: str, more: str = "") -> str:
     """One primitive alone, then of views."""
     return (
-        f"primitives::test_subnormals[{op}-float32] primitives::test_*[{op}-float32] primitives::test_one_operand_is_constant[{op}-float32] "
+        f"primitives::test_subnormals[{op}-float32] primitives::test_*[{op}-float32] "
+        f"primitives::test_one_operand_is_constant[{op}-float32] "
         f"views::test_operands[{op}-float32] {more} fused::*"
     )
 
@@ -76,7 +77,8 @@ add(
     spelled(
         Op.MUL, "(WAS < 2.2250738585072014e-308 && WAS > -2.2250738585072014e-308 ? WAS * 0.0 : WAS)", float64
     ),
-    "primitives::test_subnormals[MUL-float64] primitives::test_binary[MUL-float64] primitives::test_one_operand_is_constant[MUL-float64] fused::*",
+    "primitives::test_subnormals[MUL-float64] primitives::test_binary[MUL-float64] "
+    "primitives::test_one_operand_is_constant[MUL-float64] fused::*",
 )
 
 
@@ -105,5 +107,6 @@ add(
     spelled(
         Op.SUB, "(WAS < 2.2250738585072014e-308 && WAS > -2.2250738585072014e-308 ? WAS * 0.0 : WAS)", float64
     ),
-    "primitives::test_subnormals[SUB-float64] primitives::test_binary[SUB-float64] primitives::test_one_operand_is_constant[SUB-float64] fused::*",
+    "primitives::test_subnormals[SUB-float64] primitives::test_binary[SUB-float64] "
+    "primitives::test_one_operand_is_constant[SUB-float64] fused::*",
 )

@@ -86,8 +86,8 @@ def over(change: Callable[[int], int]) -> Callable[[Device, Callable[..., Any]],
 
     def wrong(device: Device, launch: Callable[..., Any]) -> Callable[..., Any]:
         def launched(launch_: Launch) -> None:
-            n, *others = launch_.grid
-            launch(replace(launch_, grid=(change(n), *others)))
+            n, y, z = launch_.grid
+            launch(replace(launch_, grid=(change(n), y, z)))
 
         def other(launch: Launch) -> None:
             launched(launch)
@@ -145,7 +145,8 @@ add(
     "fold_tail_twice",
     "What is left after whole vectors is folded twice",
     every_body(folded_tail(lambda s: (s, s))),
-    "reductions::test_sum_of_integers[float32] reductions::test_sum[float32] reductions::test_integers_wrap[int32-ADD]",
+    "reductions::test_sum_of_integers[float32] reductions::test_sum[float32] "
+    "reductions::test_integers_wrap[int32-ADD]",
 )
 add(
     "last_work_item_lost",
@@ -169,6 +170,6 @@ add(
     "block_without_tail",
     "The last element that a block of threads has is left out",
     text(r"if \((\w+) < (\d+)\) \{", lambda m: f"if ({m[1]} < {int(m[2]) - 1}) {{"),
-    f"primitives::test_sizes[int8] views::test_single[vector]",
+    "primitives::test_sizes[int8] views::test_single[vector]",
     base=Base.BLOCKS,
 )

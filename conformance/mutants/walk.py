@@ -42,7 +42,7 @@ def node(rule: NodeRule) -> Spoil:
 
 
 def folding(fold: Callable[[Array, ReduceArg, Any], Array | None]) -> Spoil:
-    """Folds go another way: ``fold`` gets the operand with one folded axis, the first; None: the right one."""
+    """Folds go another way: ``fold`` gets the operand, its folded axis first; None: the right way."""
 
     def rule(n: Node, srcs: Sequence[Array]) -> Array | None:
         arg = n.arg

@@ -13,7 +13,10 @@ add = FAMILY.add
 
 def tried(op: str, dtype: object, more: str = "") -> str:
     """One primitive of one dtype, then with a constant, then what folds or mixes it."""
-    return f"primitives::test_*[{op}-{dtype}] primitives::test_one_operand_is_constant[{op}-{dtype}] {more} fused::*"
+    return (
+        f"primitives::test_*[{op}-{dtype}] primitives::test_one_operand_is_constant[{op}-{dtype}] "
+        f"{more} fused::*"
+    )
 
 
 def index(type_: str) -> str:
@@ -40,7 +43,8 @@ add(
     "Sums of int32 stop at its range",
     spelled(
         Op.ADD,
-        "({1} > 0 && {0} > 2147483647 - {1} ? 2147483647 : {1} < 0 && {0} < -2147483647 - {1} ? -2147483647 : WAS)",
+        "({1} > 0 && {0} > 2147483647 - {1} ? 2147483647 : {1} < 0 && {0} < -2147483647 - {1} ? "
+        "-2147483647 : WAS)",
         int32,
     ),
     tried("ADD", "int32", "reductions::test_integers_wrap[int32-ADD]"),

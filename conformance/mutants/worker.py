@@ -1,7 +1,8 @@
 """A process that runs the suite on mutants, one after another, as it is told on standard input.
 
 In: one JSON object a line, as ``Task`` writes it. Out: a line ``{"case": ...}`` before each case, so that
-whoever reads knows in which one the process ended, ``{"kill": ...}`` after one that failed, and ``{"verdict": ...}`` when a mutant is done.
+whoever reads knows in which one the process ended, ``{"kill": ...}`` after one that failed, and
+``{"verdict": ...}`` when a mutant is done.
 """
 
 from __future__ import annotations
