@@ -12,10 +12,10 @@ add = FAMILY.add
 
 
 def tried(op: str, dtype: object, more: str = "") -> str:
-    """One primitive of one dtype, then with a constant, then what folds or mixes it."""
+    """One primitive of one dtype, then with a constant, of views, then what folds or mixes it."""
     return (
         f"primitives::test_*[{op}-{dtype}] primitives::test_one_operand_is_constant[{op}-{dtype}] "
-        f"{more} fused::*"
+        f"views::test_operands[{op}-{dtype}] {more} fused::*"
     )
 
 
@@ -53,7 +53,7 @@ add(
     "negation_saturates",
     "NEG of the least int8 is the greatest",
     spelled(Op.NEG, "({0} == -128 ? 127 : -{0})", int8),
-    "primitives::test_unary[NEG-int8] fused::test_negated* fused::test_random[int8* fused::*",
+    tried("NEG", "int8"),
 )
 add(
     "products_of_half",
