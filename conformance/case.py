@@ -115,11 +115,13 @@ class Case:
     def _launched(self, made: KernelInfo, source: str, arrays: Sequence[Array]) -> list[Array]:
         (program,) = self.device.load(self.device.compile(source), [made.name])
         out = Buffer(self.device, arrays[0].nbytes)
+        operand = Buffer(self.device, arrays[0].nbytes)
         results = []
         for x in arrays:
-            got, operand = np.zeros_like(x), Buffer(self.device, x.nbytes)
+            got = np.zeros_like(x)
             operand.write(memoryview(x.view(np.uint8)))
             self.device.launch(Launch(program, (made.grid, 1, 1), (made.block, 1, 1), (out, operand)))
+            operand.write(memoryview(got.view(np.uint8)))  # what was launched reads what was there then
             self.device.synchronize()
             out.read(memoryview(got.view(np.uint8)))
             results.append(got)

@@ -14,7 +14,7 @@ FAMILY = Family("memory and copies")
 add = FAMILY.add
 BYTES = (
     "copy::test_there* copy::test_unaligned* copy::test_copies* memory::test_holds* "
-    "memory::test_separate memory::test_churn copy::*"
+    "memory::test_shorter_copy memory::test_one_host_array memory::test_separate memory::test_churn copy::*"
 )
 
 

@@ -72,17 +72,17 @@ def whole(spoil_root: RootRule) -> Spoil:
         def after(root: Node, given: Mapping[Node, Array], value: Array) -> Array:
             return spoil_root(root, toposort([root], stop=given.__contains__), value)
 
-        put(device, "compute", _Compute(apply, after))
+        put(device, "compute", Walk(apply, after))
 
     return spoil
 
 
 def walking(value: Values) -> Spoil:
     """Every node's value is as ``value`` says."""
-    return lambda device: put(device, "compute", _Compute(value))
+    return lambda device: put(device, "compute", Walk(value))
 
 
-class _Compute:
+class Walk:
     """``Computes.compute`` by a walk of our own."""
 
     def __init__(self, value: Values, after: Callable[..., Array] | None = None) -> None:
@@ -91,6 +91,7 @@ class _Compute:
     def __call__(
         self, roots: Sequence[Node], inputs: Mapping[Node, Buffer], outputs: Sequence[Buffer]
     ) -> None:
+        """As ``Computes.compute``."""
         given = {n: _held(n, b) for n, b in inputs.items()}
         values = dict(given)
         for n in toposort(roots, stop=given.__contains__):

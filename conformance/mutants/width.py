@@ -101,7 +101,7 @@ add(
     "long_maximum_in_double",
     "MAX of int64 compares in float64",
     spelled(Op.MAX, "((double){0} > (double){1} ? {0} : {1})", int64),
-    tried("MAX", "int64", "reductions::test_integers_wrap[int64-MAX]"),
+    tried("MAX", "int64", "reductions::test_max_of_neighbours[int64]"),
 )
 add(
     "long_constants",

@@ -143,3 +143,27 @@ def test_rewritten(case: Case) -> None:
         copy_in(case, handle, pattern)
         copy_out(case, handle, pattern, "after a copy_in of which the last byte alone is new")
     free(case, handle, pattern.size)
+
+
+def test_shorter_copy(case: Case) -> None:
+    """A copy of fewer bytes than a buffer has leaves the others as they were."""
+    pattern = case.rng.integers(0, 256, 4097, dtype=np.uint8)
+    handle = alloc(case, pattern.size)
+    copy_in(case, handle, pattern)
+    for n in (1, 63, 1000):
+        pattern[:n] ^= 0x5A
+        copy_in(case, handle, pattern[:n])
+        whole(case, f"the rest of a buffer of which {n} bytes were written", handle, pattern)
+    free(case, handle, pattern.size)
+
+
+def test_one_host_array(case: Case) -> None:
+    """One array of the host's fills several buffers, changed in between."""
+    data = np.zeros(1029, np.uint8)
+    handles = [alloc(case, data.size) for _ in range(4)]
+    for i, handle in enumerate(handles):
+        data[:] = i + 1
+        copy_in(case, handle, data)
+    for i, handle in enumerate(handles):
+        whole(case, f"buffer {i}", handle, np.full(data.size, i + 1, np.uint8))
+        free(case, handle, data.size)

@@ -76,7 +76,7 @@ def binary_guard(op: Op, dtype: DType, a: np.ndarray, b: np.ndarray) -> tuple[np
 
 SMALL = [
     pytest.param(op, dtype, id=f"{op.name}-{dtype}")
-    for op in (Op.ADD, Op.SUB, Op.MUL, Op.NEG, Op.MAX, Op.RECIP, Op.SQRT, Op.CMPLT, Op.CMPNE)
+    for op in (Op.ADD, Op.SUB, Op.MUL, Op.NEG, Op.MAX, Op.RECIP, Op.SQRT, Op.EXP2, Op.CMPLT, Op.CMPNE)
     for dtype in (float16, float32, float64)
 ]
 
@@ -95,6 +95,8 @@ def test_subnormals(case: Case, op: Op, dtype: DType) -> None:
         small = (case.rng.uniform(1.05, 3.9, shares.size) / least).astype(dtype.numpy)
     if op is Op.SQRT:
         small = np.abs(small)
+    if op is Op.EXP2:  # of exponents around and below the least
+        small = (np.log2(least) + case.rng.uniform(-0.9 * dtype.mantissa, 1, shares.size)).astype(dtype.numpy)
     case.primitive(op, *(small, other)[: PRIMITIVES[op].arity])
 
 
@@ -169,7 +171,8 @@ def test_sizes(case: Case, dtype: DType) -> None:
 def test_written_again(case: Case) -> None:
     """One buffer that a kernel writes, is read, and is written again."""
     case.claims(int32)
-    arrays = [case.rng.integers(-99, 99, 37).astype(np.int32) for _ in range(3)]
+    first = case.rng.integers(-99, 99, 37).astype(np.int32)
+    arrays = [first, first[::-1].copy(), case.rng.integers(-99, 99, 37).astype(np.int32)]
     node = graph.elementwise(Op.NEG, case.place(arrays[0]))
     for x, got in zip(arrays, case.run_each(node, arrays), strict=True):
         require_bits("NEG int32, into a buffer that was read before", got, -x, (x,))

@@ -126,6 +126,26 @@ def test_integers_wrap(case: Case, op: Op, dtype: DType) -> None:
     exactly(case, nodes)
 
 
+@pytest.mark.parametrize("dtype", INTEGERS, ids=str)
+def test_integer_sums_of_columns(case: Case, dtype: DType) -> None:
+    """Sums of great integers down columns, and of all of them."""
+    case.claims(dtype)
+    x = case.rng.integers(int(dtype.min) // 2, int(dtype.max), (129, 5), dtype=dtype.numpy)
+    placed = case.place(x)
+    exactly(
+        case, [("columns", graph.reduce(Op.ADD, placed, (0,))), ("all", graph.reduce(Op.ADD, placed, (0, 1)))]
+    )
+
+
+@pytest.mark.parametrize("dtype", INTEGERS, ids=str)
+def test_max_of_neighbours(case: Case, dtype: DType) -> None:
+    """The greatest of integers next to each other, which a float would not tell apart."""
+    case.claims(dtype)
+    rows = [[int(dtype.max) - row - int(i) for i in case.rng.permutation(17)] for row in range(9)]
+    x = np.array(rows, dtype.numpy)
+    exactly(case, [("MAX of 17", graph.reduce(Op.MAX, case.place(x), (1,)))])
+
+
 @pytest.mark.parametrize("dtype", [*FLOATS, int32, uint8], ids=str)
 def test_exact_products(case: Case, dtype: DType) -> None:
     """Products of 1 and -1 and a few twos are exact in any order."""
@@ -299,6 +319,16 @@ def test_matmul(case: Case, dtype: DType) -> None:
         sums = Sums.of_product(a, b)
         k = a.shape[1]
         within_gamma(f"{a.shape[0]}×{k} times {k}×{b.shape[1]} {dtype}", got, sums, k + 1, dtype)
+
+
+@pytest.mark.parametrize("dtype", SUMMED, ids=str)
+def test_matmul_of_many(case: Case, dtype: DType) -> None:
+    """Gate two for matrix products: over a thousand of them the errors are small, and as often up as down."""
+    case.claims(dtype)
+    k = 600
+    a, b = (case.rng.uniform(0.25, 1.0, s).astype(np.float32).astype(dtype.numpy) for s in ((32, k), (k, 33)))
+    (got,) = case.run(product(case.place(a), case.place(b)))
+    population(f"1,056 products of {k} {dtype}", got, Sums.of_product(a, b), k + 1, dtype)
 
 
 @pytest.mark.parametrize("dtype", [d for d in FLOATS if d.bits >= 32], ids=str)
