@@ -11,10 +11,10 @@ import numpy as np
 from ...core.device import Device, Launch
 from ...core.dtype import float32
 from ...core.graph import GraphOp
-from ...core.loops import Body, Kernel, Let, Scratch, Stmt, Store, map_body, statements
+from ...core.loops import Body, Kernel, Let, Scratch, Stmt, Store, map_body, statements, values
 from ...core.ops import Op
 from ...core.value import primitive, toposort
-from .means import body, each, every_body, method, put, tree
+from .means import body, every_body, method, put, tree
 from .mutant import Base, Family
 from .walk import whole
 
@@ -68,12 +68,17 @@ def rows_of_one(b: Body) -> Body:
     return map_body(b, rule)
 
 
-def long_programs(s: Stmt) -> Body | None:
-    """What takes more than two sums and products has another sign."""
-    if not (isinstance(s, Store) and s.value.dtype is float32):
+def long_programs(k: Kernel) -> Kernel:
+    """A kernel of more than a dozen sums and products stores float32 with another sign."""
+    work = {v for v in toposort(values(k.body)) if v.op in (Op.ADD, Op.MUL, Op.SUB) and v.dtype.is_float}
+    outputs = {p.name for p in k.params if p.written}
+
+    def rule(s: Stmt) -> Body | None:
+        if isinstance(s, Store) and s.memory in outputs and s.value.dtype is float32:
+            return (replace(s, value=primitive(Op.NEG, s.value)),)
         return None
-    work = sum(v.op in (Op.ADD, Op.MUL, Op.SUB) for v in toposort([s.value]))
-    return (replace(s, value=primitive(Op.NEG, s.value)),) if work > 2 else None
+
+    return replace(k, body=map_body(k.body, rule)) if len(work) > 12 else k
 
 
 def names_swapped(b: Body) -> Body:
@@ -185,8 +190,8 @@ add(
 add("rows_of_one", "Rows that are kept between loops overwrite themselves", body(rows_of_one), NAMED)
 add(
     "long_programs_negated",
-    "A program of more than two sums and products has another sign",
-    each(long_programs),
+    "A program of more than a dozen sums and products has another sign",
+    tree(long_programs),
     f"fused::test_named[chain* {NAMED}",
 )
 add(
