@@ -102,7 +102,7 @@ def test_refuses_nonsense(case: Case) -> None:
     assert case.device.compile(source), "after a kernel that was refused, a good one does not compile"
 
 
-def test_names_what_it_lacks(case: Case) -> None:
+def test_unknown_kernel(case: Case) -> None:
     """A kernel that a binary does not hold is an error, not another kernel."""
     source = case.kernel(doubled(case, np.arange(5, dtype=np.float32), 3.25)).source
     binary = case.device.compile(source)
@@ -119,7 +119,7 @@ def test_refuses_half_a_kernel(case: Case) -> None:
         case.device.compile(source[: source.rindex("3.25")])
 
 
-def test_names_each_that_it_lacks(case: Case) -> None:
+def test_unknown_beside_known(case: Case) -> None:
     """One kernel that a binary holds and one that it does not are an error too."""
     made = case.kernel(doubled(case, np.arange(5, dtype=np.float32), 3.25))
     binary = case.device.compile(made.source)
