@@ -18,6 +18,7 @@ COMMANDS = {
     "new": "Make a project for a new port.",
     "upgrade": "Bring a port's project up to date with Portwright's templates.",
     "certify": "Run the conformance suite on a device.",
+    "mutate": "Prove the conformance suite: run it on devices with one fault each.",
     "verify": "Check that a certificate is whole and unchanged, and say what it claims.",
     "sign": "Sign a certificate.",
     "compare": "Say what became better and worse from one certificate to another.",

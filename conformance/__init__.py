@@ -6,5 +6,5 @@ from a shell. Nothing here is imported by ``import portwright``.
 
 from __future__ import annotations
 
-SUITE_VERSION = 2
+SUITE_VERSION = 3
 """Raised whenever a case is added, removed or judged otherwise."""

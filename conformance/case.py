@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 from ..core import engine, graph
-from ..core.device import Buffer, Device, Evidence, Spec
+from ..core.device import Buffer, Device, Evidence, Launch, Reach, Spec
 from ..core.dtype import DType, as_dtype
 from ..core.graph import GraphOp, Node
 from ..core.ops import Op
+from ..core.plan import KernelInfo
 from ..core.registry import open_device
 from .inputs import Rng, to_bits
 from .judge import Accuracy, Mismatch, judge, merged
@@ -89,6 +90,42 @@ class Case:
         self._ran = nodes
         engine.realize(list(nodes), self.name)
         return [engine.read(n) for n in nodes]
+
+    def kernel(self, node: Node) -> KernelInfo:
+        """The one kernel that computes ``node``; skips the case of a device that has no kernels."""
+        if self.spec.reach is not Reach.KERNELS:
+            pytest.skip(f"{self.name} is driven by {self.spec.reach.value}, not by kernels")
+        (made,) = engine.kernels([node], self.name)
+        return made
+
+    def run_edited(self, node: Node, old: str, new: str, x: Array) -> Array:
+        """What the kernel of ``node``, which reads ``x`` alone, gives when a number in its text is another.
+
+        Nobody but who runs the text that it is given can know.
+        """
+        made = self.kernel(node)
+        assert old in made.source, f"the number {old} does not stand in the kernel:\n{made.source}"
+        return self._launched(made, made.source.replace(old, new), [x])[0]
+
+    def run_each(self, node: Node, arrays: Sequence[Array]) -> list[Array]:
+        """What the kernel of ``node``, which reads one array, gives of each; all in one buffer."""
+        made = self.kernel(node)
+        return self._launched(made, made.source, arrays)
+
+    def _launched(self, made: KernelInfo, source: str, arrays: Sequence[Array]) -> list[Array]:
+        (program,) = self.device.load(self.device.compile(source), [made.name])
+        out = Buffer(self.device, arrays[0].nbytes)
+        operand = Buffer(self.device, arrays[0].nbytes)
+        results = []
+        for x in arrays:
+            got = np.zeros_like(x)
+            operand.write(memoryview(x.view(np.uint8)))
+            self.device.launch(Launch(program, (made.grid, 1, 1), (made.block, 1, 1), (out, operand)))
+            operand.write(memoryview(got.view(np.uint8)))  # what was launched reads what was there then
+            self.device.synchronize()
+            out.read(memoryview(got.view(np.uint8)))
+            results.append(got)
+        return results
 
     def primitive(self, op: Op, *operands: Array, dtype: DType | None = None) -> None:
         """Runs one primitive on arrays of one shape, judges it by the contract, and keeps its accuracy."""

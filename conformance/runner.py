@@ -276,6 +276,11 @@ def _run_rest(
         _run(recorder, rungs, jobs, only)
 
 
+def session(recorder: Recorder, rungs: Sequence[Rung]) -> None:
+    """One session of pytest in this process, of cases that the recorder may choose and put in order."""
+    _run(recorder, rungs, jobs=0)
+
+
 def _run(
     recorder: Recorder, rungs: Sequence[Rung], jobs: int, only: Path | None = None, dry: bool = False
 ) -> None:

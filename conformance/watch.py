@@ -7,6 +7,7 @@ looked at when the buffer is given back, and when a case is over.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Hashable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -66,10 +67,10 @@ class Watch:
 
     def look(self) -> list[str]:
         """What was written past the end of a buffer since the last time."""
-        for key in list(self._held):  # a buffer may go back meanwhile
-            held = self._held.get(key)
-            if held is not None and not self._look(*held):
-                self._held.pop(key, None)
+        with _no_collection():  # which gives buffers back, and so changes what is looked through
+            for key, (handle, nbytes) in list(self._held.items()):
+                if not self._look(handle, nbytes):
+                    del self._held[key]
         found, self.faults = self.faults, []
         return found
 
@@ -90,6 +91,17 @@ class Watch:
             whole[nbytes:] = POISON  # so that it is told once
             self.device.copy_in(handle, memoryview(whole))
         return True
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 def _key(handle: Any) -> Hashable:

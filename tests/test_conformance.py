@@ -110,7 +110,8 @@ def test_the_case_list_does_not_depend_on_the_seed() -> None:
 def test_json_on_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["certify", "NUMPY", "--jobs", "0", "--rung", "open", "--json"]) == 0
     document = certificate.check(json.loads(capsys.readouterr().out))
-    assert document["rungs"][0]["passed"] == document["suite"]["cases"]
+    (rung,) = document["rungs"]
+    assert rung["passed"] + rung["unclaimed"] == document["suite"]["cases"]  # it has no kernels to show
 
 
 def test_the_table_names_every_rung_that_was_asked_for(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,128 +1,183 @@
-"""The suite notices faults: each faulty device fails, and first on the rung where its fault is."""
+"""The suite notices faults: the mutants are what they say, a sample of them dies, and what is told of it."""
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
-from conformance_mutants import FAULTS, Array, Fault, Mutant
 
 from portwright.cli.main import main
 from portwright.conformance import runner
 from portwright.conformance.ladder import Rung
+from portwright.conformance.mutants import show
+from portwright.conformance.mutants.alarms import false_alarms_of
+from portwright.conformance.mutants.bases import base_name, open_new, spoiled
+from portwright.conformance.mutants.catalogue import FAMILIES, MUTANTS, mutant, select
+from portwright.conformance.mutants.hunt import Verdict, hunt, matches
+from portwright.conformance.mutants.matrix import Survey, survey
+from portwright.conformance.mutants.mutant import Base, Mutant
+from portwright.conformance.mutants.walk import Array, walking
 from portwright.core import registry
+from portwright.core.device import Device
+from portwright.core.errors import ArgumentError
+from portwright.core.evaluate import apply
 from portwright.core.graph import Node
 from portwright.core.ops import Op
-from portwright.devices.cpu import CPU
 
-QUICK = "not float64 and not uint and not int16 and not int64"
-"""Leaves out dtypes that would show nothing that the others do not."""
-
-
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda f: f.name)
-def test_the_first_rung_that_fails_is_the_fault_s(fault: Fault) -> None:
-    outcome = runner.run(fault.make(), keyword=QUICK, stop=True)
-    assert not outcome.passed
-    assert {r.rung for r in outcome.failures} == {fault.rung}, [r.id for r in outcome.failures][:5]
-    below = [r for r in outcome.results if r.rung.index < fault.rung.index]
-    assert len(below) > 0 or fault.rung is Rung.OPEN
-    for failure in outcome.failures:
-        assert "again      portwright certify MUTANT" in failure.message
+SAMPLE = (
+    "floor_division", "cast_saturates", "scalar_loop_lost", "flushes_sums", "programs_by_sizes",
+    "max_drops_nan",
+    "true_is_255", "no_masks", "bytes_saturate", "sums_start_at_1", "stores_once_more", "runs_nothing",
+    "interprets_what_compiles", "overlapping", "compile_errors_swallowed", "reciprocal_4_units",
+)  # fmt: skip
 
 
-def test_certify_exits_1_when_a_case_fails(capsys: pytest.CaptureFixture[str]) -> None:
-    wrong = next(f for f in FAULTS if f.name == "floor_division").make()
-    registry.adopt(wrong)
-    arguments = ["certify", "MUTANT", "--jobs", "0", "--rung", "primitives", "-k", "IDIV-int8"]
+def test_there_are_enough_and_each_has_its_name() -> None:
+    assert len(MUTANTS) >= 130
+    assert len(FAMILIES) >= 16
+    assert len({m.name for m in MUTANTS}) == len(MUTANTS)
+    assert len({m.fault for m in MUTANTS}) == len(MUTANTS)
+    assert min(len(f.mutants) for f in FAMILIES) >= 5
+
+
+def test_what_is_tried_first_exists() -> None:
+    cases = runner.collect(list(Rung))
+    for m in MUTANTS:
+        assert any(matches(p, c) for p in m.tried for c in cases), m.name
+
+
+@pytest.fixture(scope="module")
+def bases() -> dict[Base, str]:
+    return {kind: base_name(kind) for kind in Base}
+
+
+@pytest.mark.parametrize("chosen", [m for m in MUTANTS if m.base is not Base.BLOCKS], ids=lambda m: m.name)
+def test_a_mutant_is_no_longer_the_good_device(chosen: Mutant, bases: dict[Base, str]) -> None:
+    good, wrong = open_new(bases[chosen.base]), spoiled(chosen, bases[chosen.base])
+    changed = {k for k, v in vars(wrong).items() if k not in vars(good) and k != "spec"}
+    assert changed or replace(wrong.spec, name=good.spec.name) != good.spec
+    assert wrong.spec.name == chosen.name.upper()
+
+
+@pytest.mark.parametrize("name", SAMPLE)
+def test_two_functions_of_the_suite_notice(name: str, bases: dict[Base, str]) -> None:
+    chosen = mutant(name)
+    verdict = hunt(chosen, bases[chosen.base], limit=60)
+    assert verdict.is_killed, show.line(verdict)
+    assert len({k.function for k in verdict.kills}) == 2
+    assert all(k.said for k in verdict.kills)
+
+
+@pytest.mark.parametrize("name", ["claims_three_dtypes", "claims_relaxed", "only_compiles"])
+def test_a_certificate_says_what_is_not_claimed(name: str, bases: dict[Base, str]) -> None:
+    verdict = hunt(mutant(name), bases[Base.KERNELS])
+    assert verdict.is_killed
+    assert not verdict.kills
+
+
+def test_many_are_hunted_in_processes_of_their_own() -> None:
+    seen: list[Verdict] = []
+    (verdict,) = survey(select((), ("last_work_item_lost",)), Survey(), done=seen.append)
+    assert seen == [verdict]
+    assert verdict.is_killed
+    text = show.markdown([verdict], 1.0)
+    assert "1 of 1 mutants" in text
+    assert "| loop tails | 1 | 1 |" in text
+
+
+def test_certify_exits_1_when_a_case_fails(
+    capsys: pytest.CaptureFixture[str], bases: dict[Base, str]
+) -> None:
+    registry.adopt(spoiled(mutant("floor_division"), bases[Base.KERNELS]))
+    arguments = [
+        "certify",
+        "FLOOR_DIVISION",
+        "--jobs",
+        "0",
+        "--rung",
+        "primitives",
+        "-k",
+        "test_binary and IDIV-int8",
+    ]
     assert main(arguments) == 1
     said = capsys.readouterr().out
     assert "FAILED primitives::test_binary[IDIV-int8]" in said
-    assert "operand 0  -128 (0x80)" in said
+    assert "  operand 0  " in said
     assert "the first failing rung is primitives" in said
+    assert "void " in said  # the generated source is shown
 
 
-def test_certify_exits_0_when_the_same_cases_pass() -> None:
-    registry.adopt(Mutant())
-    assert main(["certify", "MUTANT", "--jobs", "0", "--rung", "primitives", "-k", "IDIV-int8"]) == 0
-
-
-class Sleeps(Mutant):
+def sleeper(base: str) -> Device:
     """Never comes back from one primitive."""
 
-    def node(self, node: Node, srcs: Sequence[Array]) -> Array:
+    def value(node: Node, srcs: Sequence[Array]) -> Array:
         if node.op is Op.SQRT:
             time.sleep(60)
-        return super().node(node, srcs)
+        return apply(node, srcs)
+
+    device = open_new(base)
+    device.spec = replace(device.spec, name="SLEEPER")
+    walking(value)(device)
+    return device
 
 
-def test_a_hang_is_one_case() -> None:
+def test_a_hang_is_one_case(bases: dict[Base, str]) -> None:
     outcome = runner.run(
-        Sleeps(), rungs=[Rung.PRIMITIVES], keyword="test_unary and float16 and not bfloat16", limit=0.5
+        sleeper(bases[Base.DISPATCH]),
+        rungs=[Rung.PRIMITIVES],
+        keyword="test_unary and float16 and not bfloat16",
+        limit=0.5,
     )
     assert [(r.id, r.outcome) for r in outcome.failures] == [("primitives::test_unary[SQRT-float16]", "hung")]
     assert "0.5 s" in outcome.failures[0].message
     assert len(outcome.results) == len(outcome.cases) > 4
 
 
-def test_a_claim_that_is_not_made_is_skipped_and_counted() -> None:
-    narrow = Mutant()
+def test_a_claim_that_is_not_made_is_skipped_and_counted(bases: dict[Base, str]) -> None:
+    narrow = open_new(bases[Base.DISPATCH])
     kept = frozenset(d for d in narrow.spec.dtypes if d.name != "float16")
-    narrow.spec = replace(narrow.spec, dtypes=kept, arithmetic=kept)
+    narrow.spec = replace(narrow.spec, name="NARROW", dtypes=kept, arithmetic=kept)
     outcome = runner.run(narrow, rungs=[Rung.PRIMITIVES], keyword="test_unary and (float16 or float32)")
     assert outcome.passed
     unclaimed = [r for r in outcome.results if r.outcome == "unclaimed"]
-    assert {r.message for r in unclaimed} == {"MUTANT does not claim float16"}
+    assert {r.message for r in unclaimed} == {"NARROW does not claim float16"}
     (row,) = outcome.summary()
     assert (row.cases, row.passed + row.unclaimed, row.failed) == (len(outcome.cases), len(outcome.cases), 0)
     assert row.unclaimed == len(unclaimed) > 0
 
 
-class Misprints(CPU):
-    """A kernel language whose source text is changed before it is compiled."""
-
-    def __init__(self, name: str, change: Callable[[str], str]) -> None:
-        super().__init__()
-        self.change = change
-        self.spec = replace(self.spec, name=name, vector_bytes=0)
-
-    def compile(self, source: str) -> bytes:
-        return super().compile(self.change(source))
-
-    def compiler_key(self) -> str:
-        return f"{self.spec.name} {super().compiler_key()}"
-
-
-def one_more(source: str) -> str:
-    """The last loop of a kernel runs once more than it should."""
-    return re.sub(r"b_o < (\d+);", lambda m: f"b_o < {int(m[1]) + 1};", source)
-
-
-def one_fewer(source: str) -> str:
-    """The last loop of a kernel runs once less than it should."""
-    return re.sub(r"b_o < (\d+);", lambda m: f"b_o < {int(m[1]) - 1};", source)
-
-
-def starts_at_one(source: str) -> str:
-    """Sums begin with 1."""
-    return re.sub(r"float (acc\d+) = 0\.0f;", r"float \1 = 1.0f;", source)
-
-
 @pytest.mark.parametrize(
-    ("change", "rung", "keyword", "said"),
+    ("name", "rung", "keyword", "said"),
     [
-        (one_more, Rung.PRIMITIVES, "test_sizes[float32]", "past the end of a buffer"),
-        (one_fewer, Rung.PRIMITIVES, "test_sizes[float32]", "elements are not within 0.5 ulp"),
-        (starts_at_one, Rung.REDUCTIONS, "test_sum_of_integers[float32]", "sum of 2"),
+        ("stores_once_more", Rung.PRIMITIVES, "test_sizes[float32]", "past the end of a buffer"),
+        ("odd_loops_stop_early", Rung.PRIMITIVES, "test_sizes[float32]", "elements are not within 0.5 ulp"),
+        ("sums_start_at_1", Rung.REDUCTIONS, "test_sum_of_integers[float32]", "sum of 2"),
     ],
-    ids=["one_more", "one_fewer", "starts_at_one"],
 )
-def test_a_kernel_that_is_misprinted_is_noticed(
-    change: Callable[[str], str], rung: Rung, keyword: str, said: str
+def test_what_is_wrong_is_said(
+    name: str, rung: Rung, keyword: str, said: str, bases: dict[Base, str]
 ) -> None:
-    wrong = Misprints(change.__name__.upper(), change)
-    (failure,) = runner.run(wrong, rungs=[rung], keyword=keyword).failures
+    (failure,) = runner.run(
+        spoiled(mutant(name), bases[Base.KERNELS]), rungs=[rung], keyword=keyword
+    ).failures
     assert said in failure.message
-    assert "void " in failure.message.partition("  kernel\n")[2]  # the generated source is shown
+    assert "void " in failure.message.partition("  kernel\n")[2]
+
+
+def test_a_good_device_raises_no_alarm(bases: dict[Base, str]) -> None:
+    climbs: list[Any] = list(false_alarms_of(bases[Base.DISPATCH], range(3), "test_binary and int8", 0, 60))
+    assert [(c.seed, c.failed) for c in climbs] == [(0, ()), (1, ()), (2, ())]
+
+
+def test_the_command_lists_and_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["mutate", "--list", "--family", "division"]) == 0
+    assert "floor_division (integer division and shifts): IDIV rounds down" in capsys.readouterr().out
+    assert main(["mutate", "--mutant", "floor_division"]) == 0
+    assert "1 of 1 killed" in capsys.readouterr().out
+    assert main(["mutate", "--mutant", "flor_division"]) == 2
+    assert "floor_division" in capsys.readouterr().err
+    with pytest.raises(ArgumentError, match="no family"):
+        select(("nothing of the kind",), ())

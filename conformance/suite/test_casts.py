@@ -70,15 +70,20 @@ def integer_midpoints(source: DType, target: DType, case: Case) -> Array:
     return values.astype(source.numpy)
 
 
+def tame(target: DType, x: Array) -> np.ndarray:
+    """Which operands a cast has a meaning for."""
+    if x.dtype.kind in "biu" or not target.is_int:
+        return np.ones(x.shape, bool)
+    with np.errstate(all="ignore"):
+        wide = np.trunc(x.astype(np.float64))
+        return (wide >= float(target.min)) & (wide < 2.0 ** (target.bits - (1 if target.is_signed else 0)))
+
+
 def tried(case: Case, source: DType, target: DType, x: Array) -> Accuracy | None:
     """A cast of some operands, judged."""
     (got,) = case.run(graph.cast(case.place(x), target))
     if source.is_float and target.is_int:
-        wide = np.trunc(x.astype(np.float64))
-        with np.errstate(all="ignore"):
-            free = ~(
-                (wide >= float(target.min)) & (wide < 2.0 ** (target.bits - (1 if target.is_signed else 0)))
-            )
+        free = ~tame(target, x)
         wanted = meaning(target, x)
         title = f"CAST {source} to {target}"
         require_form(title, got, wanted)
@@ -115,3 +120,35 @@ def test_bitcast(case: Case, source: DType, target: DType) -> None:
     reference = PRIMITIVES[Op.BITCAST].reference
     assert reference is not None
     require_bits(f"BITCAST {source} to {target}", got, reference(target, x), (x,))
+
+
+@pytest.mark.parametrize("source", ALL, ids=str)
+def test_views(case: Case, source: DType) -> None:
+    """One operand, walked backwards, becomes every other dtype: in loops that are not those of an array."""
+    case.claims(source)
+    for target in (d for d in ALL if d is not source and d in case.spec.dtypes):
+        x = case.rng.permutation(operands(source, target, case))[:2001]
+        x = np.concatenate([x[tame(target, x)], specials(source)[:1]])
+        x = x[tame(target, x)]
+        backwards = graph.flip(case.place(x[::-1]), (0,))
+        (got,) = case.run(graph.cast(backwards, target))
+        case.keep(judge(Op.CAST, target, got, (x,), case.spec))
+
+
+@pytest.mark.parametrize("source", ALL, ids=str)
+def test_bitcast_views(case: Case, source: DType) -> None:
+    """The bits of a part of an array, beside others."""
+    case.claims(source)
+    x = (
+        sweep(source)
+        if source.bits <= 16
+        else np.concatenate([specials(source), samples(source, case.rng, 999)])
+    )
+    reference = PRIMITIVES[Op.BITCAST].reference
+    assert reference is not None
+    for target in (d for d in ALL if d in case.spec.dtypes and d.bits == source.bits and not d.is_bool):
+        if source.is_bool or target is source:
+            continue
+        part = graph.shrink(case.place(x), ((3, x.size - 2),))
+        (got,) = case.run(graph.bitcast(part, target))
+        require_bits(f"BITCAST {source} to {target}", got, reference(target, x[3:-2]), (x[3:-2],))

@@ -83,3 +83,14 @@ def test_every_bit_pattern(case: Case, dtype: DType) -> None:
         else np.concatenate([specials(dtype), samples(dtype, case.rng, 4096)])
     )
     require_bits(f"copy of {dtype}", case.run(case.place(values))[0], values)
+
+
+@pytest.mark.parametrize("nbytes", [2, 65, 4097])
+def test_the_end_differs(case: Case, nbytes: int) -> None:
+    """Bytes that begin like those that are there already are copied all the same."""
+    data = case.rng.integers(0, 256, nbytes, dtype=np.uint8)
+    buffer = Buffer(case.device, nbytes)
+    for _ in range(3):
+        buffer.write(memoryview(data))
+        copy_out(case, buffer.handle, data, "after bytes that differ at the end only")
+        data[-1] ^= 0xFF

@@ -13,7 +13,7 @@ from ...core.dtype import DType, float32, int32
 from ...core.errors import NotRunError, PortwrightError
 from ...core.graph import Node, toposort
 from ...core.ops import Op
-from ..case import Case
+from ..case import Case, place
 from ..enclosure import Enclosure
 from ..inputs import Array
 from ..judge import Mismatch, require, require_form
@@ -251,3 +251,73 @@ def test_again(case: Case) -> None:
     values = case.rng.uniform(-2, 2, (33, 65)).astype(np.float32)
     first, second = (case.run(softmax(case.place(values)))[0] for _ in range(2))
     require("softmax, a second time", first.view(np.uint32) != second.view(np.uint32), second, first)
+
+
+def test_new_data(case: Case) -> None:
+    """The same program of other numbers, some alike in their first bytes or in sum, gives other results."""
+    case.claims(float32)
+    first = case.rng.uniform(-2, 2, (17, 33)).astype(np.float32)
+    alike = first.copy()
+    alike[5:] = alike[5:][::-1]
+    for values in (first, alike, case.rng.uniform(-2, 2, (17, 33)).astype(np.float32), first):
+        for program in (softmax, fold_of_fold):
+            agree(case, [program(case.place(values))])
+
+
+@pytest.mark.parametrize("program", [chain, layernorm], ids=lambda p: p.__name__)
+def test_replayed(case: Case, program: Callable[[Node], Node]) -> None:
+    """One program many times over, on buffers that are written again in between."""
+    case.claims(float32)
+    start = case.rng.uniform(-2, 2, (5, 40)).astype(np.float32)
+    x = case.place(start)
+    for _ in range(4):
+        agree(case, [program(x)])
+        (value,) = case.run(program(case.place(engine.read(x)[::-1].copy())))
+        x = case.place(np.clip(value, -2, 2))
+
+
+def test_written_after(case: Case) -> None:
+    """What was launched on a buffer reads what was in it then, whatever is written to it next."""
+    case.claims(float32)
+    start = case.rng.uniform(-2, 2, 4099).astype(np.float32)
+    x = place(start, case.name)
+    assert x.storage is not None
+    doubled = add(x, x)
+    engine.realize([doubled], case.name)
+    x.storage.write(memoryview(np.zeros_like(start).view(np.uint8)))
+    got = engine.read(doubled)
+    require("x + x, after x was written again", got != start + start, got, start + start)
+
+
+def test_runs_its_source(case: Case) -> None:
+    """A fused kernel with a sign changed in its text gives the changed result: the text is what runs."""
+    case.claims(float32)
+    x = case.rng.integers(-9, 10, 37).astype(np.float32)
+    placed = case.place(x)
+    node = add(mul(placed, number(5.5, placed)), number(2.75, placed))
+    got, wanted = case.run_edited(node, "2.75", "1024.75", x), x * np.float32(5.5) + np.float32(1024.75)
+    require("5.5 · x + 1024.75, from an edited source", got != wanted, got, wanted)
+
+
+def test_written_again(case: Case) -> None:
+    """One buffer that a fused kernel writes for one operand after another, read each time."""
+    case.claims(float32)
+    first = case.rng.integers(-99, 99, 1029).astype(np.float32)
+    arrays = [first, first[::-1].copy(), case.rng.integers(-99, 99, 1029).astype(np.float32)]
+    placed = case.place(arrays[0])
+    node = add(mul(placed, placed), number(0.5, placed))
+    for x, got in zip(arrays, case.run_each(node, arrays), strict=True):
+        wanted = x * x + np.float32(0.5)
+        require("x · x + 0.5, into a buffer that was read before", got != wanted, got, wanted, (x,))
+
+
+@pytest.mark.parametrize("dtype", [int32, dtypes.uint8, dtypes.int64], ids=str)
+def test_integer_constants(case: Case, dtype: DType) -> None:
+    """Integers that a compiler may replace work by shifts and masks for."""
+    case.claims(dtype)
+    x = case.place(case.rng.integers(0 if not dtype.is_signed else -120, 121, (7, 19)).astype(dtype.numpy))
+
+    def by(op: Op, value: Node, n: int) -> Node:
+        return graph.elementwise(op, value, graph.full(n, (7, 19), dtype))
+
+    agree(case, [by(Op.IDIV, by(Op.MUL, x, 5), 4), by(Op.MOD, by(Op.ADD, x, 3), 6), by(Op.MUL, x, 10)])

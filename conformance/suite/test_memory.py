@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from ...core.device import Ability, Buffer
+from ...core.errors import OutOfMemoryError
 from ..calls import Bytes, alloc, copy_in, copy_out, free, whole
 from ..case import Case
 
@@ -97,3 +98,72 @@ def test_buffers_free_themselves(case: Case) -> None:
     for n in SIZES[:6] * 8:
         Buffer(case.device, n)
     whole(case, "a buffer beside others that went back", kept.handle, pattern)
+
+
+TOO_MUCH = 1 << 60
+"""More bytes than any device has."""
+
+
+def test_too_much(case: Case) -> None:
+    """Where there is no room, alloc says so, and what is asked for next is given."""
+    for _ in range(2):
+        with pytest.raises(OutOfMemoryError) as refused:
+            case.device.alloc(TOO_MUCH)
+        assert str(refused.value), "the error does not say how much was asked for"
+    handle = alloc(case, 4097)
+    copy_in(case, handle, case.rng.integers(0, 256, 4097, dtype=np.uint8))
+    free(case, handle, 4097)
+
+
+def test_no_room(case: Case) -> None:
+    """A Buffer that finds no room harms no other one."""
+    pattern = case.rng.integers(0, 256, 4097, dtype=np.uint8)
+    kept = Buffer(case.device, pattern.nbytes)
+    kept.write(memoryview(pattern))
+    with pytest.raises(OutOfMemoryError):
+        Buffer(case.device, TOO_MUCH)
+    whole(case, "a buffer beside one that found no room", kept.handle, pattern)
+
+
+def test_many_go_back(case: Case) -> None:
+    """Buffers of some MiB that are dropped make room for others: a GiB of them one after another."""
+    pattern = case.rng.integers(0, 256, 64, dtype=np.uint8)
+    for _ in range(160):
+        buffer = Buffer(case.device, 8 << 20)
+        copy_in(case, buffer.handle, pattern)
+        whole(case, "a buffer of 8 MiB", buffer.handle, pattern)
+
+
+def test_rewritten(case: Case) -> None:
+    """A buffer whose last byte alone changes from one copy to the next."""
+    pattern = np.zeros(1029, np.uint8)
+    handle = alloc(case, pattern.size)
+    for value in (1, 2, 255, 0):
+        pattern[-1] = value
+        copy_in(case, handle, pattern)
+        copy_out(case, handle, pattern, "after a copy_in of which the last byte alone is new")
+    free(case, handle, pattern.size)
+
+
+def test_shorter_copy(case: Case) -> None:
+    """A copy of fewer bytes than a buffer has leaves the others as they were."""
+    pattern = case.rng.integers(0, 256, 4097, dtype=np.uint8)
+    handle = alloc(case, pattern.size)
+    copy_in(case, handle, pattern)
+    for n in (1, 63, 1000):
+        pattern[:n] ^= 0x5A
+        copy_in(case, handle, pattern[:n])
+        whole(case, f"the rest of a buffer of which {n} bytes were written", handle, pattern)
+    free(case, handle, pattern.size)
+
+
+def test_one_host_array(case: Case) -> None:
+    """One array of the host's fills several buffers, changed in between."""
+    data = np.zeros(1029, np.uint8)
+    handles = [alloc(case, data.size) for _ in range(4)]
+    for i, handle in enumerate(handles):
+        data[:] = i + 1
+        copy_in(case, handle, data)
+    for i, handle in enumerate(handles):
+        whole(case, f"buffer {i}", handle, np.full(data.size, i + 1, np.uint8))
+        free(case, handle, data.size)

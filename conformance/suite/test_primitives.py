@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ...core import graph
-from ...core.dtype import ALL, DType, as_dtype, bool_, float32, int32
+from ...core.dtype import ALL, DType, as_dtype, bool_, float16, float32, float64, int32
 from ...core.ops import PRIMITIVES, Op, is_supported
 from ..case import Case
 from ..inputs import SLICES, Array, binary, from_bits, samples, slice_of, specials, sweep, unary
@@ -63,6 +63,10 @@ def test_one_operand_is_constant(case: Case, op: Op, dtype: DType) -> None:
     a = specials(dtype)
     replaced = op in (Op.IDIV, Op.MOD, Op.SHL, Op.SHR, Op.MUL)
     chosen = case.rng.permutation(specials(dtype))[: 4 if replaced else 1]
+    if replaced and dtype.is_int:  # a power of two, and a sum of two: what shifts stand in for
+        chosen = np.concatenate([chosen, np.array([8, 10], dtype.numpy)])
+    elif not dtype.is_bool:  # the greatest integer; the zero that changes no sum
+        chosen = np.append(chosen, dtype.numpy.type(-0.0 if dtype.is_float else dtype.max))
     nodes, operands = [], []
     for value in chosen:
         x, y = binary_guard(op, dtype, a, np.full(a.shape, value))
@@ -84,6 +88,32 @@ def binary_guard(op: Op, dtype: DType, a: np.ndarray, b: np.ndarray) -> tuple[np
     if op in (Op.SHL, Op.SHR):
         b = np.full_like(b, int(b[0]) % dtype.bits)
     return a, b
+
+
+SMALL = [
+    pytest.param(op, dtype, id=f"{op.name}-{dtype}")
+    for op in (Op.ADD, Op.SUB, Op.MUL, Op.NEG, Op.MAX, Op.RECIP, Op.SQRT, Op.EXP2, Op.CMPLT, Op.CMPNE)
+    for dtype in (float16, float32, float64)
+]
+
+
+@pytest.mark.parametrize(("op", "dtype"), SMALL)
+def test_subnormals(case: Case, op: Op, dtype: DType) -> None:
+    """Operands and results around the least normal number: kept or, where the Spec says so, zeros."""
+    case.claims(dtype)
+    least = float(dtype.smallest_normal)
+    shares = np.concatenate([case.rng.uniform(0, 2.5, 65), [1, 0.5, 0.25, 0.75, 2, 0]])
+    small = (shares * case.rng.choice([-1.0, 1.0], shares.size) * least).astype(dtype.numpy)
+    other = case.rng.permutation(small)
+    if op is Op.MUL:
+        other = case.rng.uniform(0.01, 1.5, shares.size).astype(dtype.numpy)
+    if op is Op.RECIP:  # of great numbers, whose reciprocals are small
+        small = (case.rng.uniform(1.05, 3.9, shares.size) / least).astype(dtype.numpy)
+    if op is Op.SQRT:
+        small = np.abs(small)
+    if op is Op.EXP2:  # of exponents around and below the least
+        small = (np.log2(least) + case.rng.uniform(-0.9 * dtype.mantissa, 1, shares.size)).astype(dtype.numpy)
+    case.primitive(op, *(small, other)[: PRIMITIVES[op].arity])
 
 
 @pytest.mark.parametrize("dtype", ALL, ids=str)
@@ -152,3 +182,13 @@ def test_sizes(case: Case, dtype: DType) -> None:
     nodes = [graph.elementwise(op, *(case.place(x) for x in xy)) for xy in operands]
     for got, xy in zip(case.run(*nodes), operands, strict=True):
         judge(op, dtype, got, xy, case.spec)
+
+
+def test_written_again(case: Case) -> None:
+    """One buffer that a kernel writes, is read, and is written again."""
+    case.claims(int32)
+    first = case.rng.integers(-99, 99, 37).astype(np.int32)
+    arrays = [first, first[::-1].copy(), case.rng.integers(-99, 99, 37).astype(np.int32)]
+    node = graph.elementwise(Op.NEG, case.place(arrays[0]))
+    for x, got in zip(arrays, case.run_each(node, arrays), strict=True):
+        require_bits("NEG int32, into a buffer that was read before", got, -x, (x,))

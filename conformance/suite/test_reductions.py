@@ -120,7 +120,61 @@ def test_integers_wrap(case: Case, op: Op, dtype: DType) -> None:
         x = samples(dtype, case.rng, 3 * n).reshape(3, n)
         if op is Op.MUL:
             x = x | dtype.numpy.type(1)  # odd, so that the product does not vanish
+        if op is Op.MAX and dtype.is_signed:
+            x[0] = np.minimum(x[0], ~x[0])  # none of which is positive
         nodes.append((f"{op.name} of {n}", graph.reduce(op, case.place(x), (1,))))
+    exactly(case, nodes)
+
+
+@pytest.mark.parametrize("dtype", INTEGERS, ids=str)
+def test_integer_sums_of_columns(case: Case, dtype: DType) -> None:
+    """Sums of great integers down columns, and of all of them."""
+    case.claims(dtype)
+    x = case.rng.integers(int(dtype.min) // 2, int(dtype.max), (129, 5), dtype=dtype.numpy)
+    placed = case.place(x)
+    exactly(
+        case, [("columns", graph.reduce(Op.ADD, placed, (0,))), ("all", graph.reduce(Op.ADD, placed, (0, 1)))]
+    )
+
+
+@pytest.mark.parametrize("dtype", INTEGERS, ids=str)
+def test_max_of_neighbours(case: Case, dtype: DType) -> None:
+    """The greatest of integers next to each other, which a float would not tell apart."""
+    case.claims(dtype)
+    rows = [[int(dtype.max) - row - int(i) for i in case.rng.permutation(17)] for row in range(9)]
+    x = np.array(rows, dtype.numpy)
+    exactly(case, [("MAX of 17", graph.reduce(Op.MAX, case.place(x), (1,)))])
+
+
+@pytest.mark.parametrize("dtype", [*FLOATS, int32, uint8], ids=str)
+def test_exact_products(case: Case, dtype: DType) -> None:
+    """Products of 1 and -1 and a few twos are exact in any order."""
+    case.claims(dtype)
+    nodes = []
+    for n in FEW:
+        x = case.rng.choice(np.array([1, -1 if dtype.is_signed else 1]), (3, n))
+        x[:, : min(n, 2)] *= 2
+        placed = x.astype(dtype.numpy)
+        nodes.append((f"product of {n}", graph.reduce(Op.MUL, case.place(placed), (1,))))
+        turned = case.place(np.ascontiguousarray(placed.T))
+        nodes.append((f"product of {n}, strided", graph.reduce(Op.MUL, turned, (0,))))
+    exactly(case, nodes)
+
+
+@pytest.mark.parametrize("dtype", ALL, ids=str)
+def test_max_of_lowest(case: Case, dtype: DType) -> None:
+    """The greatest of equal elements, each of the lowest ones that a dtype has; and any of none."""
+    case.claims(dtype)
+    low = -np.inf if dtype.is_float else int(dtype.min)
+    least = np.array([low, low], np.float64 if dtype.is_float else object).astype(dtype.numpy)
+    if dtype.is_float:
+        least[1] = np.finfo(np.float32).min if dtype is float32 else dtype.numpy.type(-240)
+    nodes = []
+    for n in FEW:
+        x = case.place(np.repeat(least[:, None], n, 1))
+        nodes.append((f"MAX of {n}", graph.reduce(Op.MAX, x, (1,))))
+        if dtype.is_bool:
+            nodes.append((f"any of {n}", graph.reduce(Op.ADD, x, (1,))))
     exactly(case, nodes)
 
 
@@ -219,16 +273,9 @@ def test_special_sums(case: Case, dtype: DType) -> None:
 
 
 SHAPES = [
-    (1, 1, 1),
-    (1, 17, 1),
-    (3, 5, 7),
-    (8, 8, 8),
-    (16, 15, 17),
-    (33, 64, 31),
-    (65, 129, 63),
-    (127, 257, 3),
+    (1, 1, 1), (1, 17, 1), (3, 5, 7), (8, 8, 8), (16, 15, 17), (33, 64, 31), (65, 129, 63), (127, 257, 3),
     (2, 1025, 9),
-]
+]  # fmt: skip
 
 
 def product(a: Node, b: Node) -> Node:
@@ -265,6 +312,16 @@ def test_matmul(case: Case, dtype: DType) -> None:
         sums = Sums.of_product(a, b)
         k = a.shape[1]
         within_gamma(f"{a.shape[0]}×{k} times {k}×{b.shape[1]} {dtype}", got, sums, k + 1, dtype)
+
+
+@pytest.mark.parametrize("dtype", SUMMED, ids=str)
+def test_matmul_of_many(case: Case, dtype: DType) -> None:
+    """Gate two for matrix products: over a thousand of them the errors are small, and as often up as down."""
+    case.claims(dtype)
+    k = 600
+    a, b = (case.rng.uniform(0.25, 1.0, s).astype(np.float32).astype(dtype.numpy) for s in ((32, k), (k, 33)))
+    (got,) = case.run(product(case.place(a), case.place(b)))
+    population(f"1,056 products of {k} {dtype}", got, Sums.of_product(a, b), k + 1, dtype)
 
 
 @pytest.mark.parametrize("dtype", [d for d in FLOATS if d.bits >= 32], ids=str)

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from ...core import engine, graph
-from ...core.dtype import ALL, DType, bool_, float32, int32, uint8
+from ...core.dtype import ALL, DType, bool_, float32, float64, int8, int32, int64, uint8, uint64
 from ...core.evaluate import evaluate
 from ...core.graph import Node
 from ...core.ops import PRIMITIVES, Op, is_supported
 from ..case import Array, Case
-from ..inputs import guarded, samples
+from ..inputs import guarded, samples, specials
 from ..judge import judge, require_bits
 from ..movement import moves, random_shape
 
@@ -233,7 +233,7 @@ ELEMENTWISE = [
     pytest.param(op, dtype, id=f"{op.name}-{dtype}")
     for op, row in PRIMITIVES.items()
     if row.reference is not None and op not in (Op.CAST, Op.BITCAST)
-    for dtype in (float32, int32)
+    for dtype in (float32, int32, float64, int8, uint8, int64, uint64)
     if is_supported(op, dtype)
 ]
 
@@ -246,6 +246,10 @@ def test_operands(case: Case, op: Op, dtype: DType) -> None:
     a, b = (samples(dtype, case.rng, 260).reshape(shape) for _ in range(2))
     if op in (Op.IDIV, Op.MOD):
         a = np.where(a == dtype.min, dtype.numpy.type(7), a)  # whatever row of b meets it
+    for x in (a, b):
+        x.reshape(-1)[::3] = np.resize(case.rng.permutation(specials(dtype)), 87)
+    if op in (Op.IDIV, Op.MOD):
+        a = np.where(a == dtype.min, dtype.numpy.type(7), a)
     a, b = guarded(op, dtype, a, b)
     operands = [a, b][: PRIMITIVES[op].arity] if op is not Op.WHERE else [a > b, a, b]
     nodes, given = [], []
@@ -259,7 +263,7 @@ def test_operands(case: Case, op: Op, dtype: DType) -> None:
             ]
         )
     for got, xs in zip(case.run(*nodes), given, strict=True):
-        case.keep(judge(op, dtype, got, xs, case.spec))
+        case.keep(judge(op, dtype, got.reshape(-1), [x.reshape(-1) for x in xs], case.spec))
 
 
 def test_gather(case: Case) -> None:
@@ -280,3 +284,48 @@ def test_scatter(case: Case, op: Op | None) -> None:
     x, updates = values(case, int32, 9, 5), values(case, int32, 8, 5)
     index = case.place(np.array([0, 8, 4, 4, -1, 9, 0, 4], np.int32))
     agree(case, [("SCATTER", graph.scatter(x, index, updates, op))])
+
+
+@pytest.mark.parametrize("size", [70_001, 140_003])
+def test_large(case: Case, size: int) -> None:
+    """Positions that take more than sixteen bits."""
+    case.claims(uint8)
+    x = values(case, uint8, size)
+    agree(case, [("flip", graph.flip(x, (0,))), ("pad", graph.pad(x, ((3, 2),)))])
+
+
+def test_large_rows(case: Case) -> None:
+    """Rows so far apart that positions take more than sixteen bits."""
+    case.claims(int32)
+    x = values(case, int32, 3, 40_009)
+    agree(case, [("columns", graph.permute(x, (1, 0))), ("last row", graph.shrink(x, ((2, 3), (0, 40_009))))])
+
+
+@pytest.mark.parametrize("rank", [7, 8])
+def test_many_axes(case: Case, rank: int) -> None:
+    """Axes of an array of many, exchanged two by two."""
+    case.claims(uint8)
+    x = values(case, uint8, *(2, 3, 2, 2, 3, 2, 2, 3)[:rank])
+    named = []
+    for a in range(rank - 1):
+        order = [*range(a), a + 1, a, *range(a + 2, rank)]
+        named.append((f"axes {a} and {a + 1}", graph.permute(x, tuple(order))))
+    agree(case, named)
+
+
+def test_gathered_twice(case: Case) -> None:
+    """Rows by position of rows by position: outside at either step gives zeros."""
+    case.claims(int32)
+    x = values(case, int32, 9, 3)
+    first = case.place(np.array([8, -1, 3, 9, 0, -9], np.int32))
+    second = case.place(np.array([0, 1, 5, -1, 6, 2, -6], np.int32))
+    agree(case, [("GATHER of a GATHER", graph.gather(graph.gather(x, first), second))])
+
+
+@pytest.mark.parametrize("op", [Op.ADD, Op.MAX], ids=lambda o: o.name)
+def test_scattered_onto_one(case: Case, op: Op) -> None:
+    """Every update to the same row."""
+    case.claims(int32)
+    x, updates = values(case, int32, 4, 3), values(case, int32, 17, 3)
+    index = case.place(np.full(17, 2, np.int32))
+    agree(case, [(f"SCATTER by {op.name}", graph.scatter(x, index, updates, op))])
