@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
 from certificates import changed
-from conformance_mutants import Array, Mutant
 
 from portwright.cli.main import main
 from portwright.conformance import certificate, report
@@ -28,9 +28,9 @@ from portwright.conformance.runner import collect, run
 from portwright.conformance.tiers import ONLY_FULL, QUICK, SuiteTier, function_of
 from portwright.conformance.vendor import conformance
 from portwright.conformance.verify import verify
-from portwright.core.dtype import ALL, as_dtype, float32
+from portwright.core.dtype import ALL, DType, as_dtype, float32
 from portwright.core.errors import ArgumentError
-from portwright.core.graph import Node
+from portwright.core.evaluate import NUMPY_PRIMITIVES
 from portwright.core.ops import PRIMITIVES, Op, is_supported
 from portwright.devices.numpy import NumPy
 
@@ -140,14 +140,19 @@ def test_a_slice_is_every_element_with_its_highest_byte(high: int) -> None:
     assert np.array_equal(bits, np.arange(high << 24, (high + 1) << 24, dtype=np.uint32))
 
 
-class Slips(Mutant):
+def slipped(dtype: DType, x: np.ndarray) -> np.ndarray:
+    made = NUMPY_PRIMITIVES[Op.NEG](dtype, x)
+    return np.where(to_bits(x) == 0x3F123457, np.float32(1), made) if dtype is float32 else made
+
+
+class Slips(NumPy):
     """Right, but for one float32 in four thousand million, whose negative is not its negative."""
 
-    def node(self, node: Node, srcs: Sequence[Array]) -> Array:
-        made = super().node(node, srcs)
-        if node.op is Op.NEG and node.dtype is float32:
-            return np.where(to_bits(srcs[0]) == 0x3F123457, np.float32(1), made)
-        return made
+    primitives: ClassVar = {**NUMPY_PRIMITIVES, Op.NEG: slipped}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.spec = replace(self.spec, name="MUTANT")
 
 
 def test_a_sweep_finds_one_wrong_result() -> None:
