@@ -12,7 +12,9 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, ClassVar, ParamSpec, TypeVar
 
 from ..core.device import Ability, Checker, Launch, Spec
@@ -65,6 +67,14 @@ _BLIND = {
 """Cases that say nothing of a port here: a ``?`` stands for a bracket."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Freed:
+    """A buffer that nothing uses any more."""
+
+    handle: Memory
+    nbytes: int
+
+
 class Watched(OpenCL):
     """An OpenCL port whose device is Oclgrind. Buffers end at their last byte.
 
@@ -76,6 +86,7 @@ class Watched(OpenCL):
     blind: ClassVar[Mapping[str, str]] = _BLIND
 
     def __init__(self) -> None:
+        self._freed: SimpleQueue[_Freed] = SimpleQueue()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="oclgrind")
         self._ident = self._thread.submit(threading.get_ident).result()
         self._log = tempfile.NamedTemporaryFile(  # noqa: SIM115 - open as long as the device is
@@ -109,19 +120,26 @@ class Watched(OpenCL):
         self._launcher = Launcher(spec, self._pool, Images(spec.name, self._queue, limits))
 
     def _there(self, call: Callable[_P, _R], *args: _P.args, **named: _P.kwargs) -> _R:
-        """Calls in the thread that made the context; the collector may be in it already."""
+        """Calls in the thread that made the context, which it may be in already."""
         if threading.get_ident() == self._ident:
             return call(*args, **named)
-        return self._thread.submit(call, *args, **named).result()
+        return self._thread.submit(self._after_freeing, partial(call, *args, **named)).result()
+
+    def _after_freeing(self, call: Callable[[], _R]) -> _R:
+        with suppress(Empty):
+            while True:
+                freed = self._freed.get_nowait()
+                super().free(freed.handle, freed.nbytes)
+        return call()
 
     def alloc(self, nbytes: int) -> Memory:
         """A buffer of just so many bytes."""
         return self._there(super().alloc, nbytes)
 
     def free(self, handle: Memory, nbytes: int) -> None:
-        """Nothing may use the buffer any more."""
-        with suppress(RuntimeError):  # the program ends, its threads have ended: so does all memory
-            self._there(super().free, handle, nbytes)
+        """Gives the buffer back before the next call. The collector may be anywhere, even in a call to the
+        thread, and must not wait for it."""
+        self._freed.put(_Freed(handle, nbytes))
 
     def copy_in(self, handle: Memory, data: memoryview) -> None:
         """Through the queue."""
