@@ -10,6 +10,7 @@ import numpy as np
 from portwright.core import dtype as dt
 from portwright.core.device import Ability, Evidence, Spec
 from portwright.core.dtype import DType
+from portwright.core.errors import OutOfMemoryError
 from portwright.core.ops import PRIMITIVES, Op
 from portwright.devices.dispatch import Dispatch, Native, Strided
 
@@ -81,7 +82,10 @@ class Apart(Dispatch):
 
     def alloc(self, nbytes: int) -> int:
         self.next += 1
-        self.blocks[self.next] = np.full(nbytes, 0xEE, np.uint8)
+        try:
+            self.blocks[self.next] = np.full(nbytes, 0xEE, np.uint8)
+        except MemoryError as e:
+            raise OutOfMemoryError(f"{self.name} has no room for {nbytes:,} bytes") from e
         return self.next
 
     def free(self, handle: int, nbytes: int) -> None:

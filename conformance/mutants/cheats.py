@@ -27,7 +27,7 @@ add = FAMILY.add
 NEW = "fused::test_new_data fused::test_replayed gradients::* fused::*"
 ANY = "primitives::test_unary[NEG-float32] primitives::test_binary[ADD-float32] views::test_single[vector]"
 SOURCE = (
-    "open::test_runs_its_source open::test_refuses_nonsense open::test_unknown_kernel "
+    "primitives::test_runs_its_source primitives::test_refuses_nonsense primitives::test_unknown_kernel "
     "fused::test_runs_its_source"
 )
 CLAIMS = "copy::test_every_bit_pattern* open::*"

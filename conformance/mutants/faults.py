@@ -138,7 +138,7 @@ def launch_fails(device: Device, launch: Any) -> Any:
     return lambda launch: launched(launch)
 
 
-ERRORS = "open::test_refuses* open::test_unknown*"
+ERRORS = "primitives::test_refuses* primitives::test_unknown*"
 add("leaks_everything", "A board of half a GiB gives no memory back", lambda d: board(d, lambda n: 0), LEAKS)
 add("leaks_half", "A board of half a GiB gives every second buffer back", freed_twice, LEAKS)
 add(

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
-from ...core import graph
 from ...core.contract import SPOKEN
 from ...core.device import Device
-from ...core.dtype import ALL, float32
-from ...core.errors import CompileError
-from ...core.graph import Node
-from ...core.ops import ALL_OPS, Op
+from ...core.dtype import ALL
+from ...core.ops import ALL_OPS
 from ...core.port_check import check_port, class_faults
 from ...core.registry import offer_of, open_device
 from ..case import Case
@@ -86,51 +82,3 @@ def test_first_breath(case: Case) -> None:
     for dtype in sorted(case.spec.dtypes, key=lambda d: d.name):
         values = np.array([0, 1, 1, 0, 1]).astype(dtype.numpy)
         require_bits(f"place {dtype}", case.run(case.place(values))[0], values)
-
-
-def doubled(case: Case, x: np.ndarray, factor: float) -> Node:
-    """``x`` times a number that stands in the kernel."""
-    return graph.elementwise(Op.MUL, case.place(x), graph.full(factor, x.shape, float32))
-
-
-def test_refuses_nonsense(case: Case) -> None:
-    """What is no kernel is a CompileError, which says what the compiler said; the next kernel compiles."""
-    source = case.kernel(doubled(case, np.arange(5, dtype=np.float32), 3.25)).source
-    with pytest.raises(CompileError) as refused:
-        case.device.compile(f"{source}\nthis is no kernel;\n")
-    assert refused.value.log or str(refused.value), "the error does not say what the compiler said"
-    assert case.device.compile(source), "after a kernel that was refused, a good one does not compile"
-
-
-def test_unknown_kernel(case: Case) -> None:
-    """A kernel that a binary does not hold is an error, not another kernel."""
-    source = case.kernel(doubled(case, np.arange(5, dtype=np.float32), 3.25)).source
-    binary = case.device.compile(source)
-    if case.compiles_only:
-        return
-    with pytest.raises(Exception, match=r"."):  # whatever a driver calls it, in some words
-        case.device.load(binary, ["no_such_kernel"])
-
-
-def test_refuses_half_a_kernel(case: Case) -> None:
-    """A text that ends in the middle of a kernel is refused."""
-    source = case.kernel(doubled(case, np.arange(5, dtype=np.float32), 3.25)).source
-    with pytest.raises(CompileError):
-        case.device.compile(source[: source.rindex("3.25")])
-
-
-def test_unknown_beside_known(case: Case) -> None:
-    """One kernel that a binary holds and one that it does not are an error too."""
-    made = case.kernel(doubled(case, np.arange(5, dtype=np.float32), 3.25))
-    binary = case.device.compile(made.source)
-    if case.compiles_only:
-        return
-    with pytest.raises(Exception, match=r"."):
-        case.device.load(binary, [made.name, "no_such_kernel"])
-
-
-def test_runs_its_source(case: Case) -> None:
-    """What is launched is what was compiled: another number in the text gives another result."""
-    x = np.array([1, 2, -3, 0.5, 8], np.float32)
-    got = case.run_edited(doubled(case, x, 3.25), "3.25", "7.25", x)
-    require_bits("x · 7.25, from the edited source of x · 3.25", got, x * np.float32(7.25))

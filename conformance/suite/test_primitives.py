@@ -9,6 +9,8 @@ import pytest
 
 from ...core import graph
 from ...core.dtype import ALL, DType, as_dtype, bool_, float16, float32, float64, int32
+from ...core.errors import CompileError
+from ...core.graph import Node
 from ...core.ops import PRIMITIVES, Op, is_supported
 from ..case import Case
 from ..inputs import SLICES, Array, binary, from_bits, samples, slice_of, specials, sweep, unary
@@ -192,3 +194,54 @@ def test_written_again(case: Case) -> None:
     node = graph.elementwise(Op.NEG, case.place(arrays[0]))
     for x, got in zip(arrays, case.run_each(node, arrays), strict=True):
         require_bits("NEG int32, into a buffer that was read before", got, -x, (x,))
+
+
+# ------------------------------------------------------------------------- what is compiled is what runs
+
+
+def doubled(case: Case, x: np.ndarray, factor: float) -> Node:
+    """``x`` times a number that stands in the kernel."""
+    return graph.elementwise(Op.MUL, case.place(x), graph.full(factor, x.shape, float32))
+
+
+def test_refuses_nonsense(case: Case) -> None:
+    """What is no kernel is a CompileError, which says what the compiler said; the next kernel compiles."""
+    source = case.kernel(doubled(case, np.arange(5, dtype=np.float32), 3.25)).source
+    with pytest.raises(CompileError) as refused:
+        case.device.compile(f"{source}\nthis is no kernel;\n")
+    assert refused.value.log or str(refused.value), "the error does not say what the compiler said"
+    assert case.device.compile(source), "after a kernel that was refused, a good one does not compile"
+
+
+def test_unknown_kernel(case: Case) -> None:
+    """A kernel that a binary does not hold is an error, not another kernel."""
+    source = case.kernel(doubled(case, np.arange(5, dtype=np.float32), 3.25)).source
+    binary = case.device.compile(source)
+    if case.compiles_only:
+        return
+    with pytest.raises(Exception, match=r"."):  # whatever a driver calls it, in some words
+        case.device.load(binary, ["no_such_kernel"])
+
+
+def test_refuses_half_a_kernel(case: Case) -> None:
+    """A text that ends in the middle of a kernel is refused."""
+    source = case.kernel(doubled(case, np.arange(5, dtype=np.float32), 3.25)).source
+    with pytest.raises(CompileError):
+        case.device.compile(source[: source.rindex("3.25")])
+
+
+def test_unknown_beside_known(case: Case) -> None:
+    """One kernel that a binary holds and one that it does not are an error too."""
+    made = case.kernel(doubled(case, np.arange(5, dtype=np.float32), 3.25))
+    binary = case.device.compile(made.source)
+    if case.compiles_only:
+        return
+    with pytest.raises(Exception, match=r"."):
+        case.device.load(binary, [made.name, "no_such_kernel"])
+
+
+def test_runs_its_source(case: Case) -> None:
+    """What is launched is what was compiled: another number in the text gives another result."""
+    x = np.array([1, 2, -3, 0.5, 8], np.float32)
+    got = case.run_edited(doubled(case, x, 3.25), "3.25", "7.25", x)
+    require_bits("x · 7.25, from the edited source of x · 3.25", got, x * np.float32(7.25))
