@@ -8,7 +8,7 @@ register tile. Where a reduction's own loop wins, it gets partial accumulators.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
@@ -33,7 +33,8 @@ from ..value import Access, toposort
 from ..work import iterations, weight
 from .blocks import schedule_blocks
 from .nest import keeps_order, perfect, wrap
-from .transforms import chunks, fuse_loops, split_accumulator, split_chunks
+from .panels import Tile, panels, sink
+from .transforms import chunks, fuse_loops, split, split_accumulator, split_chunks
 
 PARALLEL = 1 << 16
 """Operations and bytes of a kernel below which waking threads costs more than they save."""
@@ -47,7 +48,8 @@ def schedule(kernel: Kernel, spec: Spec) -> Kernel:
     """The kernel with its loops cut, reordered and annotated for the device; ``trail`` says how."""
     if spec.warp > 1:  # neighbours run in step, and should touch neighbouring memory
         return schedule_blocks(kernel, spec)
-    work = _Work(spec, [])
+    memories = {} if kernel.aliases else {p.name: p for p in kernel.params}
+    work = _Work(spec, [], memories)
     kernel = replace(kernel, params=tuple(_stream(p, kernel, spec) for p in kernel.params))
     body = work.body(kernel.body, outermost=weight(kernel) >= PARALLEL and spec.threads > 1)
     return replace(kernel, body=body, trail=tuple(work.trail))
@@ -76,6 +78,7 @@ class _Strides:
 class _Work:
     spec: Spec
     trail: list[str]
+    memories: Mapping[str, Memory]
     partial: int = 4  # partial accumulators of each reduction, in vectors
 
     def note(self, text: str) -> None:
@@ -138,7 +141,7 @@ class _Work:
             self.note(f"unroll {n.var} as {', '.join(map(str, cut))}")
             body = split_chunks(replace(n, body=body), cut)
         if len(tiled) == 2:
-            body = _sink(body, tiled[0])
+            body = sink(body)
         return self.finish([n for n in nest if n not in tiled], body, outermost)
 
     def rows(self, nest: Sequence[Loop], inner: Body, outermost: bool) -> Body:
@@ -265,25 +268,35 @@ class _Work:
         if rows is None:
             body = split_chunks(replace(vector, body=inner), across)
             return self.finish(rest, body, outermost)
-        height = _height(rows.extent, min(budget // columns, 8))
-        down = chunks(rows.extent, 1, height, least=2)
-        self.note(f"unroll {rows.var} as {', '.join(map(str, down))}")
         others = [n for n in rest if n is not rows]
-        panel = self.panel_bytes(reduction) * lanes * columns
-        tall = rows.extent // height >= 2 * self.spec.threads
-        wide = vector.extent // (lanes * columns) >= 2 * self.spec.threads
-        first_columns = wide and (
-            panel <= self.spec.cache_bytes[min(1, len(self.spec.cache_bytes) - 1)] or not tall
-        )
-        if others:
-            first_columns = False
-        if first_columns:
-            body = split_chunks(replace(vector, body=split_chunks(replace(rows, body=inner), down)), across)
-            body = _sink(body, vector)
-        else:
-            body = split_chunks(replace(rows, body=split_chunks(replace(vector, body=inner), across)), down)
-            body = _sink(body, rows)
-        return self.finish(others, body, outermost)
+        tile = Tile(
+            vector, tuple(across), _height(rows.extent, min(budget // columns, 8)),
+            *self.room(), self.memories, self.note,
+        )  # fmt: skip
+        rows = replace(rows, body=inner)
+        busy = 2 * self.spec.threads
+        around = prod(n.extent for n in others)
+        if not outermost or max(around, 1) * (vector.extent // (lanes * columns)) >= busy:
+            return self.finish(others, panels(tile, rows), outermost)
+        block = tile.height * max(1, rows.extent * around // (tile.height * busy))
+        self.note(f"split {rows.var} by {block}")
+        blocks: list[Stmt] = []
+        for s in split(rows, block):
+            assert isinstance(s, Loop)
+            within = s.body[0] if s.var == f"{rows.var}_o" else s
+            assert isinstance(within, Loop)
+            blocks += panels(tile, s) if within is s else (replace(s, body=panels(tile, within)),)
+        return self.finish(others, tuple(blocks), outermost)
+
+    def room(self) -> tuple[int, int]:
+        """Bytes of a packed panel, and bytes that need no packing.
+
+        A panel may fill half of the nearest cache but one, where a thread has one work item at a time.
+        """
+        caches = self.spec.cache_bytes
+        if not caches or self.spec.max_block > 1:
+            return 0, 0
+        return caches[min(1, len(caches) - 1)] // 2, caches[0] // 2
 
     def finish(self, around: Sequence[Loop], body: Body, outermost: bool) -> Body:
         if around:
@@ -307,18 +320,6 @@ class _Work:
             if shared and (best is None or (shared, min(loop.extent, 8)) > best[:2]):
                 best = (shared, min(loop.extent, 8), i)
         return rest[best[2]] if best is not None else None
-
-    def panel_bytes(self, reduction: Body) -> int:
-        """Bytes that the reductions read of one column."""
-        total = 0
-        for s in reduction:
-            if isinstance(s, Loop):
-                extent = 1
-                for x in statements((s,)):
-                    if isinstance(x, Loop):
-                        extent *= x.extent
-                total += extent * 4
-        return total
 
     # ------------------------------------------------------------------ what loads do
 
@@ -380,25 +381,3 @@ def _height(extent: int, most: int) -> int:
         if extent % h == 0:
             return h
     return most
-
-
-def _sink(body: Body, loop: Loop) -> Body:
-    """Of each chunk, the unrolled and lane loops moved inside the serial ones that they surround.
-
-    ``o { u { i { o2 { u2 { … } } } } }`` becomes ``o { o2 { u { i { u2 { … } } } } }``, so that what is
-    jammed is innermost.
-    """
-    out: list[Stmt] = []
-    for s in body:
-        assert isinstance(s, Loop)
-        held: list[Loop] = []
-        inner: Body = s.body
-        while len(inner) == 1 and isinstance(inner[0], Loop) and inner[0].bind in (Bind.UNROLL, Bind.VECTOR):
-            held.append(inner[0])
-            inner = inner[0].body
-        moved: list[Stmt] = []
-        for t in inner:
-            assert isinstance(t, Loop)
-            moved.append(replace(t, body=(wrap(held, t.body),) if held else t.body))
-        out.append(replace(s, body=tuple(moved)))
-    return tuple(out)
