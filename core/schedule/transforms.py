@@ -6,7 +6,7 @@ reduction may be folded in another order; nothing else changes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from .. import value as val
@@ -65,6 +65,17 @@ def split(loop: Loop, factor: int, inner: Bind = Bind.SERIAL) -> Body:
         tail = variable(f"{loop.var}_t", rest) + whole * factor
         bound = Bind.SERIAL if loop.bind is Bind.GRID else loop.bind
         out.append(Loop(f"{loop.var}_t", rest, substitute(loop.body, {loop.var: tail}), bound))
+    return tuple(out)
+
+
+def by_blocks(loop: Loop, factor: int, make: Callable[[Loop], Body]) -> Body:
+    """``split``, whose inner loop and what follows it become what ``make`` gives of them."""
+    out: list[Stmt] = []
+    for s in split(loop, factor):
+        assert isinstance(s, Loop)
+        inner = s.body[0] if s.var == f"{loop.var}_o" else s
+        assert isinstance(inner, Loop)
+        out += make(s) if inner is s else (replace(s, body=make(inner)),)
     return tuple(out)
 
 

@@ -1,0 +1,158 @@
+"""Loops over results that are reductions: several results at once, where that lets loads be shared.
+
+Where a loop over results walks memory, its iterations become lanes (``tiled``): in a register tile with the
+rows beside it where these share what is loaded, in a stripe where the reduction runs down columns that lie
+far apart, or alone. Where the reduction walks memory itself, and rows and columns share what it loads, blocks
+of results are reduced side by side (``along_memory``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from math import prod
+
+from ..loops import Acc, Body, Loop, Scratch, statements
+from .nest import perfect
+from .panels import Tile, panels, sink
+from .scheduling import Scheduling, heavy, loads
+from .stripe import column, striped
+from .transforms import by_blocks, chunks, split_chunks
+
+TALLEST = 8
+"""Rows of a register tile, at most."""
+FAR = 512
+"""Elements apart from which on each step down a column costs a cache line, and soon a page, of its own."""
+STRIPE = 1024
+"""Columns that are reduced together: their accumulators stay in the nearest cache."""
+
+
+def tiled(work: Scheduling, nest: Sequence[Loop], outermost: bool) -> Body | None:
+    """An output loop as lanes; None where the reductions' own loops serve better."""
+    inner = nest[-1].body
+    lanes = work.lanes(inner)
+    vector = _vector_loop(work, nest, inner, lanes)
+    if vector is None:
+        return None
+    rest = [n for n in nest if n is not vector]
+    accs = sum(isinstance(s, Acc) for s in statements(inner))
+    budget = max(1, (work.spec.vector_registers * 3 // 4) // max(accs, 1))
+    rows = _shares_most(rest, tuple(heavy(inner)), vector.var)
+    if rows is not None:
+        columns = 2 if vector.extent >= 2 * lanes and budget >= 8 else 1
+        across = tuple(chunks(vector.extent, lanes, columns))
+        work.note(f"vectorize {vector.var} as {', '.join(map(str, across))}")
+        tile = Tile(
+            vector, across, _height(rows.extent, min(budget // columns, TALLEST)),
+            *work.room(), work.memories, work.note,
+        )  # fmt: skip
+        others = [n for n in rest if n is not rows]
+        return work.finish(
+            others, _panels(work, tile, replace(rows, body=inner), others, outermost), outermost
+        )
+    loop = replace(vector, body=inner)
+    if _is_far(work, loop, lanes):
+        width = max(8 * lanes, min(STRIPE, vector.extent // (2 * work.spec.threads)) // lanes * lanes)
+        work.note(f"stripe {vector.var} by {width}")
+        return work.finish(rest, by_blocks(loop, width, lambda part: striped(part, lanes)), outermost)
+    columns = 4 if budget >= 4 and vector.extent >= 4 * lanes * work.spec.threads else 1
+    across = tuple(chunks(vector.extent, lanes, columns))
+    work.note(f"vectorize {vector.var} as {', '.join(map(str, across))}")
+    return work.finish(rest, split_chunks(loop, across), outermost)
+
+
+def along_memory(
+    work: Scheduling, nest: Sequence[Loop], outermost: bool, reduce: Callable[[int], Body]
+) -> Body | None:
+    """Reductions along memory of several results at once, where these share what is loaded; else None.
+
+    Args:
+        reduce: what stands in the nest, scheduled, with so many partial accumulators.
+    """
+    inner = nest[-1].body
+    most_work = heavy(inner)
+    if len(most_work) != 1 or any(isinstance(s, Scratch) for s in statements(inner)):
+        return None
+    reduced = perfect(most_work[0])[-1]
+    along = [a for a in loads(reduced.body) if a.index.coefficient(reduced.var) == 1]
+    shared = [n for n in nest if n.extent > 1 and any(n.var not in a.index.names() for a in along)]
+    if len(along) < 2 or not shared or reduced.extent < 2 * work.lanes(reduced.body):
+        return None
+    chosen = shared[-2:]
+    most = 4 if len(chosen) == 1 or work.spec.vector_registers >= 32 else 2
+    heights = [_height(n.extent, most if i == len(chosen) - 1 else 4) for i, n in enumerate(chosen)]
+    body = reduce(max(1, 4 // prod(heights)))
+    for n, h in zip(reversed(chosen), reversed(heights), strict=True):
+        cut = chunks(n.extent, 1, h, least=2)
+        work.note(f"unroll {n.var} as {', '.join(map(str, cut))}")
+        body = split_chunks(replace(n, body=body), cut)
+    if len(chosen) == 2:
+        body = sink(body)
+    return work.finish([n for n in nest if n not in chosen], body, outermost)
+
+
+def _vector_loop(work: Scheduling, nest: Sequence[Loop], inner: Body, lanes: int) -> Loop | None:
+    """The output loop whose lanes serve the reductions inside better than their own loops would."""
+    if any(isinstance(s, Scratch) for s in statements(inner)):
+        return None
+    costs: list[tuple[float, int]] = []
+    reductions = heavy(inner)
+    for i, loop in enumerate(nest):
+        s = work.strides(loop.var, tuple(reductions))
+        if s.unit and loop.extent >= 4:
+            costs.append((s.cost(lanes) * max(1.0, lanes / loop.extent), -i))
+    if not costs:
+        return None
+    cost, at = min(costs)
+    own = [
+        work.strides(x.var, x.body).cost(lanes) * max(1.0, lanes / x.extent)
+        for x in statements(tuple(reductions))
+        if isinstance(x, Loop) and not any(isinstance(y, Loop) for y in x.body)
+    ]
+    return None if own and sum(own) < cost else nest[-at]
+
+
+def _panels(work: Scheduling, tile: Tile, rows: Loop, others: Sequence[Loop], outermost: bool) -> Body:
+    """Panels of all rows, or of blocks of them where there are too few panels for the threads."""
+    busy = 2 * work.spec.threads
+    around = prod(n.extent for n in others)
+    if not outermost or around * tile.across[0].iterations >= busy:
+        return panels(tile, rows)
+    block = tile.height * max(1, rows.extent * around // (tile.height * busy))
+    work.note(f"split {rows.var} by {block}")
+    return by_blocks(rows, block, lambda part: panels(tile, part))
+
+
+def _shares_most(rest: Sequence[Loop], reduction: Body, vector: str) -> Loop | None:
+    """The loop whose copies would share the most vector loads of the reductions inside."""
+    best: tuple[int, int, int] | None = None
+    for i, loop in enumerate(rest):
+        if loop.extent < 2:
+            continue
+        shared = 0
+        for access in loads(reduction):
+            if access.index.coefficient(vector) == 1 and loop.var not in access.index.names():
+                shared += 1
+        if shared and (best is None or (shared, min(loop.extent, 8)) > best[:2]):
+            best = (shared, min(loop.extent, 8), i)
+    return rest[best[2]] if best is not None else None
+
+
+def _is_far(work: Scheduling, loop: Loop, lanes: int) -> bool:
+    """Whether a loop over results holds one reduction, down columns whose elements lie far apart."""
+    held = column(loop.body)
+    if held is None or len(held.reduced) > 1 or work.spec.max_block > 1 or loop.extent < 8 * lanes:
+        return False
+    down = held.reduced[-1]
+    along = [a for a in loads(down.body) if a.index.coefficient(loop.var) == 1]
+    return down.extent >= 8 and any(abs(a.index.coefficient(down.var) or 0) >= FAR for a in along)
+
+
+def _height(extent: int, most: int) -> int:
+    """How many copies: a divisor of the extent near ``most`` where there is one."""
+    if extent <= most:
+        return extent
+    for h in range(most, most // 2, -1):
+        if extent % h == 0:
+            return h
+    return most
