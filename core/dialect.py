@@ -112,6 +112,7 @@ class CLike(Dialect):
         number: a number ``{0}`` of each dtype.
         infinity, nan: of each float dtype.
         stream: a store that bypasses the caches, of a vector.
+        prefetch: a statement that asks for element ``{1}`` of memory ``{0}``; empty where there is none.
         after_stream: what makes streamed stores visible to others, once at the end.
         floor_division: the functions of the prelude for floor division and remainder.
     """
@@ -151,6 +152,7 @@ class CLike(Dialect):
     functions: Mapping[str, str] = field(default_factory=dict)
     by_dtype: Mapping[tuple[ValueOp, DType], str] = field(default_factory=dict)
     stream: str = ""
+    prefetch: str = ""
     after_stream: str = ""
     floor_division: tuple[str, str] = ("floordiv", "floormod")
 

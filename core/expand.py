@@ -27,6 +27,7 @@ from .loops import (
     Let,
     Loop,
     Multiply,
+    Prefetch,
     Scratch,
     Stmt,
     Store,
@@ -132,6 +133,9 @@ def _jam(body: Body, var: str, copies: int, variant: set[str], declared: set[str
         if isinstance(s, Barrier):
             out.append(s)
             continue
+        if isinstance(s, Prefetch):
+            out += substitute((s,), {var: constant(0)})
+            continue
         if isinstance(s, Multiply):
             for c in range(copies) if not variant.isdisjoint(s.c) else (0,):
                 out += rename(
@@ -178,6 +182,8 @@ class _Lanes:
                 out.append(self.update(s))
             elif isinstance(s, Store):
                 out += self.store(s)
+            elif isinstance(s, Prefetch):
+                out += substitute((s,), {self.var: constant(0)})
             elif isinstance(s, Multiply):
                 raise KernelError(f"{s.tile.name} inside the vector loop {self.var}")
             else:

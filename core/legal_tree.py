@@ -26,6 +26,7 @@ from .loops import (
     Loop,
     Memory,
     Multiply,
+    Prefetch,
     Scratch,
     Stmt,
     Store,
@@ -70,7 +71,7 @@ class _Legal:
                 yield from self.store(s, self.legal.term(s.value))
             elif isinstance(s, Let):
                 yield from self.let(s)
-            elif isinstance(s, Barrier | Multiply):
+            elif isinstance(s, Barrier | Multiply | Prefetch):
                 yield s  # made for a device that has it, of dtypes that it computes in
             elif s.name in self.cells:
                 yield from self.update(s)

@@ -99,6 +99,14 @@ class Barrier:
 
 
 @dataclass(frozen=True, slots=True)
+class Prefetch:
+    """Memory that will be read soon is asked to come nearer. ``index`` may lie outside: then nothing is."""
+
+    memory: str
+    index: Index
+
+
+@dataclass(frozen=True, slots=True)
 class Multiply:
     """``c += a @ b`` by the threads of a block together: each gives and gets its elements of the tile.
 
@@ -131,7 +139,7 @@ class Loop:
     bind: Bind = Bind.SERIAL
 
 
-Stmt = Let | Acc | Update | Store | Multiply | Scratch | Barrier | Loop
+Stmt = Let | Acc | Update | Store | Multiply | Scratch | Barrier | Prefetch | Loop
 Body = tuple[Stmt, ...]
 
 
@@ -257,6 +265,8 @@ def _lines(body: Sequence[Stmt], depth: int) -> Iterator[str]:
             yield f"{tab}{kind} {s.memory.name}: {s.memory.dtype}[{s.memory.size}]"
         elif isinstance(s, Barrier):
             yield f"{tab}barrier"
+        elif isinstance(s, Prefetch):
+            yield f"{tab}prefetch {s.memory}[{s.index}]"
         elif isinstance(s, Multiply):
             a, b = (", ".join(map(show, of)) for of in (s.a, s.b))
             yield f"{tab}{', '.join(s.c)} += {s.tile.name}[{a}] @ [{b}]"

@@ -20,6 +20,7 @@ from .loops import (
     Loop,
     Memory,
     Multiply,
+    Prefetch,
     Scratch,
     Store,
     Update,
@@ -104,6 +105,9 @@ class _KernelPrinter(ValuePrinter):
             return [head, *self.body(s.body, depth + 1), f"{tab}}}"]
         if isinstance(s, Barrier):
             return [tab + self.table.barrier]
+        if isinstance(s, Prefetch):
+            at = self.table.prefetch.format(s.memory, self.table.index(s.index))
+            return [tab + at] if at else []
         if isinstance(s, Multiply):
             self.p.helpers[s.tile.name] = s.tile.definition
             return [f"{tab}{s.tile.name}({', '.join([*s.c, *map(self.value, (*s.a, *s.b))])});"]

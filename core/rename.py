@@ -14,6 +14,7 @@ from .loops import (
     Let,
     Loop,
     Multiply,
+    Prefetch,
     Scratch,
     Stmt,
     Store,
@@ -104,7 +105,7 @@ def _declared(s: Stmt, names: Mapping[str, str]) -> Stmt:
         return Scratch(replace(s.memory, name=names.get(s.memory.name, s.memory.name)))
     if isinstance(s, Multiply):
         return replace(s, c=tuple(names.get(c, c) for c in s.c))
-    if isinstance(s, Barrier):
+    if isinstance(s, Barrier | Prefetch):
         return s
     return replace(s, memory=names.get(s.memory, s.memory))
 
@@ -118,6 +119,8 @@ def map_values(body: Body, value: Callable[[Value], Value], index: Callable[[Ind
         elif isinstance(s, Store):
             guard = both(tuple(index(m) for m in s.guard)) if s.guard else ()
             out.append(replace(s, value=value(s.value), index=index(s.index), guard=guard))
+        elif isinstance(s, Prefetch):
+            out.append(replace(s, index=index(s.index)))
         else:
             out.append(with_values(s, [value(v) for v in values_of(s)]))
     return tuple(out)

@@ -16,6 +16,7 @@ from .loops import (
     Loop,
     Memory,
     Multiply,
+    Prefetch,
     Scratch,
     Store,
     Update,
@@ -123,6 +124,8 @@ def _verify(
                 _verify(s.body, {**extents, s.var: s.extent}, names, memories)
         elif isinstance(s, Barrier):
             continue
+        elif isinstance(s, Prefetch):
+            _verify_access(s.memory, s.index, (s.index,), 1, 0, extents, names, memories)
         elif isinstance(s, Multiply):
             for v in values_of(s):
                 _verify_value(v, extents, names, memories)

@@ -70,6 +70,7 @@ C = replace(
     infinity={dt.float32: "__builtin_inff()", dt.float64: "__builtin_inf()"},
     nan={dt.float32: '__builtin_nanf("")', dt.float64: '__builtin_nan("")'},
     stream="{V}_stream({0} + {1}, {2});",
+    prefetch="__builtin_prefetch({0} + {1});",
     after_stream="STREAM_END();",
     local="{T} {name}[{size}] __attribute__((aligned(64)));",
 )  # fmt: skip

@@ -7,9 +7,10 @@ from dataclasses import replace
 from math import prod
 
 from ..loops import Acc, Bind, Body, Let, Loop, Scratch, Store, values
-from ..value import toposort
+from ..value import Access, toposort
 from .scheduling import Scheduling, unrolled
 from .transforms import chunks, split_chunks
+from .turn import BLOCK, crossing, turned
 
 TINY = 16
 """Iterations of a nest that are written out rather than looped over."""
@@ -30,6 +31,11 @@ def elementwise(work: Scheduling, nest: Sequence[Loop], outermost: bool) -> Body
         at = len(nest) - 1
     vector = nest[at]
     around = [*nest[:at], *nest[at + 1 :]]
+    rows = _crossed(work, vector, around, inner)
+    if rows is not None:
+        work.note(f"turn blocks of {rows.var}, {vector.var}")
+        body = turned(replace(rows, body=(replace(vector, body=inner),)), lanes)
+        return work.finish([n for n in around if n is not rows], body, outermost)
     heavy = sum(1 for v in toposort(values(inner)) if v.srcs) > 24
     pieces = chunks(vector.extent, lanes, 1 if heavy else 4)
     if len(pieces) == 1 and pieces[0].lanes == 1:
@@ -45,3 +51,18 @@ def elementwise(work: Scheduling, nest: Sequence[Loop], outermost: bool) -> Body
         work.note(f"grid {cut[0].var} of {cut[0].extent}")
         return (replace(cut[0], bind=Bind.GRID), *cut[1:])
     return cut
+
+
+def _crossed(work: Scheduling, vector: Loop, around: Sequence[Loop], inner: Body) -> Loop | None:
+    """The loop along which operands lie that lie across the lanes, where that is worth turning them."""
+    room, near = work.room()
+    if not room or vector.extent < BLOCK:
+        return None
+    found = set()
+    for rows in around:
+        for load in crossing(rows, replace(vector, body=inner)) if rows.extent >= BLOCK else ():
+            assert isinstance(load.arg, Access)
+            memory = work.memories.get(load.arg.memory)
+            if memory is not None and not memory.written and memory.nbytes > near:
+                found.add(rows.var)
+    return next(n for n in around if n.var in found) if len(found) == 1 else None
