@@ -10,13 +10,18 @@ from typing import Any
 import numpy as np
 
 from ..core.device import Spec
-from ..core.dtype import DType, as_dtype
+from ..core.dtype import DType, as_dtype, float32
 from ..core.ops import EXACT, PRIMITIVES, ROUNDED, Op
 from .exact import distance, exact
 from .inputs import to_bits
 from .spread import Spread, spread, together
 
 Array = np.ndarray[Any, np.dtype[Any]]
+
+
+FLUSHED = frozenset({Op.ADD, Op.SUB, Op.MUL})
+"""Primitives of float32 that a device which says that it flushes subnormals must be seen to flush. Of others
+and of other dtypes either may come: they may be computed in a wider type, or by integers."""
 
 
 class Mismatch(AssertionError):
@@ -176,6 +181,11 @@ def judge(op: Op, dtype: DType, got: Array, operands: Sequence[Array], spec: Spe
         finite |= np.isfinite(truth.high)
         ulp = np.minimum(ulp, away)
     require(title, ~good, got, wanted, operands, f"within {bound}", ulp)
+    if spec.flushes_subnormals and op in FLUSHED and dtype is float32:
+        zeros = flushed(got, dtype)
+        require(
+            title, (got != 0) & (zeros == 0), got, zeros, operands, "flushed, as the Spec says of subnormals"
+        )
     return _measured(op, dtype, str(bound), ulp, finite, got, operands) if got.size else None
 
 
