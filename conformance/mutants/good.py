@@ -11,13 +11,15 @@ from dataclasses import dataclass, replace
 
 from ...core.device import Device
 from ...core.device import Extra as Offer
+from ...core.dtype import DType, wide
 from ...core.errors import DeviceError
+from ...core.graph import ReduceArg
 from ...core.ops import Op
 from ...core.value import Value, ValueOp, fma, primitive
 from .bases import base_name, open_new
-from .means import claims, each_value, table, text, together
+from .means import Misprinting, claims, each_value, language, table, together
 from .mutant import Base, Spoil
-from .walk import folding, one_after_another
+from .walk import Array, folding, one_after_another, right
 
 _SUMS: frozenset[ValueOp] = frozenset({Op.ADD, Op.SUB})
 
@@ -84,9 +86,18 @@ typedef unsigned long pw_mode;
 def flushing(device: Device) -> None:
     """Each kernel runs in the mode in which the processor flushes subnormals, and the Spec says so."""
     head = re.escape(table(device).kernel.partition("{name}")[0])
-    kernel = rf"(?ms)^({head}\w+\([^{{]*\) \{{)$(.*?)^\}}$"
-    in_mode = text(kernel, r"\1 PW_FLUSH\2  PW_AS_WAS\n}")
-    together(in_mode, text(r"\A", lambda _: _FLUSH), claims(flushes_subnormals=True))(device)
+    kernel = re.compile(rf"^({head}\w+\([^{{]*\) \{{)$(.*?)^\}}$", re.MULTILINE | re.DOTALL)
+
+    def in_mode(source: str) -> str:
+        return _FLUSH + kernel.sub(r"\1 PW_FLUSH\2  PW_AS_WAS\n}", source)
+
+    together(language(lambda c: Misprinting(c, print_as=in_mode)), claims(flushes_subnormals=True))(device)
+
+
+def in_order(rows: Array, arg: ReduceArg, dtype: DType) -> Array:
+    """One after another, in the dtype that folds are held in."""
+    held = wide(dtype)
+    return one_after_another(right(Op.CAST, held, rows) if held is not dtype else rows, arg, held)
 
 
 VARIANTS = (
@@ -105,8 +116,8 @@ VARIANTS = (
     Variant("flushing", "subnormals are flushed, as the Spec says", flushing),
     Variant(
         "in_order",
-        "folds in the dtype itself, from the first element to the last",
-        folding(lambda rows, arg, dtype: one_after_another(rows, arg, dtype)),
+        "folds from the first element to the last, floats narrower than float32 in float32",
+        folding(in_order),
         Base.DISPATCH,
     ),
 )
