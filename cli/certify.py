@@ -90,6 +90,7 @@ def certify(
     from ..conformance import junit as xml
     from ..conformance.project import project_of
     from ..conformance.signing import private_key
+    from ..conformance.subject import subject_of
     from ..conformance.vendor import expected_of
     from ..core.registry import open_device
 
@@ -110,22 +111,24 @@ def certify(
             return watched.start_again(words)
         device = watched.name
     signer = private_key(sign, lambda: ask_passphrase(sign)) if sign is not None else None
-    opened = open_device(device)
-    expected = expected_of(device, expect)
+    port = open_device(device)
+    subject = subject_of(port)
+    project = project_of(type(port))
+    expected = expected_of(project, expect)
     chosen = [r for r in Rung if not rungs or r.value in rungs]
-    last = _last(opened.name) if last_failed else None
+    last = _last(subject.device) if last_failed else None
     tier = SuiteTier(share) if share else last.tier if last else SuiteTier.STANDARD
     seed = seed if seed is not None else last.seed if last else 0
     only = last.failed if last else None
     selection = journal.Selection(tier, seed, tuple(chosen), keyword, tuple(sorted(only)) if only else None)
-    kept = journal.open_journal(opened, selection, limit=limit, expected=expected, resume=resume)
+    kept = journal.open_journal(subject, selection, limit=limit, expected=expected, resume=resume)
     for line in filter(None, (kept.said, kept.fault)):
         click.echo(line, err=True)
     could_write = not kept.fault
-    with report.progress(opened.name) as shown:
+    with report.progress(subject.device) as shown:
         try:
             outcome = runner.run(
-                opened.name,
+                subject.device,
                 rungs=chosen,
                 keyword=keyword,
                 seed=seed,
@@ -143,9 +146,8 @@ def certify(
                 click.echo("what is done is kept: the same command with --resume goes on", err=True)
             raise
     outcome.seconds = round(outcome.seconds + kept.seconds, 3)
-    project = project_of(opened)
     ticks = project.tick(outcome) if project is not None else None
-    document = certificate.build(outcome, opened)
+    document = certificate.build(outcome, subject)
     if signer is not None:
         document = signer.sign(document)
     if output is not None:
@@ -162,7 +164,7 @@ def certify(
         write_json(document)
     else:
         out = console()
-        report.show(outcome, opened.spec, out)
+        report.show(outcome, subject.said, out)
         if project is not None and ticks is not None:
             out.print(f"{project.checklist.name}: {ticks.done} of {ticks.boxes} ticked")
         if output is not None:
