@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import logging
 import queue
+import re
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -35,6 +36,7 @@ LOOK = 1.0
 """Seconds between two looks at which workers there are."""
 _CASES_COME_OF = ("suite", "version", "content")
 """What of Portwright the machine that asks must share: one may be a checkout and the other installed."""
+_ADDRESS = re.compile(r"(?:(?:tcp|tls)://)?\S+:\d{1,5}")
 _SHOWN = 3
 """Boards that an error names."""
 
@@ -224,11 +226,13 @@ def connected(address: str, device: str) -> Iterator[Cluster]:
     """A cluster, until the block ends.
 
     Raises:
-        ArgumentError: when the address is none, or Dask is not installed.
+        ArgumentError: when the address cannot be one, or Dask is not installed.
         ClusterError: when no scheduler answers there.
     """
-    if not address.strip():
-        raise ArgumentError("--cluster is empty: write the scheduler's address, tcp://HOST:PORT")
+    if _ADDRESS.fullmatch(address) is None:
+        raise ArgumentError(
+            f"{address!r} is no scheduler's address: write tcp://HOST:PORT, or tls://HOST:PORT"
+        )
     try:
         from distributed import Client
     except ImportError as e:
@@ -242,8 +246,6 @@ def connected(address: str, device: str) -> Iterator[Cluster]:
         )  # that versions differ: what matters of that is held against each other
         try:
             client = Client(address, timeout=PATIENCE, set_as_default=False)
-        except ValueError as e:
-            raise ArgumentError(f"{address!r} is no scheduler's address: {e}. Write tcp://HOST:PORT") from e
         except OSError as e:
             raise ClusterError(
                 f"no Dask scheduler answers at {address} within {PATIENCE:g} s: {e}. "

@@ -26,7 +26,7 @@ from .tiers import SuiteTier
 if TYPE_CHECKING:
     from distributed import Future
 
-FEWEST, MOST = 8, 64
+FEWEST, MOST = 16, 64
 """Cases of a piece: so many that starting a process is little of its time, so few that losing it is."""
 ABSENT = 20.0
 """Seconds without a board until the climb is given up: a nanny starts a worker that crashed again."""
@@ -134,8 +134,9 @@ class _Shards:
 
     def _cut(self) -> tuple[str, ...]:
         """The next piece: fewer cases towards the end, so that no board waits long for another."""
-        most = min(MOST, max(FEWEST, len(self._waiting) // (2 * self._slots)))
-        return tuple(self._waiting.popleft() for _ in range(min(most, len(self._waiting))))
+        left = len(self._waiting)
+        share = left // (2 * self._slots)
+        return tuple(self._waiting.popleft() for _ in range(min(left, MOST, max(FEWEST, share))))
 
     def _take(self, piece: tuple[str, ...], future: Future) -> None:
         """What came of a piece."""
