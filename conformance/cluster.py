@@ -13,6 +13,7 @@ import json
 import logging
 import queue
 import re
+import uuid
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -21,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.errors import ArgumentError, DeviceError
 from ..core.offers import resolve
-from .board import Answer, PieceLostError, Task, answer
+from . import board
+from .board import Answer, PieceLostError, Task
 from .certificate import canonical
 from .runner import SuiteError
 from .subject import Subject, differences, portwright
@@ -34,6 +36,9 @@ PATIENCE = 5.0
 """Seconds for a scheduler to answer."""
 LOOK = 1.0
 """Seconds between two looks at which workers there are."""
+_CALL = f"__import__('importlib').import_module({board.__name__!r}).{board.answer.__name__}(task)"
+"""What is sent to workers. Text, since one that cannot import a function that it is sent is broken by that; and
+the scheduler needs no Portwright."""
 _CASES_COME_OF = ("suite", "version", "content")
 """What of Portwright the machine that asks must share: one may be a checkout and the other installed."""
 _ADDRESS = re.compile(r"(?:(?:tcp|tls)://)?\S+:\d{1,5}")
@@ -94,12 +99,13 @@ class Cluster:
     def submit(self, task: Task, worker: str | None = None) -> Future:
         """Has a board run a task; that of one worker, where it is named."""
         future = self._client.submit(
-            answer,
-            task.as_text(),
+            eval,
+            _CALL,
+            {"task": task.as_text()},
+            key=f"portwright-{uuid.uuid4().hex}",
             resources={self.resource: 1},
             workers=[worker] if worker else None,
             retries=1,
-            pure=False,
         )
         future.add_done_callback(self._done.put)
         return future
@@ -111,8 +117,12 @@ class Cluster:
         except queue.Empty:
             return None
 
-    def answer_of(self, future: Future) -> Answer:
+    def answer_of(self, future: Future, who: str = "a worker") -> Answer:
         """What a board said.
+
+        Args:
+            future: of a task that came to its end.
+            who: the worker that ran it, where that is known.
 
         Raises:
             PieceLostError: when every worker or process that ran the task was lost.
@@ -129,10 +139,9 @@ class Cluster:
             raise PieceLostError("every worker that ran it was lost") from error
         if isinstance(error, PieceLostError):
             raise error
-        words = " ".join(str(error).split())
+        said = f"{type(error).__name__}: {' '.join(str(error).split())}"
         raise ClusterError(
-            f"{self.address} cannot run what it is asked: {type(error).__name__}: {words}. The scheduler and "
-            f"its workers need this Portwright, Python and Dask: {INSTALL}"
+            f"{who} of {self.address} cannot run what it is asked: {said}. It needs this Portwright: {INSTALL}"
         ) from error
 
     def cancel(self, futures: list[Future]) -> None:
@@ -167,7 +176,7 @@ class Cluster:
 
     def _said(self, future: Future, worker: str) -> Subject:
         try:
-            said = self.answer_of(future)
+            said = self.answer_of(future, worker)
         except PieceLostError as e:
             raise ClusterError(f"the board of {worker} does not open: {e}") from e
         if said.subject is None:

@@ -34,8 +34,11 @@ class Acme(NumPy):
     def compute(self, roots, inputs, outputs):
         op, dtype = roots[0].op, roots[0].dtype.name
         if op is Op.SQRT and dtype == "float16":
+            if (HERE / "stalls").exists():
+                beside = HERE / "stalling"
+                beside.write_text(str(os.getpid()))
+                beside.replace(HERE / f"stalled-{os.environ['BOARD']}")
             while (HERE / "stalls").exists():
-                (HERE / f"stalled-{os.environ['BOARD']}").write_text(str(os.getpid()))
                 time.sleep(0.01)
             if (HERE / "crashes").exists():
                 os.abort()
@@ -54,7 +57,13 @@ class Acme(NumPy):
 
 
 class Bench:
-    """A folder with a port ACME, a cache, and a cluster whose workers hold boards of it."""
+    """A folder with a port ACME, a cache, and a cluster whose workers hold boards of it.
+
+    Attributes:
+        without: what a process finds first that has no Portwright.
+        workers: by name.
+        address: the scheduler's.
+    """
 
     def __init__(self, folder: Path, **environment: str) -> None:
         self.folder = folder
@@ -68,7 +77,11 @@ class Bench:
         self.workers: dict[str, subprocess.Popen[bytes]] = {}
         self._started: list[subprocess.Popen[bytes]] = []
         file = folder / "scheduler.json"
-        self._dask("scheduler", "--host", "127.0.0.1", "--port", "0", "--scheduler-file", str(file))
+        self.without = folder / "without"
+        (self.without / "portwright").mkdir(parents=True)
+        (self.without / "portwright" / "__init__.py").touch()
+        where = ("--host", "127.0.0.1", "--port", "0", "--scheduler-file", str(file))
+        self._dask("scheduler", *where, PYTHONPATH=str(self.without))  # which needs no Portwright
         wait_for(lambda: file.exists() and file.read_text().rstrip().endswith("}"), "the scheduler")
         self.address: str = json.loads(file.read_text())["address"]
 
@@ -117,8 +130,7 @@ class Bench:
 
     def stalled(self) -> dict[str, int]:
         """The boards that are at a case that stalls, and the processes that run it there."""
-        found = {p.name.partition("-")[2]: p.read_text() for p in self.site.glob("stalled-*")}
-        return {name: int(pid) for name, pid in found.items() if pid}
+        return {p.name.partition("-")[2]: int(p.read_text()) for p in self.site.glob("stalled-*")}
 
     def results(self) -> list[str]:
         """The cases in the journals, in the order in which they ended."""
