@@ -37,11 +37,13 @@ PATIENCE = 5.0
 LOOK = 1.0
 """Seconds between two looks at which workers there are."""
 _CALL = f"__import__('importlib').import_module({board.__name__!r}).{board.answer.__name__}(task)"
-"""What is sent to workers. Text, since one that cannot import a function that it is sent is broken by that; and
-the scheduler needs no Portwright."""
+"""What is sent to workers. Text, since a worker that cannot import a function that it is sent breaks by that,
+and the scheduler needs no Portwright."""
 _CASES_COME_OF = ("suite", "version", "content")
 """What of Portwright the machine that asks must share: one may be a checkout and the other installed."""
 _ADDRESS = re.compile(r"(?:(?:tcp|tls)://)?\S+:\d{1,5}")
+_TALKS = ("distributed", "distributed.client", "tornado", "tornado.application")
+"""Loggers that print what is in our errors."""
 _SHOWN = 3
 """Boards that an error names."""
 
@@ -141,7 +143,7 @@ class Cluster:
             raise error
         said = f"{type(error).__name__}: {' '.join(str(error).split())}"
         raise ClusterError(
-            f"{who} of {self.address} cannot run what it is asked: {said}. It needs this Portwright: {INSTALL}"
+            f"{who} cannot run what it is asked: {said}. It needs this Portwright: {INSTALL}"
         ) from error
 
     def cancel(self, futures: list[Future]) -> None:
@@ -248,7 +250,8 @@ def connected(address: str, device: str) -> Iterator[Cluster]:
         raise ArgumentError(
             f"--cluster works through Dask's distributed, which does not import ({e}): {INSTALL}"
         ) from e
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what it has to say is in our errors
+    for name in _TALKS:
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     with warnings.catch_warnings():
         warnings.simplefilter(
             "ignore"

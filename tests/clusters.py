@@ -81,7 +81,7 @@ class Bench:
         (self.without / "portwright").mkdir(parents=True)
         (self.without / "portwright" / "__init__.py").touch()
         where = ("--host", "127.0.0.1", "--port", "0", "--scheduler-file", str(file))
-        self._dask("scheduler", *where, PYTHONPATH=str(self.without))  # which needs no Portwright
+        self.scheduler = self._dask("scheduler", *where, PYTHONPATH=str(self.without))  # needs no Portwright
         wait_for(lambda: file.exists() and file.read_text().rstrip().endswith("}"), "the scheduler")
         self.address: str = json.loads(file.read_text())["address"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 from clusters import Bench, ended, lives, timeless, wait_for
+from elsewhere import ROOT
 from processes import in_process
 
 from portwright.cli.main import main
@@ -159,6 +161,33 @@ def test_who_asked_is_gone_and_so_is_what_is_under_way(start: Start, by: signal.
     out, err = bench.run(*CASES, "--resume")
     assert f"{len(done)} cases are taken over" in err
     assert "38 of 38 cases passed" in out
+
+
+def test_a_scheduler_that_is_lost_is_one_error(start: Start) -> None:
+    bench = start("a")
+    bench.does("stalls")
+    command = bench.start(*CASES)
+    wait_for(bench.stalled, "a piece that stalls")
+    bench.scheduler.kill()
+    out, err = ended(command, 2)
+    assert out == ""
+    assert err.splitlines()[1:] == [
+        "what is done is kept: the same command with --resume goes on",
+        f"portwright: the scheduler at {bench.address} is gone",
+    ]
+
+
+def test_another_portwright_on_the_machine_that_asks_is_refused(start: Start) -> None:
+    bench = start("a")
+    leave = shutil.ignore_patterns("tests", "docs", "bench", "examples", ".*", "__pycache__")
+    copy = bench.folder / "changed" / "portwright"
+    shutil.copytree(ROOT, copy, ignore=leave)
+    with (copy / "core" / "ops.py").open("a") as file:
+        file.write("# changed\n")
+    bench.environment["PYTHONPATH"] = str(copy.parent)
+    _, err = bench.run(*FEW, status=2)
+    assert "this machine's Portwright is not that of tcp://127.0.0.1:" in err
+    assert "content differs. Install the same" in err
 
 
 def test_boards_that_differ_are_refused_before_any_case(start: Start) -> None:
