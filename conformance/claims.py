@@ -47,7 +47,7 @@ def claims(document: Document) -> tuple[Claim, ...]:
         ("cases", _cases(document)),
         ("port", _port(document)),
         ("made", _made(document)),
-        ("machine", [_machine(document)]),
+        ("machine", [_machine(m) for m in (document["machine"], *document.get("other_machines", ()))]),
         ("driver", [f"{key}: {value}" for key, value in document["driver"].items()]),
         ("compiler", [document["compiler"]] if document["compiler"] else []),
         ("has", _has(document)),
@@ -127,8 +127,7 @@ def _made(document: Document) -> list[str]:
     return [f"{document['made_at']} by {revision(document)}"]
 
 
-def _machine(document: Document) -> str:
-    m = document["machine"]
+def _machine(m: Document) -> str:
     return (
         f"{m['system']} {m['release']}, {m['processor'] or m['architecture']}, {m['cores']} cores; "
         f"Python {m['python']}, NumPy {m['numpy']}"

@@ -215,9 +215,10 @@ def _drifts(old: Document, new: Document) -> Iterator[Drift]:
 
 def _circumstances(old: Document, new: Document) -> Iterator[Change]:
     """What a difference may come from."""
-    for key in ("contract", "compiler"):
-        if old[key] != new[key]:
-            yield Change(key, _text(old[key]), _text(new[key]))
+    for key in ("contract", "compiler", "other_machines"):
+        before, now = old.get(key, ABSENT), new.get(key, ABSENT)
+        if before != now:
+            yield Change(key.replace("_", " "), _text(before), _text(now))
     for part in ("port", "suite", "driver", "machine"):
         for key in sorted(old[part].keys() | new[part].keys()):
             before, now = old[part].get(key, ABSENT), new[part].get(key, ABSENT)

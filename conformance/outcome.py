@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .ladder import Rung, rung_of
@@ -37,6 +37,12 @@ class CaseResult:
     message: str = ""
     accuracy: tuple[dict[str, Any], ...] = ()
     alike: str = ""
+
+    @classmethod
+    def read(cls, document: dict[str, Any]) -> CaseResult:
+        """The result that ``dataclasses.asdict`` and JSON made ``document`` of."""
+        result = cls(**document)
+        return replace(result, accuracy=tuple(result.accuracy))
 
     @property
     def rung(self) -> Rung:
@@ -94,6 +100,7 @@ class Outcome:
         stop: whether it ends after the first rung in which a case fails.
         tier: how much of the suite was asked.
         only: the cases that were asked for by name; None of all that the rest selects.
+        machines: those that cases ran on, each once, as certificates say them; none where that was this one.
     """
 
     device: str
@@ -106,6 +113,7 @@ class Outcome:
     stop: bool = False
     tier: SuiteTier = SuiteTier.STANDARD
     only: frozenset[str] | None = None
+    machines: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def complete(self) -> bool:

@@ -11,11 +11,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from ..core.device import Reach, Spec
+from ..core.device import Reach
 from ..core.dtype import ALL
-from ..core.ops import ALL_OPS
 from .outcome import CaseResult, Outcome, RungSummary
 from .runner import Watcher
+from .subject import Document
 from .teach import WRITE
 from .tiers import SuiteTier
 
@@ -56,10 +56,15 @@ def progress(device: str) -> Iterator[Watcher]:
         yield watch
 
 
-def show(outcome: Outcome, spec: Spec, console: Console) -> None:
+def show(outcome: Outcome, said: Document, console: Console) -> None:
     """Prints the failures, the table, what of the contract is native, and the verdict.
 
     What fails for one reason is printed once; of a climb that stops, the first such reason alone.
+
+    Args:
+        outcome: the climb.
+        said: what the certificate says of the device: ``Subject.said``.
+        console: where.
     """
     most = 1 if outcome.stop else MOST_FAILURES
     groups = _alike(outcome.failures)
@@ -74,9 +79,10 @@ def show(outcome: Outcome, spec: Spec, console: Console) -> None:
     if hidden:
         console.print(Text(f"… and {hidden} more cases that failed; the certificate lists them\n"))
     console.print(table(outcome))
-    console.print(Text(coverage(spec)))
-    if spec.checker is not None:
-        console.print(Text(f"watched by {spec.checker.tool}: {spec.checker.finds}"))
+    console.print(Text(coverage(said)))
+    checker = said["spec"]["checker"]
+    if checker is not None:
+        console.print(Text(f"watched by {checker['tool']}: {checker['finds']}"))
     console.print(verdict(outcome))
 
 
@@ -122,15 +128,15 @@ def table(outcome: Outcome) -> Table:
     return made
 
 
-def coverage(spec: Spec) -> str:
-    """What of the contract the device has itself, and what is built of that or runs on the host."""
-    total = len(ALL_OPS)
-    rest = "host" if spec.reach is Reach.DISPATCH else "legalized"
-    part = f" ({len(spec.native_on)} of them on some dtypes)" if spec.native_on else ""
-    own, held = len(spec.arithmetic), len(spec.dtypes)
+def coverage(said: Document) -> str:
+    """What of the contract a device has itself, and what is built of that or runs on the host."""
+    spec, primitives = said["spec"], said["primitives"]
+    rest = "host" if spec["reach"] == Reach.DISPATCH.value else "legalized"
+    part = f" ({len(spec['native_on'])} of them on some dtypes)" if spec["native_on"] else ""
+    own, held = len(spec["arithmetic"]), len(spec["dtypes"])
     return (
-        f"primitives: native {len(spec.native)}/{total}{part}, "
-        f"{rest} {len(spec.legalized | spec.on_host)}/{total}; "
+        f"primitives: native {primitives['native']}/{primitives['total']}{part}, "
+        f"{rest} {primitives['legalized'] + primitives['host']}/{primitives['total']}; "
         f"dtypes: native {own}/{len(ALL)}, {rest} {held - own}/{len(ALL)}"
     )
 

@@ -218,15 +218,27 @@ def run(
                 _run_rest(recorder, group, jobs, [c for c in chosen if rung_of(c) in group], done)
         if outcome.failures and stop:
             break
+    return settled(outcome, start)
+
+
+def settled(outcome: Outcome, start: float) -> Outcome:
+    """A climb that came to its end: its results in the order of its cases, and how long it took.
+
+    Args:
+        outcome: what came of it.
+        start: when it began, by ``time.monotonic``.
+
+    Raises:
+        SuiteError: when it had no cases.
+    """
     place = {case: i for i, case in enumerate(outcome.cases)}
     outcome.results.sort(key=lambda r: place[r.id])  # whichever worker was first, and in whichever run
     outcome.seconds = round(time.monotonic() - start, 3)
     if not outcome.cases:
-        which = "" if only is None else f" of the {len(only)} that were named"
-        what = f"matches -k {keyword!r}" if keyword else "is"
-        raise SuiteError(
-            f"no case{which} {what} in {', '.join(r.value for r in rungs)} of the {tier.value} tier"
-        )
+        which = "" if outcome.only is None else f" of the {len(outcome.only)} that were named"
+        what = f"matches -k {outcome.keyword!r}" if outcome.keyword else "is"
+        rungs = ", ".join(r.value for r in outcome.rungs)
+        raise SuiteError(f"no case{which} {what} in {rungs} of the {outcome.tier.value} tier")
     return outcome
 
 

@@ -24,6 +24,7 @@ from portwright.conformance.journal import Selection, last_run, open_journal
 from portwright.conformance.ladder import Rung
 from portwright.conformance.outcome import CaseResult
 from portwright.conformance.runner import collect
+from portwright.conformance.subject import subject_of
 from portwright.conformance.tiers import SuiteTier
 from portwright.devices.numpy import NumPy
 
@@ -277,14 +278,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def begun(results: Sequence[CaseResult] = RESULTS, selection: Selection = WHOLE) -> journal.Journal:
-    made = open_journal(NumPy(), selection, limit=120)
+    made = open_journal(subject_of(NumPy()), selection, limit=120)
     for result in results:
         made.keep(result)
     return made
 
 
 def resumed(**how: Any) -> journal.Journal:
-    return open_journal(NumPy(), WHOLE, **{"limit": 120, "resume": True, **how})
+    return open_journal(subject_of(NumPy()), WHOLE, **{"limit": 120, "resume": True, **how})
 
 
 def test_results_come_back_as_they_were(folder: Path) -> None:
@@ -345,7 +346,7 @@ def test_another_commit_makes_it_void(folder: Path, monkeypatch: pytest.MonkeyPa
     from portwright.conformance.sdk import Revision
 
     begun()
-    monkeypatch.setattr("portwright.conformance.certificate.revision", lambda: Revision("f" * 40, False))
+    monkeypatch.setattr("portwright.conformance.subject.revision", lambda: Revision("f" * 40, False))
     again = resumed()
     assert again.taken == ()
     assert "Portwright changed (" in again.said
