@@ -28,7 +28,7 @@ from ..core.errors import CertificateError
 from ..core.ops import ALL_OPS
 from ..core.registry import offer_of
 from ..core.tile import Tile
-from . import SUITE_VERSION
+from . import SUITE_VERSION, speed
 from .outcome import NOT_REACHED, PASSED, CaseResult, Outcome, RungSummary
 from .sdk import revision
 from .spread import Spread, together
@@ -83,6 +83,7 @@ def build(outcome: Outcome, device: Device) -> Document:
             },
             "rungs": [_rung(s, outcome) for s in outcome.summary()],
             "accuracy": _accuracy(outcome),
+            "speed": speed.by_name(timings(outcome)),
             "cases": {c: _case(results.get(c)) for c in outcome.cases},
         }
     )
@@ -173,6 +174,11 @@ def _rung(summary: RungSummary, outcome: Outcome) -> Document:
         "worst_ulp": summary.worst_ulp,
         "seconds": round(sum(r.seconds for r in outcome.results if r.rung is summary.rung), 3),
     }
+
+
+def timings(outcome: Outcome) -> list[tuple[str, Mapping[str, Any]]]:
+    """The cases that passed and took times, with those."""
+    return [(r.id, r.timing) for r in outcome.results if r.timing is not None and r.outcome == PASSED]
 
 
 def _accuracy(outcome: Outcome) -> Document:
