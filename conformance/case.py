@@ -85,9 +85,8 @@ class Case:
     def claims_speed(self) -> None:
         """Skips the case of a device whose times would say nothing about the chip."""
         if self.spec.evidence is not Evidence.MEASURED:
-            pytest.skip(
-                f"{self.name} is {self.spec.evidence.value}: its times would say nothing about a chip"
-            )
+            seen = self.spec.evidence.value
+            pytest.skip(f"{self.name} is {seen}: its times would say nothing about the chip")
         if self.spec.checker is not None:
             pytest.skip(f"{self.name} is watched by {self.spec.checker.tool}, whose times these would be")
 

@@ -1,8 +1,8 @@
 """How fast a device is: what a job must do at least, and how long it took, over and over. Nothing is judged.
 
-In: a node to compute, or a call to make. Out: a ``Timing``, the seconds beside the least bytes and operations,
-both counted on the graph, so that they are the same on every device and whatever is fused. The times are those
-of generated kernels: a device's own libraries, and its data sheet, may say more.
+In: a node to compute, or a call to make. Out: a ``Timing``, the seconds beside the least bytes and
+operations, both counted on the graph, so that they are the same on every device and whatever is fused. The
+times are those of generated kernels: a device's own libraries, and its data sheet, may say more.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ BUDGET = 0.15
 FEWEST, MOST = 3, 200
 """Runs of one job, however long or short they are."""
 SLOW = 1.0
-"""Seconds of a run from which on one is enough."""
+"""Seconds after which fewer suffice."""
 DEVICE, HOST = "device", "host"
-"""Clocks: the device's own, of kernels alone; and the host's, from before the launch until it knows the end."""
+"""Clocks: the device's own, of kernels alone; the host's, from before the launch until it knows the end."""
 LIMIT, KERNEL = "speed::test_limit", "speed::test_kernel"
 """The test functions of the rung: what the device can do, and what kernels do with it."""
 COPY, READ, COPY_IN, COPY_OUT, LAUNCH = "copy", "read", "copy_in", "copy_out", "launch"
@@ -77,9 +77,13 @@ class Timing:
 
 def work_of(root: Node) -> Work:
     """What computing ``root`` from the leaves that have storage takes at least."""
-    order = toposort([root], stop=lambda n: n.storage is not None)
-    read = sum(n.nbytes for n in order if n.storage is not None)
-    return Work(read + root.nbytes, sum(_flops(n) for n in order if n.storage is None))
+
+    def is_leaf(node: Node) -> bool:
+        return node.storage is not None and node is not root  # which may have been computed before
+
+    order = toposort([root], stop=is_leaf)
+    read = sum(n.nbytes for n in order if is_leaf(n))
+    return Work(read + root.nbytes, sum(_flops(n) for n in order if not is_leaf(n)))
 
 
 def _flops(node: Node) -> int:
@@ -109,22 +113,20 @@ def call_seconds(call: Callable[[], object], device: Device) -> tuple[float, str
 
 def over_and_over(once: Callable[[], tuple[float, str]], work: Work) -> Timing:
     """Does a job as often as there is time for, after a first time that does not count."""
-    start = time.perf_counter()
     once()
-    fewest = FEWEST if time.perf_counter() - start < SLOW else 1
     start, seconds, clocks = time.perf_counter(), list[float](), set[str]()
-    while len(seconds) < fewest or (len(seconds) < MOST and time.perf_counter() - start < BUDGET):
+    while len(seconds) < MOST:
+        if seconds and time.perf_counter() - start > (BUDGET if len(seconds) >= FEWEST else SLOW):
+            break
         took, clock = once()
         seconds.append(max(took, 1e-9))  # a clock may have coarser steps
         clocks.add(clock)
     seconds.sort()
-    return Timing(
-        DEVICE if clocks == {DEVICE} else HOST,
-        len(seconds),
-        *map(_rounded, (seconds[0], median(seconds), seconds[math.ceil(0.9 * len(seconds)) - 1])),
-        work.bytes,
-        work.flops,
+    best, middle, most = map(
+        _rounded, (seconds[0], median(seconds), seconds[math.ceil(0.9 * len(seconds)) - 1])
     )
+    clock = DEVICE if clocks == {DEVICE} else HOST
+    return Timing(clock, len(seconds), best, middle, most, work.bytes, work.flops)
 
 
 def _rounded(seconds: float) -> float:
