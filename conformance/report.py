@@ -14,8 +14,11 @@ from rich.text import Text
 from ..core.device import Reach, Spec
 from ..core.dtype import ALL
 from ..core.ops import ALL_OPS
+from .certificate import timings
 from .outcome import CaseResult, Outcome, RungSummary
+from .roofline import jobs
 from .runner import Watcher
+from .speed import by_name, said
 from .teach import WRITE
 from .tiers import SuiteTier
 
@@ -77,6 +80,8 @@ def show(outcome: Outcome, spec: Spec, console: Console) -> None:
     console.print(Text(coverage(spec)))
     if spec.checker is not None:
         console.print(Text(f"watched by {spec.checker.tool}: {spec.checker.finds}"))
+    for line in speed_lines(outcome):
+        console.print(Text(line))
     console.print(verdict(outcome))
 
 
@@ -133,6 +138,16 @@ def coverage(spec: Spec) -> str:
         f"{rest} {len(spec.legalized | spec.on_host)}/{total}; "
         f"dtypes: native {own}/{len(ALL)}, {rest} {held - own}/{len(ALL)}"
     )
+
+
+def speed_lines(outcome: Outcome) -> list[str]:
+    """The device's limits, and the kernels by their share of what these allow."""
+    speed = by_name(timings(outcome))
+    lines = said(speed)
+    shares = [f"{job.name} {job.share}" for job in jobs(speed) if job.share]
+    if shares:
+        lines.append(f"share of that: {', '.join(shares)}")
+    return [f"speed: {line}" for line in lines]
 
 
 def verdict(outcome: Outcome) -> Text:

@@ -154,12 +154,12 @@ _GROUPS = {LIMIT: "limits", KERNEL: "kernels"}
 
 def bytes_per_second(timing: Record) -> float:
     """At its best."""
-    return float(timing["bytes"] / timing["best_seconds"])
+    return float(timing["bytes"]) / float(timing["best_seconds"])
 
 
 def flops_per_second(timing: Record) -> float:
     """At its best."""
-    return float(timing["flops"] / timing["best_seconds"])
+    return float(timing["flops"]) / float(timing["best_seconds"])
 
 
 def peaks(speed: Speed) -> dict[str, float]:
@@ -179,18 +179,13 @@ def scaled(value: float, unit: str) -> str:
     return f"{digits:.{2 if digits < 9.995 else 1 if digits < 99.95 else 0}f} {prefix}{unit}"
 
 
-def said(speed: Speed) -> str:
-    """The limits in a line; "" where none was measured."""
-    limits, parts = speed["limits"], list[str]()
-    if COPY in limits:
-        parts.append(f"copies {scaled(bytes_per_second(limits[COPY]), 'B/s')}")
-    rates = peaks(speed)
-    if rates:
-        parts.append("multiply-adds " + ", ".join(f"{scaled(r, 'flop/s')} {d}" for d, r in rates.items()))
+def said(speed: Speed) -> list[str]:
+    """The limits in a few lines; none where nothing was measured."""
+    limits, rates = speed["limits"], peaks(speed)
+    names = {COPY: "copies", READ: "reads", COPY_IN: "from the host", COPY_OUT: "to the host"}
+    held = [n for n in names if n in limits]
+    moved = [f"{names[n]} {scaled(bytes_per_second(limits[n]), 'B/s')}" for n in held]
+    computed = [f"{scaled(rate, 'flop/s')} {dtype}" for dtype, rate in rates.items()]
     if LAUNCH in limits:
-        parts.append(f"a launch {scaled(limits[LAUNCH]['median_seconds'], 's')}")
-    names = {COPY_IN: "to the device", COPY_OUT: "from it"}
-    parts += [
-        f"{words} {scaled(bytes_per_second(limits[n]), 'B/s')}" for n, words in names.items() if n in limits
-    ]
-    return "; ".join(parts)
+        computed.append(f"a launch {scaled(limits[LAUNCH]['median_seconds'], 's')}")
+    return [", ".join(parts) for parts in (moved, computed) if parts]
