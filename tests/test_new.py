@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 from portwright.cli.main import main
+from portwright.conformance.ladder import Rung
 from portwright.templates import answers, render
 from portwright.templates.project import RECORD
 
