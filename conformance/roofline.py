@@ -28,7 +28,7 @@ from .speed import (
 
 WIDTH, HEIGHT = 340.0, 270.0
 """Of the picture, in its own units: about the pixels of a phone."""
-LEFT, RIGHT, TOP, BOTTOM = 44.0, 16.0, 22.0, 36.0
+LEFT, RIGHT, TOP, BOTTOM = 44.0, 16.0, 28.0, 36.0
 """The margins, in which the ticks stand."""
 DTYPE = "float32"
 """What the kernels compute in."""
@@ -36,6 +36,8 @@ _MOST_TICKS = 6
 _RADIUS = 2.6
 _LABEL = (11.0, 9.0)
 """The room that a number takes."""
+_SAID = 75.0
+"""How wide a roof's own words are."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,8 @@ class Roofline:
         x_ticks, y_ticks: of operations for each byte, and in a second.
         roof: the line, as its points.
         slope_said, flat_said: what they stand for.
-        slope_at, flat_at: where that is written.
+        slope_at: where the first is written, and how far it is turned.
+        flat_at: where the second is, and which end of it stands there.
         points: the kernels.
         said: all of it, for those who do not see it.
         width, height: of the whole.
@@ -121,7 +124,7 @@ class Roofline:
     slope_said: str
     flat_said: str
     slope_at: tuple[float, float, float]
-    flat_at: tuple[float, float]
+    flat_at: tuple[float, float, str]
     points: tuple[Point, ...]
     said: str
     width: float = WIDTH
@@ -208,7 +211,7 @@ def roofline(speed: Speed) -> Roofline | None:
         bandwidth,
         peak,
         (*begin, round(turn, 1)),
-        (bend[0] - 4, bend[1] + 3),
+        (bend[0] - 4, bend[1] + 3, "end") if bend[0] - LEFT > _SAID else (bend[0], bend[1] - 5, "start"),
         tuple(_labelled([name for name, _ in kernels], spots)),
         f"Operations in a second by operations for each byte. The roofs: {bandwidth} and {peak} on {DTYPE}. "
         f"The kernels, and their share of the roof above them: {shares}.",
