@@ -20,7 +20,7 @@ from ..core.graph import GraphOp, Node, toposort
 from ..core.ops import Op
 from ..core.trace import KernelRun, debug
 
-BUDGET = 0.15
+BUDGET = 0.1
 """Seconds for the runs of one job."""
 FEWEST, MOST = 3, 200
 """Runs of one job, however long or short they are."""
