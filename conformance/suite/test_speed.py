@@ -92,9 +92,11 @@ def check(case: Case, node: Node, wanted: Array) -> None:
     got = engine.read(node)
     dtype, wanted = as_dtype(got.dtype), wanted.astype(got.dtype, copy=False)
     require_form(case.id, got, wanted)
-    most = 2.0 ** -(dtype.mantissa // 2) * float(np.abs(wanted).max()) if dtype.is_float else 0
-    away = np.abs(got - wanted)
-    require(case.id, ~(away <= most), got, wanted, (), f"within {most:.2g}" if most else "equal")
+    if not dtype.is_float:
+        require(case.id, got != wanted, got, wanted, (), "equal")
+        return
+    most = 2.0 ** -(dtype.mantissa // 2) * float(np.abs(wanted).max())
+    require(case.id, ~(np.abs(got - wanted) <= most), got, wanted, (), f"within {most:.2g}")
 
 
 def timed(case: Case, job: Job) -> Timing | str:
