@@ -20,6 +20,7 @@ from ..core.plan import KernelInfo
 from ..core.registry import open_device
 from .inputs import Rng, to_bits
 from .judge import Accuracy, Mismatch, judge, merged
+from .speed import Timing
 from .watch import Watch
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -40,7 +41,8 @@ class Case:
         name: the device's name.
         seed: of the whole run.
         id: the case's own name, "primitives::test_unary[SIN-float32]".
-        accuracy: what has been measured.
+        accuracy: how far from exact what was measured lay.
+        timing: how long the case's job took, of a case of the rung of speed.
     """
 
     def __init__(self, name: str, seed: int, id_: str, watch: Watch | None = None) -> None:
@@ -48,6 +50,7 @@ class Case:
         self.seed = seed
         self.id = id_
         self.accuracy: list[Accuracy] = []
+        self.timing: Timing | None = None
         self._watch = watch
         self._placed: list[tuple[Node, Array]] = []
         self._ran: tuple[Node, ...] = ()
@@ -78,6 +81,14 @@ class Case:
         missing = sorted({d.name for d in dtypes if d not in self.spec.dtypes})
         if missing:
             pytest.skip(f"{self.name} does not claim {', '.join(missing)}")
+
+    def claims_speed(self) -> None:
+        """Skips the case of a device whose times would say nothing about the chip."""
+        if self.spec.evidence is not Evidence.MEASURED:
+            seen = self.spec.evidence.value
+            pytest.skip(f"{self.name} is {seen}: its times would say nothing about the chip")
+        if self.spec.checker is not None:
+            pytest.skip(f"{self.name} is watched by {self.spec.checker.tool}, whose times these would be")
 
     def place(self, array: Array) -> Node:
         """``array`` in the device's memory. That nothing changes it is checked when the case is over."""
@@ -113,19 +124,31 @@ class Case:
         return self._launched(made, made.source, arrays)
 
     def _launched(self, made: KernelInfo, source: str, arrays: Sequence[Array]) -> list[Array]:
-        (program,) = self.device.load(self.device.compile(source), [made.name])
-        out = Buffer(self.device, arrays[0].nbytes)
-        operand = Buffer(self.device, arrays[0].nbytes)
+        launch = self._launch(made, source, arrays[0].nbytes)
+        out, operand = launch.buffers
         results = []
         for x in arrays:
             got = np.zeros_like(x)
             operand.write(memoryview(x.view(np.uint8)))
-            self.device.launch(Launch(program, (made.grid, 1, 1), (made.block, 1, 1), (out, operand)))
+            self.device.launch(launch)
             operand.write(memoryview(got.view(np.uint8)))  # what was launched reads what was there then
             self.device.synchronize()
             out.read(memoryview(got.view(np.uint8)))
             results.append(got)
         return results
+
+    def launch_of(self, node: Node, x: Array) -> Launch:
+        """The launch of the one kernel of ``node``, which reads ``x`` alone, in memory of its own."""
+        made = self.kernel(node)
+        launch = self._launch(made, made.source, x.nbytes)
+        launch.buffers[1].write(memoryview(x.view(np.uint8)))
+        return launch
+
+    def _launch(self, made: KernelInfo, source: str, nbytes: int) -> Launch:
+        """Of a kernel that fills as many bytes as it reads."""
+        (program,) = self.device.load(self.device.compile(source), [made.name])
+        buffers = (Buffer(self.device, nbytes), Buffer(self.device, nbytes))
+        return Launch(program, (made.grid, 1, 1), (made.block, 1, 1), buffers)
 
     def primitive(self, op: Op, *operands: Array, dtype: DType | None = None) -> None:
         """Runs one primitive on arrays of one shape, judges it by the contract, and keeps its accuracy."""

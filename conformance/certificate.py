@@ -16,6 +16,7 @@ from typing import Any
 
 from ..core.device import Device
 from ..core.errors import CertificateError
+from . import speed
 from .outcome import NOT_REACHED, PASSED, CaseResult, Outcome, RungSummary
 from .spread import Spread, together
 from .subject import Document as Document
@@ -60,6 +61,7 @@ def build(outcome: Outcome, of: Device | Subject) -> Document:
             **({"other_machines": others} if others else {}),
             "rungs": [_rung(s, outcome) for s in outcome.summary()],
             "accuracy": _accuracy(outcome),
+            "speed": speed.by_name(timings(outcome)),
             "cases": {c: _case(results.get(c)) for c in outcome.cases},
         }
     )
@@ -150,6 +152,11 @@ def _rung(summary: RungSummary, outcome: Outcome) -> Document:
         "worst_ulp": summary.worst_ulp,
         "seconds": round(sum(r.seconds for r in outcome.results if r.rung is summary.rung), 3),
     }
+
+
+def timings(outcome: Outcome) -> list[tuple[str, Mapping[str, Any]]]:
+    """The cases that passed and took times, with those."""
+    return [(r.id, r.timing) for r in outcome.results if r.timing is not None and r.outcome == PASSED]
 
 
 def _accuracy(outcome: Outcome) -> Document:

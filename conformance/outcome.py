@@ -29,6 +29,7 @@ class CaseResult:
         message: why it failed, or what is not claimed.
         accuracy: ``judge.Accuracy`` records.
         alike: what it has in common with others that failed for the same reason; "" where none is known.
+        timing: the ``speed.Timing`` of a case that took one.
     """
 
     id: str
@@ -37,6 +38,7 @@ class CaseResult:
     message: str = ""
     accuracy: tuple[dict[str, Any], ...] = ()
     alike: str = ""
+    timing: dict[str, Any] | None = None
 
     @classmethod
     def read(cls, document: dict[str, Any]) -> CaseResult:

@@ -17,8 +17,9 @@ from .. import __version__
 from ..core.dtype import ALL
 from ..core.errors import CertificateError
 from ..core.ops import ALL_OPS, Op, is_supported
+from . import roofline, speed
 from .certificate import Document
-from .claims import EVIDENCE, VERDICTS, Reason, because, claims, failed, first_line
+from .claims import EVIDENCE, VERDICTS, Reason, because, claims, failed, first_line, no_speed
 from .histogram import Histogram, histogram
 from .ladder import Rung
 from .outcome import EXPECTED, FAILED, FAULTS, NOT_REACHED, PASSED, UNCLAIMED
@@ -106,6 +107,7 @@ def page(document: Document, found: Verification) -> str:
         keep_trailing_newline=True,
     )
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+    times = document.get("speed", speed.by_name(()))
     return template.render(
         certificate=document,
         found=found,
@@ -119,6 +121,10 @@ def page(document: Document, found: Verification) -> str:
         dtypes=[d.name for d in ALL],
         matrix=matrix(document),
         histograms=list(histograms(document)),
+        roofline=roofline.roofline(times),
+        jobs=roofline.jobs(times),
+        limits=roofline.limits(times),
+        no_speed=no_speed(document),
         failures=list(failures(document)),
         expected=because(document, EXPECTED),
         skipped=because(document, UNCLAIMED),
@@ -126,7 +132,7 @@ def page(document: Document, found: Verification) -> str:
     )
 
 
-APART = frozenset({"evidence", "verdict", "failed", "expected", "skipped", "not reached"})
+APART = frozenset({"evidence", "verdict", "speed", "failed", "expected", "skipped", "not reached"})
 """Claims to which the page gives a place of their own."""
 
 

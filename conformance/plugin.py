@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Generator, Iterator
+from dataclasses import asdict
 from fnmatch import fnmatchcase
 from pathlib import Path
 from types import ModuleType
@@ -27,9 +28,10 @@ from .watch import Watch
 
 SUITE = f"{__package__}.suite"
 RECORD = "portwright-accuracy"
+TIMING = "portwright-timing"
 MOST_SOURCE = 200
-BARE = frozenset({Rung.OPEN, Rung.MEMORY, Rung.COPY})
-"""Rungs that ask the device for memory themselves, and need no guard bands."""
+BARE = frozenset({Rung.OPEN, Rung.MEMORY, Rung.COPY, Rung.SPEED})
+"""Rungs without guard bands: they ask the device for memory themselves, or are to take no time for it."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -128,6 +130,8 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     if made is not None:
         made.finish()
         item.user_properties.append((RECORD, made.records()))
+        if made.timing is not None:
+            item.user_properties.append((TIMING, asdict(made.timing)))
 
 
 @pytest.hookimpl(wrapper=True)

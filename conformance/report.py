@@ -13,8 +13,12 @@ from rich.text import Text
 
 from ..core.device import Reach
 from ..core.dtype import ALL
+from .certificate import timings
 from .outcome import CaseResult, Outcome, RungSummary
+from .roofline import jobs
 from .runner import Watcher
+from .speed import by_name
+from .speed import said as words
 from .subject import Document
 from .teach import WRITE
 from .tiers import SuiteTier
@@ -83,6 +87,8 @@ def show(outcome: Outcome, said: Document, console: Console) -> None:
     checker = said["spec"]["checker"]
     if checker is not None:
         console.print(Text(f"watched by {checker['tool']}: {checker['finds']}"))
+    for line in speed_lines(outcome):
+        console.print(Text(line))
     console.print(verdict(outcome))
 
 
@@ -139,6 +145,16 @@ def coverage(said: Document) -> str:
         f"{rest} {primitives['legalized'] + primitives['host']}/{primitives['total']}; "
         f"dtypes: native {own}/{len(ALL)}, {rest} {held - own}/{len(ALL)}"
     )
+
+
+def speed_lines(outcome: Outcome) -> list[str]:
+    """The device's limits, and the kernels by their share of what these allow."""
+    speed = by_name(timings(outcome))
+    lines = words(speed)
+    shares = [f"{job.name} {job.share}" for job in jobs(speed) if job.share]
+    if shares:
+        lines.append(f"share of that: {', '.join(shares)}")
+    return [f"speed: {line}" for line in lines]
 
 
 def verdict(outcome: Outcome) -> Text:

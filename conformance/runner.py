@@ -22,7 +22,7 @@ from ..core.errors import PortwrightError
 from .expected import ExpectedFailure
 from .ladder import SUITE, Rung, again, rung_of
 from .outcome import CRASHED, EXPECTED, FAILED, FAULTS, HUNG, PASSED, UNCLAIMED, CaseResult, Outcome
-from .plugin import RECORD, case_id
+from .plugin import RECORD, TIMING, case_id
 from .teach import ALIKE
 from .tiers import SuiteTier
 
@@ -126,14 +126,16 @@ class Recorder:
             outcome = HUNG if ran >= self.limit else CRASHED
         elif report.failed:
             outcome = HUNG if "Timeout" in report.longreprtext and ran >= self.limit else FAILED
-        records = dict(report.user_properties).get(RECORD, ())
+        properties = dict(report.user_properties)
+        records, timing = properties.get(RECORD, ()), properties.get(TIMING)
         result = CaseResult(
             case_id(report.nodeid),
             outcome,
             round(report.duration if not crashed else ran, 4),
             self._message(report, outcome),
             tuple(records) if isinstance(records, (list, tuple)) else (),
-            str(dict(report.user_properties).get(ALIKE, "")),
+            str(properties.get(ALIKE, "")),
+            dict(timing) if isinstance(timing, dict) else None,
         )
         result = as_expected(result, self.expected, datetime.date.today())
         self.outcome.results.append(result)
@@ -209,13 +211,14 @@ def run(
     outcome = Outcome(name, seed, keyword, tuple(rungs), stop=stop, tier=tier, only=only)
     start = time.monotonic()
     chosen = collect(rungs, keyword, tier, only) if done or only is not None else None
-    for group in [(r,) for r in rungs] if stop else [tuple(rungs)]:
+    for group in groups(rungs, stop):
+        workers = min(jobs, 1) if group[0].is_alone else jobs
         with tempfile.TemporaryDirectory(prefix="portwright-") as folder:
             recorder = Recorder(outcome, limit, watch, Path(folder), expected)
             if chosen is None:
-                _run(recorder, group, jobs)
+                _run(recorder, group, workers)
             else:
-                _run_rest(recorder, group, jobs, [c for c in chosen if rung_of(c) in group], done)
+                _run_rest(recorder, group, workers, [c for c in chosen if rung_of(c) in group], done)
         if outcome.failures and stop:
             break
     return settled(outcome, start)
@@ -240,6 +243,14 @@ def settled(outcome: Outcome, start: float) -> Outcome:
         rungs = ", ".join(r.value for r in outcome.rungs)
         raise SuiteError(f"no case{which} {what} in {rungs} of the {outcome.tier.value} tier")
     return outcome
+
+
+def groups(rungs: Sequence[Rung], stop: bool) -> list[tuple[Rung, ...]]:
+    """The rungs whose cases may run side by side, in order: none, in a climb that stops at one that fails."""
+    if stop:
+        return [(r,) for r in rungs]
+    together = tuple(r for r in rungs if not r.is_alone)
+    return [*([together] if together else []), *((r,) for r in rungs if r.is_alone)]
 
 
 def collect(

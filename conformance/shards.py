@@ -19,7 +19,7 @@ from .cluster import LOOK, Cluster, ClusterError
 from .expected import ExpectedFailure
 from .ladder import Rung, again, rung_of
 from .outcome import CRASHED, HUNG, CaseResult, Outcome
-from .runner import DEFAULT_LIMIT, MOST_CRASHES, MOST_FAILED, Watcher, as_expected, collect, settled
+from .runner import DEFAULT_LIMIT, MOST_CRASHES, MOST_FAILED, Watcher, as_expected, collect, groups, settled
 from .subject import Subject
 from .tiers import SuiteTier
 
@@ -63,13 +63,13 @@ def climb(
     task = Task(cluster.device, (), seed, tier.value, limit, subject.common)
     chosen = collect(rungs, keyword, tier, only)
     known = {r.id: r for r in done}
-    for group in [(r,) for r in rungs] if stop else [tuple(rungs)]:
+    for group in groups(rungs, stop):
         cases = [case for case in chosen if rung_of(case) in group]
         outcome.cases += cases
         outcome.results += [known[case] for case in cases if case in known]
         if watch is not None:
             watch(outcome, None)
-        shards = _Shards(cluster, task, outcome, watch, expected)
+        shards = _Shards(cluster, task, outcome, watch, expected, whole=group[0].is_alone)
         shards.run([case for case in cases if case not in known])
         if outcome.failures and stop:
             break
@@ -86,7 +86,9 @@ class _Shards:
         outcome: Outcome,
         watch: Watcher | None,
         expected: Sequence[ExpectedFailure],
+        whole: bool,
     ) -> None:
+        self._whole = whole  # one piece, on one board: nothing of it may run beside the rest
         self._cluster = cluster
         self._task = task
         self._outcome = outcome
@@ -135,6 +137,8 @@ class _Shards:
     def _cut(self) -> tuple[str, ...]:
         """The next piece: fewer cases towards the end, so that no board waits long for another."""
         left = len(self._waiting)
+        if self._whole:
+            return tuple(self._waiting.popleft() for _ in range(left))
         share = left // (2 * self._slots)
         return tuple(self._waiting.popleft() for _ in range(min(left, MOST, max(FEWEST, share))))
 

@@ -96,6 +96,8 @@ QUICK: Mapping[str, Rule] = {
         *("reciprocal", "sqrt", "exp2", "log2", "sin", "where", "sum_of_rows", "max", "prod", "softmax"),
         *("transpose", "pad", "shrink", "expand", "windows", "shared"),
     ),
+    "speed::test_limit": some("copy", "read", "launch", "float32"),
+    "speed::test_kernel": some("softmax", "matmul_512", "conv2d"),
     "gradients::test_binary": some("mul", "div", "maximum", "matmul", "cat", "power"),
 }
 """What the quick tier keeps of a test function; of one that is not named here, every case.

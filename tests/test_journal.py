@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from timings import timing
 
 from portwright.cli.main import main
 from portwright.conformance import certificate, journal
@@ -268,6 +269,7 @@ RESULTS = [
     CaseResult("open::test_name", "passed", 0.25),
     CaseResult("copy::test_a", "failed", 0.5, "é\n\r\u2028 not\x1b 'equal'", (), "alike"),
     CaseResult("copy::test_b", "passed", 0.5, "", ({"op": "SIN", "ulp": 0.1, "spread": {"mean": 1 / 3}},)),
+    CaseResult("speed::test_limit[copy]", "passed", 0.5, timing=timing(1 / 3)),
 ]
 
 
@@ -292,7 +294,7 @@ def test_results_come_back_as_they_were(folder: Path) -> None:
     begun()
     again = resumed()
     assert again.taken == tuple(RESULTS)
-    assert again.said.startswith("3 cases are taken over")
+    assert again.said.startswith("4 cases are taken over")
     assert not again.fault
 
 
@@ -379,7 +381,7 @@ def test_the_last_run_is_the_newest_with_results(folder: Path) -> None:
     begun([], replace(WHOLE, seed=1))  # interrupted before its first case
     last = last_run("NUMPY")
     assert last is not None
-    assert (last.failed, last.cases, last.seed) == ({"copy::test_a"}, 3, 0)
+    assert (last.failed, last.cases, last.seed) == ({"copy::test_a"}, 4, 0)
 
 
 def test_what_was_to_be_run_again_and_was_not_reached_still_counts(folder: Path) -> None:
