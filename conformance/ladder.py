@@ -23,6 +23,7 @@ class Rung(enum.Enum):
     REDUCTIONS = "reductions"
     FUSED = "fused"
     GRADIENTS = "gradients"
+    STRESS = "stress"
 
     @property
     def path(self) -> Path:
@@ -50,6 +51,7 @@ _SHOWS = {
     Rung.REDUCTIONS: "sums, maxima, matrix products of awkward sizes and compounds, within three gates",
     Rung.FUSED: "random programs, each as one piece, against the graph's meaning",
     Rung.GRADIENTS: "gradients against finite differences, and small models against NumPy",
+    Rung.STRESS: "threads, devices beside it, refusals, losses and a full memory, always to the same bits",
 }
 
 
