@@ -240,8 +240,8 @@ def _first_that_opens() -> str:
 class Devices:
     """The devices as users meet them, under the name ``portwright.Device``.
 
-    ``Device("ACME")`` opens one, ``Device.close("ACME")`` closes it; ``Device.default`` is the name of the one
-    that tensors are made on, to read and to set; ``list(Device)`` names what is offered and not denied,
+    ``Device("ACME")`` opens one, ``Device.close("ACME")`` closes it; ``Device.default`` is the name of the
+    one that tensors are made on, to read and to set; ``list(Device)`` names what is offered and not denied,
     and imports none of it. Ports extend ``portwright.core.device.Device``.
     """
 
