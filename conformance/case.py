@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -25,6 +25,8 @@ from .judge import Accuracy, Mismatch, judge, merged
 from .watch import Watch
 
 Array = np.ndarray[Any, np.dtype[Any]]
+P = TypeVar("P")
+"""The operands of a part of a sweep."""
 
 
 def place(array: Array, device: str) -> Node:
@@ -167,7 +169,7 @@ class Case:
         dtype = dtype or as_dtype(operands[-1].dtype)
         self.keep(judge(op, dtype, got, operands, self.spec))
 
-    def sweep(self, parts: Iterable[Array], judged: Callable[[Array], Accuracy | None]) -> None:
+    def sweep(self, parts: Iterable[P], judged: Callable[[P], Accuracy | None]) -> None:
         """Judges a part after the other, and keeps the accuracy of all; what was placed for one is let go.
 
         Args:

@@ -103,6 +103,13 @@ def chosen_by_sum(x: Node) -> Node:
     return graph.reduce(Op.ADD, graph.elementwise(Op.WHERE, below, sums, zero), (0,))
 
 
+def to_and_fro(x: Node) -> Node:
+    """Folded along one axis, spread, folded along the other, spread, folded along both, spread."""
+    centred = sub(x, mul(graph.reduce(Op.ADD, x, (1,)), number(1 / x.shape[1], x)))
+    scaled = mul(centred, graph.reduce(Op.MAX, centred, (0,)))
+    return add(x, mul(graph.reduce(Op.ADD, scaled, (0, 1)), number(2.0**-12, x)))
+
+
 NAMED: dict[str, Callable[[Node], Node]] = {
     f.__name__: f
     for f in (
@@ -115,5 +122,6 @@ NAMED: dict[str, Callable[[Node], Node]] = {
         running_sum,
         convolution,
         chosen_by_sum,
+        to_and_fro,
     )
 }

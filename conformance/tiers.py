@@ -69,6 +69,7 @@ QUICK: Mapping[str, Rule] = {
         "bool", "int8", "uint8", "int32", "int64", "float16", "float32", "float64"
     ),
     "primitives::test_one_operand_is_constant": some("int32", "uint32", "float32"),
+    "primitives::test_widths": _once,
     "primitives::test_const": some(*_EACH_WIDTH, "float64"),
     "primitives::test_where": some(*_EACH_WIDTH),
     "primitives::test_load_store": some(*_EACH_WIDTH),

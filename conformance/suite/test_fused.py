@@ -18,7 +18,7 @@ from ..case import Case, place
 from ..enclosure import Enclosure
 from ..inputs import Array
 from ..judge import Mismatch, judge, require, require_bits, require_form
-from ..named import NAMED, add, chain, fold_of_fold, layernorm, mul, number, softmax
+from ..named import NAMED, add, chain, fold_of_fold, layernorm, mul, number, softmax, sub
 from ..programs import Programs
 from ..script import script
 
@@ -126,6 +126,36 @@ def test_many_outputs(case: Case) -> None:
     agree(
         case, [shared, graph.reduce(Op.ADD, shared, (1,)), graph.reduce(Op.MAX, shared, (0,)), add(shared, x)]
     )
+
+
+def test_one_memory(case: Case) -> None:
+    """Values in one memory: whole, in another shape, as another dtype, in parts that overlap."""
+    case.claims(int32, dtypes.uint32)
+    x = case.place(case.rng.integers(-(1 << 30), 1 << 30, (33, 20)).astype(np.int32))
+    assert x.storage is not None
+    row = graph.buffer(x.storage, (660,), int32)
+    bits = graph.buffer(x.storage, (33, 20), dtypes.uint32)
+    near, far = graph.shrink(x, ((0, 32), (0, 20))), graph.shrink(x, ((1, 33), (0, 20)))
+    back = graph.flip(x, (0, 1))
+    total = graph.reduce(Op.ADD, add(back, graph.reshape(row, (33, 20))), (0,))
+    exactly(
+        case,
+        {
+            "neighbours": sub(far, near),
+            "a row and its reverse": add(row, graph.flip(row, (0,))),
+            "the bits of itself": graph.elementwise(Op.XOR, graph.bitcast(bits, int32), back),
+            "a sum of both ways": add(x, total),
+            "itself, set to its reverse and itself": graph.assign(x, add(back, x)),
+            "a part, set to the part after it": graph.assign(near, far),
+        },
+    )
+
+
+def exactly(case: Case, named: dict[str, Node]) -> None:
+    """The nodes, realized together, are what the graph means, to the bit."""
+    wanted = evaluate(list(named.values()), engine.read)
+    for name, got, right in zip(named, case.run(*named.values()), wanted, strict=True):
+        require_bits(name, got, np.ascontiguousarray(right))
 
 
 def test_realized_between(case: Case) -> None:
@@ -264,6 +294,4 @@ def test_near_shapes(case: Case) -> None:
         nodes += [graph.contiguous(graph.permute(p, (1, 0))) for p in placed]
         titles = [f"ADD of {list(p.shape)} over axis {axis}" for p, axis in sums]
         titles += [f"{list(p.shape)} across" for p in placed]
-        wanted = evaluate(nodes, engine.read)
-        for title, got, right in zip(titles, case.run(*nodes), wanted, strict=True):
-            require_bits(title, got, np.ascontiguousarray(right))
+        exactly(case, dict(zip(titles, nodes, strict=True)))

@@ -291,7 +291,7 @@ def attention_by_hand(q: Array, k: Array, v: Array) -> Array:
 
 
 def test_replays(case: Case) -> None:
-    """A captured function of inputs that change, in buffers new and old; what it gave before stays as it was."""
+    """A captured function of inputs that change, in buffers new and old; what it gave before stays."""
     case.claims(float32)
     replayed, kept = jit(attention), list[tuple[Tensor, Array]]()
     sets = [[case.rng.standard_normal((2, 9, 8)) for _ in range(3)] for _ in range(3)]
@@ -306,7 +306,7 @@ def test_replays(case: Case) -> None:
 
 
 def test_replays_one_shape(case: Case) -> None:
-    """Inputs of another shape are refused by what was captured, and it goes on; captured anew, they are right."""
+    """What was captured refuses inputs of another shape and goes on; captured anew, it takes them."""
     case.claims(float32)
     replayed = jit(attention)
     xs, ys = ([case.rng.standard_normal((2, n, 8)) for _ in range(3)] for n in (9, 5))
