@@ -125,31 +125,33 @@ class Momentum:
 
 @dataclass
 class Adam:
-    """Adam, likewise.
+    """Adam, likewise. Nothing in it is a number that changes: the kernels of one step are those of the next.
 
     Attributes:
         mean, square: of each parameter's gradients; none before the first step.
-        first, second: the powers of how much of either is kept, by which the first steps are made up for.
+        first, second: how much of either is left of what it began with, which the first steps make up for.
     """
 
     mean: list[Any] = field(default_factory=list)
     square: list[Any] = field(default_factory=list)
-    first: float = 1.0
-    second: float = 1.0
+    first: list[Any] = field(default_factory=list)
+    second: list[Any] = field(default_factory=list)
 
     def step(self, parameters: Sequence[V], gradients: Sequence[V]) -> list[V]:
         """The parameters after one more step."""
-        mean, square = self.mean or [g * 0.0 for g in gradients], self.square or [g * 0.0 for g in gradients]
-        self.mean = [m * 0.875 + g * 0.125 for m, g in zip(mean, gradients, strict=True)]
-        self.square = [s * 0.984375 + g * g * 0.015625 for s, g in zip(square, gradients, strict=True)]
-        self.first, self.second = self.first * 0.875, self.second * 0.984375
-        scale = [root(s * (1 / (1 - self.second))) + 2.0**-10 for s in self.square]
-        moved = [m * (0.03125 / (1 - self.first)) / s for m, s in zip(self.mean, scale, strict=True)]
-        return [p - m for p, m in zip(parameters, moved, strict=True)]
+        if not self.mean:
+            self.mean, self.square = ([g * 0.0 for g in gradients] for _ in range(2))
+            self.first, self.second = ([g * 0.0 + 1.0 for g in gradients] for _ in range(2))
+        self.mean = [m * 0.875 + g * 0.125 for m, g in zip(self.mean, gradients, strict=True)]
+        self.square = [s * 0.984375 + g * g * 0.015625 for s, g in zip(self.square, gradients, strict=True)]
+        self.first, self.second = [f * 0.875 for f in self.first], [s * 0.984375 for s in self.second]
+        scale = [root(s / (1.0 - f)) + 2.0**-10 for s, f in zip(self.square, self.second, strict=True)]
+        rate = [0.03125 / (1.0 - f) for f in self.first]
+        return [p - m * r / s for p, m, r, s in zip(parameters, self.mean, rate, scale, strict=True)]
 
     def state(self) -> list[Any]:
         """What the next step depends on, besides the parameters."""
-        return [*self.mean, *self.square]
+        return [*self.mean, *self.square, *self.first, *self.second]
 
 
 MODELS: dict[str, Callable[[], Model]] = {"mlp": MLP, "cnn": CNN}

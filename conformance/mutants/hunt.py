@@ -166,7 +166,7 @@ def hunt(
     if mutant.seen is Seen.CERTIFICATE:
         verdict.certificate = differences(mutant, base, seed)
         return verdict
-    device = registry.adopt(spoiled(mutant, base))
+    device = registry.adopt(spoiled(mutant, base), another=lambda: spoiled(mutant, base))
     climb(device, mutant.tried, verdict, seed, limit, frozenset(over), tell)
     if whole and not verdict.is_killed:
         climb(device, [f"{r.value}::*" for r in Rung], verdict, seed, limit, frozenset(over), tell)
