@@ -98,6 +98,8 @@ QUICK: Mapping[str, Rule] = {
         *("transpose", "pad", "shrink", "expand", "windows", "shared"),
     ),
     "gradients::test_binary": some("mul", "div", "maximum", "matmul", "cat", "power"),
+    "gradients::test_trajectory": lambda parameters: parameters in (["mlp", "adam"], ["cnn", "momentum"]),
+    "stress::test_no_room_within": some("1"),
 }
 """What the quick tier keeps of a test function; of one that is not named here, every case.
 

@@ -253,10 +253,14 @@ class Devices:
         return iter(sorted({o.name for o in offers() if not o.denied}))
 
     def close(self, name: str) -> None:
-        """Closes a device, if it is open: see ``closing.close``."""
+        """Closes a device, if it is open: see ``closing.close``.
+
+        Raises:
+            DeviceError: when there is no such device.
+        """
         from .closing import close  # which reaches the engine
 
-        device = opened(name)
+        device = opened(name) or opened(resolve(name, _known()).name)
         if device is not None:
             close(device)
 

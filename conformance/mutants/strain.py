@@ -231,7 +231,7 @@ def first_inputs_again(device: Device) -> None:
 
 THREADS = "stress::test_threads* stress::test_refused_in_threads fused::test_near* stress::*"
 ROOMS = "stress::test_no_room_within* stress::test_filled_and_emptied memory::* stress::*"
-OTHERS = "stress::test_beside_another stress::test_opened_and_closed"
+OTHERS = "stress::test_beside_another stress::test_closed_and_another_opened"
 AGAIN = "stress::test_what_was_in_memory stress::test_fifty_times stress::test_cold* stress::test_threads*"
 add(
     "one_argument_array",
@@ -267,7 +267,7 @@ add(
     "closing_gives_nothing_back",
     "A device that was closed keeps its share of the board",
     closing_gives_nothing_back,
-    f"stress::test_opened_and_closed {OTHERS}",
+    f"stress::test_closed_and_another_opened {OTHERS}",
 )
 add(
     "full_stays_full",

@@ -294,7 +294,7 @@ def test_beside_another(case: Case) -> None:
     same("a value from before another was opened,", [engine.read(n) for n in kept], [x, wanted[0]])
 
 
-def test_opened_and_closed(case: Case) -> None:
+def test_closed_and_another_opened(case: Case) -> None:
     """Devices of the kind that are opened and closed one after another give what the first gives."""
     case.claims(float32)
     (x,) = drawn(case)
@@ -423,7 +423,5 @@ def test_lost_in_a_run(case: Case) -> None:
 def mortal(case: Case) -> Any:
     """The device, if it can be ended; else the case is skipped."""
     if Ability.KILL not in case.spec.abilities:
-        pytest.skip(
-            f"{case.name} runs in nothing that could be ended and opened again ({Ability.KILL.value})"
-        )
+        pytest.skip(f"{case.name} does not claim that it can be ended ({Ability.KILL.value})")
     return case.device
