@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
 
 from ..core import engine, graph
+from ..core.closing import close
 from ..core.device import Buffer, Device, Evidence, Launch, Reach, Spec
 from ..core.dtype import DType, as_dtype
 from ..core.graph import GraphOp, Node
 from ..core.ops import Op
 from ..core.plan import KernelInfo
-from ..core.registry import open_device
+from ..core.registry import open_another, open_device
 from .inputs import Rng, to_bits
 from .judge import Accuracy, Mismatch, judge, merged
 from .speed import Timing
 from .watch import Watch
 
 Array = np.ndarray[Any, np.dtype[Any]]
+P = TypeVar("P")
+"""The operands of a part of a sweep."""
 
 
 def place(array: Array, device: str) -> Node:
@@ -116,15 +120,21 @@ class Case:
         """
         made = self.kernel(node)
         assert old in made.source, f"the number {old} does not stand in the kernel:\n{made.source}"
-        return self._launched(made, made.source.replace(old, new), [x])[0]
+        return self.launched(made, self.loaded(made, made.source.replace(old, new)), [x])[0]
 
     def run_each(self, node: Node, arrays: Sequence[Array]) -> list[Array]:
         """What the kernel of ``node``, which reads one array, gives of each; all in one buffer."""
         made = self.kernel(node)
-        return self._launched(made, made.source, arrays)
+        return self.launched(made, self.loaded(made, made.source), arrays)
 
-    def _launched(self, made: KernelInfo, source: str, arrays: Sequence[Array]) -> list[Array]:
-        launch = self._launch(made, source, arrays[0].nbytes)
+    def loaded(self, made: KernelInfo, source: str) -> Any:
+        """The program of a kernel's text, or of another that has its name, compiled and loaded anew."""
+        (program,) = self.device.load(self.device.compile(source), [made.name])
+        return program
+
+    def launched(self, made: KernelInfo, program: Any, arrays: Sequence[Array]) -> list[Array]:
+        """What a program, launched as ``made`` is, gives of each array; all in one buffer."""
+        launch = self._launch(made, program, arrays[0].nbytes)
         out, operand = launch.buffers
         results = []
         for x in arrays:
@@ -140,15 +150,41 @@ class Case:
     def launch_of(self, node: Node, x: Array) -> Launch:
         """The launch of the one kernel of ``node``, which reads ``x`` alone, in memory of its own."""
         made = self.kernel(node)
-        launch = self._launch(made, made.source, x.nbytes)
+        launch = self._launch(made, self.loaded(made, made.source), x.nbytes)
         launch.buffers[1].write(memoryview(x.view(np.uint8)))
         return launch
 
-    def _launch(self, made: KernelInfo, source: str, nbytes: int) -> Launch:
+    def _launch(self, made: KernelInfo, program: Any, nbytes: int) -> Launch:
         """Of a kernel that fills as many bytes as it reads."""
-        (program,) = self.device.load(self.device.compile(source), [made.name])
         buffers = (Buffer(self.device, nbytes), Buffer(self.device, nbytes))
         return Launch(program, (made.grid, 1, 1), (made.block, 1, 1), buffers)
+
+    @contextmanager
+    def filling(self, pattern: int | None, *, active: bool = True) -> Iterator[None]:
+        """Inside, memory that nobody wrote holds this pattern; unless ``active``, it is the port's own."""
+        with nullcontext() if self._watch is None else self._watch.filling(pattern, active):
+            yield
+
+    @contextmanager
+    def another(self) -> Iterator[Device]:
+        """One more device of the kind, closed at the end: by then it must have been given back what it gave.
+
+        Raises:
+            DeviceError: when it does not open.
+            Mismatch: when something was written where it must not be, or is held.
+        """
+        device = open_another(self.name)
+        if device is None:
+            pytest.skip(f"{self.name} was opened by hand, and nobody said how another of its kind is")
+        try:
+            with Watch(device).installed() as watch:
+                watch.active = self._watch is not None and self._watch.active
+                watch.begin()
+                yield device
+                for fault in (*watch.look(), *watch.left()):
+                    raise Mismatch(f"of another device of the kind: {fault}")
+        finally:
+            close(device)
 
     def primitive(self, op: Op, *operands: Array, dtype: DType | None = None) -> None:
         """Runs one primitive on arrays of one shape, judges it by the contract, and keeps its accuracy."""
@@ -156,7 +192,7 @@ class Case:
         dtype = dtype or as_dtype(operands[-1].dtype)
         self.keep(judge(op, dtype, got, operands, self.spec))
 
-    def sweep(self, parts: Iterable[Array], judged: Callable[[Array], Accuracy | None]) -> None:
+    def sweep(self, parts: Iterable[P], judged: Callable[[P], Accuracy | None]) -> None:
         """Judges a part after the other, and keeps the accuracy of all; what was placed for one is let go.
 
         Args:
@@ -175,13 +211,19 @@ class Case:
             self.accuracy.append(accuracy)
 
     def finish(self) -> None:
-        """Checks that what was placed is as it was, and that nothing was written past the end of a buffer.
+        """Checks that what was placed is as it was, that nothing was written past the end of a buffer, and
+        that every buffer is given back.
 
         Raises:
-            Mismatch: when a kernel wrote where it must not.
+            Mismatch: when a kernel wrote where it must not, or something of the case is still held.
         """
         self.unchanged()
-        for fault in self._watch.look() if self._watch is not None else ():
+        if self._watch is None:
+            return
+        for fault in self._watch.look():
+            raise Mismatch(fault)
+        self._ran = ()
+        for fault in self._watch.left():
             raise Mismatch(fault)
 
     def unchanged(self) -> None:

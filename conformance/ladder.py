@@ -23,6 +23,7 @@ class Rung(enum.Enum):
     REDUCTIONS = "reductions"
     FUSED = "fused"
     GRADIENTS = "gradients"
+    STRESS = "stress"
     SPEED = "speed"
 
     @property
@@ -56,6 +57,7 @@ _SHOWS = {
     Rung.REDUCTIONS: "sums, maxima, matrix products of awkward sizes and compounds, within three gates",
     Rung.FUSED: "random programs, each as one piece, against the graph's meaning",
     Rung.GRADIENTS: "gradients against finite differences, and small models against NumPy",
+    Rung.STRESS: "threads, devices beside it, refusals, losses and a full memory, always to the same bits",
     Rung.SPEED: "right results of large kernels; how fast is reported, and never judged",
 }
 

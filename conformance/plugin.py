@@ -110,7 +110,7 @@ def case(request: pytest.FixtureRequest, watch: Watch) -> Case:
         if fnmatchcase(made.id, pattern):
             pytest.skip(reason)
     watch.active = checker is None and rung_of(made.id) not in BARE
-    watch.look()  # what an earlier case left is not this one's fault
+    watch.begin()
     return made
 
 

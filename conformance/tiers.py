@@ -69,6 +69,7 @@ QUICK: Mapping[str, Rule] = {
         "bool", "int8", "uint8", "int32", "int64", "float16", "float32", "float64"
     ),
     "primitives::test_one_operand_is_constant": some("int32", "uint32", "float32"),
+    "primitives::test_widths": _once,
     "primitives::test_const": some(*_EACH_WIDTH, "float64"),
     "primitives::test_where": some(*_EACH_WIDTH),
     "primitives::test_load_store": some(*_EACH_WIDTH),
@@ -99,6 +100,8 @@ QUICK: Mapping[str, Rule] = {
     "speed::test_limit": some("copy", "read", "launch", "float32"),
     "speed::test_kernel": some("softmax", "matmul_512", "conv2d"),
     "gradients::test_binary": some("mul", "div", "maximum", "matmul", "cat", "power"),
+    "gradients::test_trajectory": lambda parameters: parameters in (["mlp", "adam"], ["cnn", "momentum"]),
+    "stress::test_no_room_within": some("1"),
 }
 """What the quick tier keeps of a test function; of one that is not named here, every case.
 

@@ -176,7 +176,7 @@ def hunt(
     if mutant.seen is Seen.CERTIFICATE:
         verdict.certificate = differences(mutant, base, seed)
         return verdict
-    device = registry.adopt(spoiled(mutant, base))
+    device = registry.adopt(spoiled(mutant, base), another=lambda: spoiled(mutant, base))
     everything = tuple(f"{r.value}::*" for r in Rung)
     for tier in (SuiteTier.QUICK, SuiteTier.STANDARD):
         for patterns in (mutant.tried, everything) if whole else (mutant.tried,):
