@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +26,8 @@ from .judge import Accuracy, Mismatch, judge, merged
 from .watch import Watch
 
 Array = np.ndarray[Any, np.dtype[Any]]
+PATIENCE = 20.0
+"""Seconds that may be spent on making a failure smaller."""
 
 
 def place(array: Array, device: str) -> Node:
@@ -41,16 +46,31 @@ class Case:
         seed: of the whole run.
         id: the case's own name, "primitives::test_unary[SIN-float32]".
         accuracy: what has been measured.
+        patience: seconds that may be spent on making a failure smaller; 0: it is told as it is.
+        looked: seconds that were spent on looking further into a failure.
+        ran: the values that were realized last, or that show the failure.
     """
 
-    def __init__(self, name: str, seed: int, id_: str, watch: Watch | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        seed: int,
+        id_: str,
+        watch: Watch | None = None,
+        *,
+        patience: float = PATIENCE,
+        refuge: Path | None = None,
+    ) -> None:
         self.name = name
         self.seed = seed
         self.id = id_
         self.accuracy: list[Accuracy] = []
         self._watch = watch
         self._placed: list[tuple[Node, Array]] = []
-        self._ran: tuple[Node, ...] = ()
+        self.patience = patience
+        self.looked = 0.0
+        self.ran: tuple[Node, ...] = ()
+        self._refuge = refuge
 
     @property
     def device(self) -> Device:
@@ -87,14 +107,32 @@ class Case:
 
     def run(self, *nodes: Node) -> list[Array]:
         """Realizes the nodes together and gives their arrays."""
-        self._ran = nodes
+        self.ran = nodes
         engine.realize(list(nodes), self.name)
         return [engine.read(n) for n in nodes]
+
+    def shows(self, nodes: Sequence[Node]) -> None:
+        """Says which values show the failure, where those that were realized last do not."""
+        self.ran = tuple(nodes)
+
+    @contextmanager
+    def kept(self, error: Exception) -> Iterator[None]:
+        """While more is tried, a failure is kept on disk: it is not lost when the process ends there."""
+        if self._refuge is not None:
+            self._refuge.write_text(str(error), encoding="utf-8")
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            self.looked += time.monotonic() - start
+            if self._refuge is not None:
+                self._refuge.unlink(missing_ok=True)
 
     def kernel(self, node: Node) -> KernelInfo:
         """The one kernel that computes ``node``; skips the case of a device that has no kernels."""
         if self.spec.reach is not Reach.KERNELS:
             pytest.skip(f"{self.name} is driven by {self.spec.reach.value}, not by kernels")
+        self.shows([node])
         (made,) = engine.kernels([node], self.name)
         return made
 
@@ -181,7 +219,7 @@ class Case:
 
     def sources(self) -> Sequence[str]:
         """The generated sources of what ran last; empty of a device that is not driven by kernels."""
-        made = [n for n in self._ran if n.op is not GraphOp.BUFFER]
+        made = [n for n in self.ran if n.op is not GraphOp.BUFFER]
         for node in made:
             node.storage = None  # so that they are to be computed again
         return [k.source for k in engine.kernels(made, self.name) if k.source]

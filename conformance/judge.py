@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 from ..core.device import Spec
 from ..core.dtype import DType, as_dtype
 from ..core.ops import EXACT, PRIMITIVES, ROUNDED, Op
-from .exact import distance, exact
+from .exact import distance, exact, spacing
 from .inputs import to_bits
 from .spread import Spread, spread, together
 
@@ -20,7 +21,15 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 class Mismatch(AssertionError):
-    """A result that the contract does not allow. The message says which element, and what was wanted."""
+    """A result that the contract does not allow. The message says which element, and what was wanted.
+
+    Attributes:
+        at: the index of the first bad element; None where it is not about one.
+    """
+
+    def __init__(self, message: str, at: tuple[int, ...] | None = None) -> None:
+        super().__init__(message)
+        self.at = at
 
 
 @dataclass(frozen=True)
@@ -84,9 +93,19 @@ def require(
         f"  first at {list(at)}",
     ]
     lines += [f"  operand {i}  {show(x[at])}" for i, x in enumerate(operands) if x.shape == bad.shape]
-    away = "" if ulp is None else f", {ulp[at]:.4g} ulp away"
+    away = _apart(got[at], wanted[at]) if ulp is None else f", {ulp[at]:.4g} ulp away"
     lines += [f"  got        {show(got[at])}{away}", f"  wanted     {show(wanted[at])}"]
-    raise Mismatch("\n".join(lines))
+    raise Mismatch("\n".join(lines), at)
+
+
+def _apart(got: Any, wanted: Any) -> str:
+    """How far a float lies from a wanted number of its dtype; "" where that says nothing."""
+    dtype = as_dtype(np.asarray(got).dtype)
+    if not dtype.is_float or np.asarray(wanted).dtype != np.asarray(got).dtype:
+        return ""
+    g, w = float(got), float(wanted)
+    unit = float(spacing(dtype, np.asarray(w)))
+    return f", {abs(g - w) / unit:.4g} ulp away" if math.isfinite(g - w) else ""
 
 
 def require_bits(title: str, got: Array, wanted: Array, operands: Sequence[Array] = ()) -> None:

@@ -29,6 +29,7 @@ class CaseResult:
         message: why it failed, or what is not claimed.
         accuracy: ``judge.Accuracy`` records.
         alike: what it has in common with others that failed for the same reason; "" where none is known.
+        script: a program that shows the failure; "" where running the case again is the shortest.
     """
 
     id: str
@@ -37,6 +38,7 @@ class CaseResult:
     message: str = ""
     accuracy: tuple[dict[str, Any], ...] = ()
     alike: str = ""
+    script: str = ""
 
     @property
     def rung(self) -> Rung:

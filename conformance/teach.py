@@ -72,6 +72,12 @@ def told(error: BaseException, device: Device, trace: str) -> str:
     """
     if isinstance(error, NotWrittenError):
         return stub(error, device)
+    return "\n".join(
+        [_told(error, device, trace), *(f"  {note}" for note in getattr(error, "__notes__", ()))]
+    )
+
+
+def _told(error: BaseException, device: Device, trace: str) -> str:
     if isinstance(error, Mismatch):
         return str(error)
     raised = f"{type(error).__name__}: {error}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,9 +14,11 @@ from ...core.evaluate import evaluate
 from ...core.graph import Node
 from ...core.ops import PRIMITIVES, Op, is_supported
 from ..case import Array, Case
+from ..choices import Choices
 from ..inputs import guarded, samples, specials
 from ..judge import judge, require_bits
 from ..movement import moves, random_shape
+from ..shrink import Make, hold
 
 View = Callable[[Node], Node]
 
@@ -179,11 +182,17 @@ def test_empty(case: Case, shape: tuple[int, ...]) -> None:
 def test_random(case: Case, part: int) -> None:
     """Two to six movements, drawn by the seed."""
     case.claims(uint8, int32)
-    named = []
+
+    def movement(choices: Choices, dtype: DType, axes: int, n: int) -> list[Node]:
+        shape = random_shape(choices, axes)
+        array = choices.array(dtype, int(np.prod(shape, dtype=int)), samples)
+        return [moves(choices, case.place(array.reshape(shape)), n)]
+
+    makes: list[Make] = []
     for i in range(16):
-        x = values(case, uint8 if i % 2 else int32, *random_shape(case.rng, int(case.rng.integers(0, 5))))
-        named.append((f"movement {i}", moves(case.rng, x, int(case.rng.integers(2, 7)))))
-    agree(case, named)
+        axes, n = int(case.rng.integers(0, 5)), int(case.rng.integers(2, 7))
+        makes.append(partial(movement, dtype=(int32, uint8)[i % 2], axes=axes, n=n))
+    hold(case, makes, lambda values: agree(case, [(f"movement {i}", v) for i, v in enumerate(values)]))
 
 
 @pytest.mark.parametrize("dtype", [float32, int32, uint8], ids=str)
