@@ -1,8 +1,8 @@
 """Values by themselves: computed on a device and held against what their graph means.
 
 What a case wanted of a value is known to the case alone. ``check`` asks what the contract says of any value:
-movement to the bit, a primitive by its row, a program by intervals. So a failure is shown by a script of its
-own where the value that it is about is wrong by that rule too, and else by running the case again.
+movement to the bit, a primitive by its row, a program by intervals, and nothing else written. So a failure is
+shown by a script of its own where a value is wrong by that rule too, and else by running the case again.
 """
 
 from __future__ import annotations
@@ -13,15 +13,16 @@ import numpy as np
 
 from ..core import engine
 from ..core.dtype import as_dtype
-from ..core.errors import CompileError, NotRunError, PortwrightError
+from ..core.errors import CompileError, KernelError, NotRunError, PortwrightError
 from ..core.evaluate import evaluate
 from ..core.graph import MOVEMENT, GraphOp, Node, bitcast, cast, elementwise, toposort
 from ..core.ops import Op
 from ..core.registry import open_device
 from .case import Array, Case, place
 from .enclosure import Enclosure
-from .judge import Mismatch, judge, require_bits
+from .judge import Mismatch, judge, require_bits, require_unchanged
 from .script import script
+from .watch import Watch
 
 MOST_BYTES = 1 << 15
 """Of operands that a script holds."""
@@ -29,19 +30,29 @@ WINDOWS = (1, 8, 64, 512)
 """Elements that are kept of operands, ending with the first bad one."""
 
 
-def check(nodes: Sequence[Node], device: str) -> list[Array]:
-    """The arrays of values that are realized together.
+def check(nodes: Sequence[Node], device: str, watch: Watch | None) -> None:
+    """Nothing when values that are realized together are right, and nothing else was written.
+
+    Args:
+        nodes: the values.
+        device: where.
+        watch: of the device's buffers; None where something else watches them.
 
     Raises:
-        Mismatch: when one is not what its graph means.
+        Mismatch: when one is not what its graph means, an operand changed, or a buffer's end was passed.
         PortwrightError: what the device raises.
     """
     rules = [_rule(node, device) for node in nodes]
+    leaves = [n for n in toposort(nodes, stop=_is_leaf) if _is_leaf(n)]
+    before = [engine.read(n).copy() for n in leaves]
     engine.realize(list(nodes), device)
     arrays = [engine.read(node) for node in nodes]
     for rule, got in zip(rules, arrays, strict=True):
         rule(got)
-    return arrays
+    for leaf, was in zip(leaves, before, strict=True):
+        require_unchanged(engine.read(leaf), was)
+    for said in watch.look() if watch is not None else ():
+        raise Mismatch(said)
 
 
 def show(nodes: Sequence[Node], device: str) -> int:
@@ -51,8 +62,11 @@ def show(nodes: Sequence[Node], device: str) -> int:
     """
     wanted = evaluate(nodes, engine.read)
     said, status = "right: nothing differs by more than the contract allows", 0
+    opened = open_device(device)
     try:
-        check(nodes, device)
+        with Watch(opened).installed() as watch:
+            watch.active = opened.spec.checker is None
+            check(nodes, device, watch)
     except (Mismatch, PortwrightError) as error:
         said, status = str(error), 1
         if isinstance(error, CompileError) and error.log.strip() not in said:
@@ -88,11 +102,11 @@ def shown(case: Case) -> str:
         _forget(nodes)
         if _operand_bytes(nodes) > MOST_BYTES and len(nodes) > 1:
             continue
-        error = fault(nodes, case.name)
+        error = fault(nodes, case)
         if error is None:
             continue
         for smaller in (*_cut(nodes, error, case.name), nodes):
-            if smaller is nodes or fault(smaller, case.name) is not None:
+            if smaller is nodes or fault(smaller, case) is not None:
                 _forget(smaller)
                 case.shows(smaller)
                 fits = _operand_bytes(smaller) <= MOST_BYTES
@@ -101,10 +115,10 @@ def shown(case: Case) -> str:
     return ""
 
 
-def fault(nodes: Sequence[Node], device: str) -> Exception | None:
+def fault(nodes: Sequence[Node], case: Case) -> Exception | None:
     """What is wrong with values that are realized together; None when nothing is, or nothing was run."""
     try:
-        check(nodes, device)
+        check(nodes, case.name, case.watch)
     except NotRunError:
         return None
     except (Mismatch, PortwrightError) as error:
@@ -128,12 +142,15 @@ def _rule(node: Node, device: str) -> Callable[[Array], object]:
         operands = [np.broadcast_to(x, node.shape) for x in operands]
         return lambda got: judge(op, dtype, got, operands, spec)
     enclosure = Enclosure(engine.read, spec)
-    enclosure.of(node)
+    try:
+        enclosure.of(node)
+    except KernelError:  # no interval is known of it: nothing is said
+        return lambda got: None
     return lambda got: enclosure.hold(node, got)
 
 
 def _moves(node: Node) -> bool:
-    return node.op in MOVEMENT or node.op is GraphOp.CONTIGUOUS
+    return node.op in MOVEMENT or node.op in (GraphOp.CONTIGUOUS, GraphOp.GATHER)
 
 
 def _is_leaf(node: Node) -> bool:

@@ -7,6 +7,7 @@ the caller's own when the device exists only there.
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 from collections.abc import Generator, Iterator
 from fnmatch import fnmatchcase
@@ -155,7 +156,8 @@ def pytest_runtest_makereport(
     made: Case | None = getattr(item, "case", None)
     if report.failed and call.excinfo is not None and made is not None:
         error = call.excinfo.value
-        text = told(error, made.device, report.longreprtext)
+        meant = inspect.getdoc(getattr(item, "function", None)) or ""
+        text = told(error, made.device, report.longreprtext, meant)
         if not isinstance(error, NotWrittenError):
             failure = tell(made, error, text)
             text = failure.text

@@ -103,14 +103,16 @@ def _leaf(node: Node, value: Array) -> str:
     value = np.ascontiguousarray(value).reshape(-1)
     if value.size <= MOST_LITERAL:
         numbers = [x.item() if value.dtype.kind in "biuf" else float(x) for x in value]
+        numbers = [math.nan if x != x else x for x in numbers]  # without what else a NaN may hold
         if np.array_equal(to_bits(_array(numbers, value.dtype)), to_bits(value)):
-            text = ", ".join(
-                repr(x) if not isinstance(x, float) or math.isfinite(x) else f'float("{x}")' for x in numbers
-            )
-            return f'leaf(DEVICE, "{node.dtype}", {node.shape}, [{text}])'
+            return f'leaf(DEVICE, "{node.dtype}", {node.shape}, [{", ".join(map(_number, numbers))}])'
     packed = base64.b64encode(zlib.compress(value.tobytes(), 9)).decode()
     pieces = "\n".join(f'    "{line}"' for line in textwrap.wrap(packed, 96))
     return f'leaf(DEVICE, "{node.dtype}", {node.shape},\n{pieces},\n)'
+
+
+def _number(x: float) -> str:
+    return f'float("{x}")' if isinstance(x, float) and not math.isfinite(x) else repr(x)
 
 
 def _made(node: Node, names: dict[Node, str]) -> str:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
+from unittest.mock import patch
 
 from ..core.errors import PortwrightError
 from ..core.graph import MOVEMENT, Node, toposort
@@ -54,7 +55,7 @@ def hold(case: Case, makes: Sequence[Make], test: Test, tell: Test | None = None
                 if found is not None:
                     _tell(make, Choices(choices.seed, found.notes), tell or test, size, found)
         case.shows(ran)
-        error.add_note("made again alone, it is right")
+        error.add_note("each program is right when it is made again alone")
         raise
 
 
@@ -120,7 +121,7 @@ class _Search:
 
     @property
     def is_over(self) -> bool:
-        if not self.ended and time.monotonic() >= self.until:
+        if self.tries and not self.ended and time.monotonic() >= self.until:
             self.ended = f"ended after {self.seconds:g} s"
         return bool(self.ended)
 
@@ -144,6 +145,14 @@ class _Search:
 def _size(notes: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
     """What is called smaller: fewer choices, then lower ones."""
     return len(notes), tuple(map(abs, notes))
+
+
+def _no_constants() -> AbstractContextManager[object]:
+    """Hypothesis reads the sources of all modules that lie in no ``site-packages`` for numbers to try, which
+    takes seconds and is kept in a folder beside them. Here is nothing that such numbers could be for."""
+    from hypothesis.internal.conjecture import providers
+
+    return patch.object(providers, "_get_local_constants", lambda: providers._local_constants, create=True)
 
 
 def shrink(
@@ -202,7 +211,7 @@ def shrink(
     database = InMemoryExampleDatabase()
     unused = 0  # what is kept with a choice too many is not taken for the smallest already
     database.save(_KEY, choices_to_bytes([*failed.notes, unused]))
-    with suppress(HypothesisException):  # none failed, or one fails only at times
+    with suppress(HypothesisException), _no_constants():  # none failed, or one fails only at times
         find(
             programs(),
             search.test,

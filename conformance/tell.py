@@ -14,10 +14,11 @@ from .ladder import again
 
 SCRIPT = "portwright-script"
 """What a failure's script is called in a report of pytest's."""
+MOST_RAN = 6
 MOST_SOURCE = 200
 MOST_LOG = 40
 MOST_SCRIPT = 60
-"""Lines that are told."""
+"""Values, and lines, that are told."""
 
 
 @dataclass(frozen=True)
@@ -30,15 +31,28 @@ class Failure:
 
 def tell(case: Case, error: BaseException, text: str) -> Failure:
     """All that is said of the failure of a case, of which ``text`` says what differs."""
-    made = ""
+    made, lost = "", ""
     if isinstance(error, Mismatch | PortwrightError):
-        with case.kept(error):
-            made = shown(case)
+        try:
+            with case.kept(error):
+                made = shown(case)
+        except Exception as other:  # what fails here must not hide why the case failed
+            lost = f"{type(other).__name__}: {other}"
     lines = [text, f"  seed       {case.seed}", f"  again      {again(case.name, case.id, case.seed)}"]
+    lines += _part("script", f"none: {lost}" if lost else "", 1)
+    if isinstance(error, Mismatch) and error.at is None:
+        lines[1:1] = _ran(case)
     lines += _part("log", _log(error, text), MOST_LOG)
     if made and made.count("\n") <= MOST_SCRIPT:
         lines += ["  script", made.rstrip()]
     return Failure("\n".join([*lines, *_kernels(case)]), made)
+
+
+def _ran(case: Case) -> list[str]:
+    """What was realized last: where a failure is not about an element, it is about one of these."""
+    named = [f"{node.op!r} {node.dtype} {list(node.shape)}" for node in case.ran]
+    more = f" and {len(named) - MOST_RAN} more" if len(named) > MOST_RAN else ""
+    return [f"  ran        {', '.join(named[:MOST_RAN])}{more}"] if named else []
 
 
 def refuge_of(folder: str | Path, worker: str) -> Path:

@@ -11,7 +11,7 @@ import pytest
 from ...core import engine, graph
 from ...core.dtype import ALL, DType, bool_, float32, float64, int8, int32, int64, uint8, uint64
 from ...core.evaluate import evaluate
-from ...core.graph import Node
+from ...core.graph import Node, toposort
 from ...core.ops import PRIMITIVES, Op, is_supported
 from ..case import Array, Case
 from ..choices import Choices
@@ -32,8 +32,15 @@ def agree(case: Case, named: Sequence[tuple[str, Node]]) -> None:
     """The device's arrays of the nodes are those of the graph's meaning, to the bit."""
     nodes = [put(n) for _, n in named]
     wanted = evaluate(nodes, engine.read)
-    for (name, _), got, right in zip(named, case.run(*nodes), wanted, strict=True):
-        require_bits(name, got, np.ascontiguousarray(right).reshape(right.shape))
+    titles = [f"{name} ({_movements(node)})" for name, node in named]
+    for title, got, right in zip(titles, case.run(*nodes), wanted, strict=True):
+        require_bits(title, got, np.ascontiguousarray(right).reshape(right.shape))
+
+
+def _movements(node: Node) -> str:
+    """What is done to a buffer, in order."""
+    order = [n for n in toposort([node], stop=lambda n: n.storage is not None) if n.storage is None]
+    return ", ".join(f"{n.op!r}" for n in order) or "nothing"
 
 
 def values(case: Case, dtype: DType, *shape: int) -> Node:
