@@ -18,7 +18,7 @@ from .screen import ask_passphrase, console, working, write_json
 
 if TYPE_CHECKING:
     from ..conformance.journal import LastRun
-    from ..conformance.outcome import Outcome
+    from ..conformance.outcome import CaseResult, Outcome
     from ..conformance.project import Project
     from ..conformance.subject import Subject
 
@@ -66,6 +66,12 @@ if TYPE_CHECKING:
     help="Sign the certificate with this private Ed25519 key (PEM or OpenSSH).",
 )
 @click.option("--badge", type=click.Path(path_type=Path, dir_okay=False), help="Write a badge (SVG) here.")
+@click.option(
+    "--report",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Write certificate, page, badge, JUnit XML and a script for each failure into this folder.",
+)
 @click.option("--junit", type=click.Path(path_type=Path, dir_okay=False), help="Write JUnit XML here.")
 @click.pass_obj
 def certify(
@@ -88,6 +94,7 @@ def certify(
     sign: Path | None,
     badge: Path | None,
     junit: Path | None,
+    folder: Path | None,
 ) -> int:
     """Run the conformance suite on DEVICE, and say what was seen.
 
@@ -95,6 +102,7 @@ def certify(
     """
     from ..conformance import badge as picture
     from ..conformance import certificate, checked, journal, report
+    from ..conformance import folder as reports
     from ..conformance import junit as xml
     from ..conformance.cluster import ClusterError
     from ..conformance.signing import private_key
@@ -103,14 +111,14 @@ def certify(
     for path in (output, badge, junit):
         if path is not None and not path.absolute().parent.is_dir():
             raise ArgumentError(f"cannot write {path}: there is no folder {path.absolute().parent}")
-    if sign is not None and output is None and not as_json:
+    if sign is not None and output is None and folder is None and not as_json:
         raise ArgumentError("--sign signs the certificate, which is kept nowhere: say -o FILE, or --json")
     if last_failed and resume:
         raise ArgumentError(
             "--last-failed runs again what failed, --resume what did not run: say one of them"
         )
-    if last_failed and (output or badge or as_json):
-        raise ArgumentError("--last-failed makes no certificate: leave out -o, --badge and --json")
+    if last_failed and (output or badge or as_json or folder):
+        raise ArgumentError("--last-failed makes no certificate: leave out -o, --badge, --report and --json")
     if scheduler is not None and jobs is not None:
         raise ArgumentError(
             "--jobs is of this machine: on a cluster a worker takes as many pieces at once as its resources "
@@ -128,6 +136,8 @@ def certify(
     signer = private_key(sign, lambda: ask_passphrase(sign)) if sign is not None else None
     with _place(device, scheduler, jobs) as place:
         name = place.subject.device
+        if folder is not None:
+            reports.prepare(folder)
         expected = expected_of(place.project, expect)
         chosen = [r for r in Rung if not rungs or r.value in rungs]
         last = _last(name) if last_failed else None
@@ -140,6 +150,12 @@ def certify(
         for line in filter(None, (kept.said, kept.fault)):
             click.echo(line, err=True)
         could_write = not kept.fault
+        so_far: list[Outcome] = []
+
+        def seen(outcome: Outcome, newest: CaseResult | None) -> None:
+            so_far[:] = [outcome]
+            shown(outcome, newest)
+
         with report.progress(name) as shown:
             try:
                 outcome = place.climb(
@@ -148,13 +164,17 @@ def certify(
                     seed=seed,
                     stop=stop,
                     limit=limit,
-                    watch=kept.watching(shown),
+                    watch=kept.watching(seen),
                     expected=expected,
                     tier=tier,
                     only=only,
                     done=kept.taken,
                 )
             except (KeyboardInterrupt, ClusterError):
+                if folder is not None and so_far:
+                    so_far[0].seconds = round(sum(r.seconds for r in so_far[0].results), 3)
+                    reports.write(folder, so_far[0], certificate.build(so_far[0], place.subject))
+                    click.echo(f"report, as far as it came: {folder / reports.PAGE}", err=True)
                 if not kept.fault:
                     click.echo("what is done is kept: the same command with --resume goes on", err=True)
                 raise
@@ -171,6 +191,8 @@ def certify(
         picture.save(document, badge)
     if junit is not None:
         xml.write(outcome, junit)
+    if folder is not None:
+        reports.write(folder, outcome, document)
     if stop or len(outcome.results) == len(outcome.cases):
         kept.finish()  # now that what came of it is written
     if could_write and kept.fault:
@@ -184,6 +206,8 @@ def certify(
             out.print(f"{project.checklist.name}: {ticks.done} of {ticks.boxes} ticked")
         if output is not None:
             out.print(f"certificate: {output}, sha256 {document['sha256']}")
+        if folder is not None:
+            out.print(f"report: {folder / reports.PAGE}")
         if signer is not None:
             out.print(f"signed by {signer.public}")
         if stop:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from functools import cached_property
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -20,14 +22,16 @@ from ..core.graph import GraphOp, Node
 from ..core.ops import Op
 from ..core.plan import KernelInfo
 from ..core.registry import open_another, open_device
-from .inputs import Rng, to_bits
-from .judge import Accuracy, Mismatch, judge, merged
+from .inputs import Rng
+from .judge import Accuracy, Mismatch, judge, merged, require_unchanged
 from .speed import Timing
 from .watch import Watch
 
 Array = np.ndarray[Any, np.dtype[Any]]
 P = TypeVar("P")
 """The operands of a part of a sweep."""
+PATIENCE = 20.0
+"""Seconds that may be spent on making a failure smaller."""
 
 
 def place(array: Array, device: str) -> Node:
@@ -47,17 +51,33 @@ class Case:
         id: the case's own name, "primitives::test_unary[SIN-float32]".
         accuracy: how far from exact what was measured lay.
         timing: how long the case's job took, of a case of the rung of speed.
+        watch: of the device's buffers, while the suite runs.
+        patience: seconds that may be spent on making a failure smaller; 0: it is told as it is.
+        looked: seconds that were spent on looking further into a failure.
+        ran: the values that were realized last, or that show the failure.
     """
 
-    def __init__(self, name: str, seed: int, id_: str, watch: Watch | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        seed: int,
+        id_: str,
+        watch: Watch | None = None,
+        *,
+        patience: float = PATIENCE,
+        refuge: Path | None = None,
+    ) -> None:
         self.name = name
         self.seed = seed
         self.id = id_
         self.accuracy: list[Accuracy] = []
         self.timing: Timing | None = None
-        self._watch = watch
+        self.watch = watch
         self._placed: list[tuple[Node, Array]] = []
-        self._ran: tuple[Node, ...] = ()
+        self.patience = patience
+        self.looked = 0.0
+        self.ran: tuple[Node, ...] = ()
+        self._refuge = refuge
 
     @property
     def device(self) -> Device:
@@ -102,14 +122,32 @@ class Case:
 
     def run(self, *nodes: Node) -> list[Array]:
         """Realizes the nodes together and gives their arrays."""
-        self._ran = nodes
+        self.ran = nodes
         engine.realize(list(nodes), self.name)
         return [engine.read(n) for n in nodes]
+
+    def shows(self, nodes: Sequence[Node]) -> None:
+        """Says which values show the failure, where those that were realized last do not."""
+        self.ran = tuple(nodes)
+
+    @contextmanager
+    def kept(self, error: Exception) -> Iterator[None]:
+        """While more is tried, a failure is kept on disk: it is not lost when the process ends there."""
+        if self._refuge is not None:
+            self._refuge.write_text(str(error), encoding="utf-8")
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            self.looked += time.monotonic() - start
+            if self._refuge is not None:
+                self._refuge.unlink(missing_ok=True)
 
     def kernel(self, node: Node) -> KernelInfo:
         """The one kernel that computes ``node``; skips the case of a device that has no kernels."""
         if self.spec.reach is not Reach.KERNELS:
             pytest.skip(f"{self.name} is driven by {self.spec.reach.value}, not by kernels")
+        self.shows([node])
         (made,) = engine.kernels([node], self.name)
         return made
 
@@ -162,7 +200,7 @@ class Case:
     @contextmanager
     def filling(self, pattern: int | None, *, active: bool = True) -> Iterator[None]:
         """Inside, memory that nobody wrote holds this pattern; unless ``active``, it is the port's own."""
-        with nullcontext() if self._watch is None else self._watch.filling(pattern, active):
+        with nullcontext() if self.watch is None else self.watch.filling(pattern, active):
             yield
 
     @contextmanager
@@ -178,7 +216,7 @@ class Case:
             pytest.skip(f"{self.name} was opened by hand, and nobody said how another of its kind is")
         try:
             with Watch(device).installed() as watch:
-                watch.active = self._watch is not None and self._watch.active
+                watch.active = self.watch is not None and self.watch.active
                 watch.begin()
                 yield device
                 for fault in (*watch.look(), *watch.left()):
@@ -218,12 +256,12 @@ class Case:
             Mismatch: when a kernel wrote where it must not, or something of the case is still held.
         """
         self.unchanged()
-        if self._watch is None:
+        if self.watch is None:
             return
-        for fault in self._watch.look():
+        for fault in self.watch.look():
             raise Mismatch(fault)
-        self._ran = ()
-        for fault in self._watch.left():
+        self.ran = ()
+        for fault in self.watch.left():
             raise Mismatch(fault)
 
     def unchanged(self) -> None:
@@ -235,10 +273,7 @@ class Case:
         placed, self._placed = self._placed, []
         for node, before in placed:
             assert node.storage is not None
-            if not np.array_equal(to_bits(engine.read(node)), to_bits(before)):
-                raise Mismatch(
-                    f"an input changed: {before.dtype} {list(before.shape)}; kernels must only read it"
-                )
+            require_unchanged(engine.read(node), before)
 
     def records(self) -> list[dict[str, Any]]:
         """The measurements, as JSON can hold them."""
@@ -246,7 +281,7 @@ class Case:
 
     def sources(self) -> Sequence[str]:
         """The generated sources of what ran last; empty of a device that is not driven by kernels."""
-        made = [n for n in self._ran if n.op is not GraphOp.BUFFER]
+        made = [n for n in self.ran if n.op is not GraphOp.BUFFER]
         for node in made:
             node.storage = None  # so that they are to be computed again
         return [k.source for k in engine.kernels(made, self.name) if k.source]

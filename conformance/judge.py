@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 from ..core.device import Spec
 from ..core.dtype import DType, as_dtype, float32, float64
 from ..core.ops import EXACT, PRIMITIVES, ROUNDED, Op
-from .exact import Exact, distance, exact
+from .exact import Exact, distance, exact, spacing
 from .inputs import to_bits
 from .spread import Spread, spread, together
 
@@ -25,7 +26,15 @@ and of other dtypes either may come: they may be computed in a wider type, or by
 
 
 class Mismatch(AssertionError):
-    """A result that the contract does not allow. The message says which element, and what was wanted."""
+    """A result that the contract does not allow. The message says which element, and what was wanted.
+
+    Attributes:
+        at: the index of the first bad element; None where it is not about one.
+    """
+
+    def __init__(self, message: str, at: tuple[int, ...] | None = None) -> None:
+        super().__init__(message)
+        self.at = at
 
 
 @dataclass(frozen=True)
@@ -84,14 +93,38 @@ def require(
     if not bad.any():
         return
     at = tuple(int(i) for i in np.argwhere(bad)[0]) if bad.ndim else ()
+    dtype = as_dtype(got.dtype).name
+    of = title if dtype in title.replace(",", " ").split() else f"{title}, {dtype}"
     lines = [
-        f"{title}, shape {list(got.shape)}: {int(bad.sum()):,} of {bad.size:,} elements are not {rule}",
+        f"{of}, shape {list(got.shape)}: {int(bad.sum()):,} of {bad.size:,} elements are not {rule}",
         f"  first at {list(at)}",
     ]
     lines += [f"  operand {i}  {show(x[at])}" for i, x in enumerate(operands) if x.shape == bad.shape]
-    away = "" if ulp is None else f", {ulp[at]:.4g} ulp away"
-    lines += [f"  got        {show(got[at])}{away}", f"  wanted     {show(wanted[at])}"]
-    raise Mismatch("\n".join(lines))
+    away = _apart(got[at], wanted[at]) if ulp is None else f", {ulp[at]:.4g} ulp away"
+    lines += [f"  got        {show(got[at])}{away}", f"  wanted     {_wanted(wanted[at], got)}"]
+    raise Mismatch("\n".join(lines), at)
+
+
+def _wanted(wanted: Any, got: Array) -> str:
+    """One wanted element: of a wider type than the results, the bits of the nearest that they can be."""
+    wanted = np.asarray(wanted)
+    if wanted.dtype == got.dtype or wanted.dtype.kind != "f":
+        return show(wanted)
+    with np.errstate(all="ignore"):
+        near = wanted.astype(got.dtype)
+    return f"{float(wanted)!r} ({hexadecimal(near)} when rounded to {as_dtype(got.dtype)})"
+
+
+def _apart(got: Any, wanted: Any) -> str:
+    """How far a float lies from a wanted number of its dtype; "" where that says nothing."""
+    dtype = as_dtype(np.asarray(got).dtype)
+    if not dtype.is_float:
+        return ""
+    g, w = float(got), float(wanted)
+    if not w:
+        return ""
+    unit = float(spacing(dtype, np.asarray(w)))
+    return f", {abs(g - w) / unit:.4g} ulp away" if math.isfinite(g - w) else ""
 
 
 def require_bits(title: str, got: Array, wanted: Array, operands: Sequence[Array] = ()) -> None:
@@ -106,6 +139,12 @@ def require_values(title: str, got: Array, wanted: Array, operands: Sequence[Arr
     require(title, ~_alike(got, wanted, signed_zero=False), got, wanted, operands, "equal")
 
 
+def require_unchanged(now: Array, before: Array) -> None:
+    """An input holds what was put into it: kernels must only read it."""
+    bad = to_bits(now) != to_bits(before)
+    require("an input changed", bad, now, before, rule="as they were before")
+
+
 def require_form(title: str, got: Array, wanted: Array) -> None:
     """Equal shapes and dtypes; every bool stored as the byte 0 or 1."""
     if got.shape != wanted.shape or got.dtype != wanted.dtype:
@@ -114,9 +153,14 @@ def require_form(title: str, got: Array, wanted: Array) -> None:
         bytes_ = np.ascontiguousarray(got).view(np.uint8)
         bad = np.flatnonzero(bytes_ > 1)
         if bad.size:
+            at = tuple(int(i) for i in np.unravel_index(bad[0], got.shape))
+            byte = int(bytes_.ravel()[bad[0]])
             raise Mismatch(
-                f"{title}: a bool is the byte 0 or 1, but {bad.size:,} of {got.size:,} are neither; "
-                f"first at {bad[0]}: the byte {bytes_.ravel()[bad[0]]}"
+                f"{title}, shape {list(got.shape)}: {bad.size:,} of {got.size:,} bools are neither 0 nor 1\n"
+                f"  first at {list(at)}\n"
+                f"  got        the byte {byte} (0x{byte:02x})\n"
+                f"  wanted     the byte 0 or 1",
+                at,
             )
 
 

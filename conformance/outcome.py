@@ -30,6 +30,7 @@ class CaseResult:
         accuracy: ``judge.Accuracy`` records.
         alike: what it has in common with others that failed for the same reason; "" where none is known.
         timing: the ``speed.Timing`` of a case that took one.
+        script: a program that shows the failure; "" where running the case again is the shortest.
     """
 
     id: str
@@ -39,6 +40,7 @@ class CaseResult:
     accuracy: tuple[dict[str, Any], ...] = ()
     alike: str = ""
     timing: dict[str, Any] | None = None
+    script: str = ""
 
     @classmethod
     def read(cls, document: dict[str, Any]) -> CaseResult:

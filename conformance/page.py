@@ -90,12 +90,14 @@ class Failure:
         return first_line(self.report)
 
 
-def page(document: Document, found: Verification) -> str:
+def page(document: Document, found: Verification, files: Mapping[str, str] | None = None) -> str:
     """The page of a certificate.
 
     Args:
         document: the certificate, as ``form.read`` gives it.
         found: what came of verifying it.
+        files: where the script and the text of failures are, less ``.py`` and ``.txt``, by case, beside the
+            page; None of a page that stands alone.
     """
     from jinja2 import Environment, StrictUndefined
 
@@ -126,6 +128,7 @@ def page(document: Document, found: Verification) -> str:
         limits=roofline.limits(times),
         no_speed=no_speed(document),
         failures=list(failures(document)),
+        files=files or {},
         expected=because(document, EXPECTED),
         skipped=because(document, UNCLAIMED),
         not_reached=_cases_of(because(document, NOT_REACHED)),

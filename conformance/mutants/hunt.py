@@ -22,6 +22,8 @@ from .mutant import Mutant, Seen
 
 ENOUGH = 2
 """Functions of the suite that must fail."""
+PATIENCE = 5.0
+"""Seconds to make a failure smaller: of many mutants, few are looked at."""
 Tell = Callable[["str | Kill"], None]
 
 
@@ -106,6 +108,7 @@ class Hunter(runner.Recorder):
         tell: Tell,
     ) -> None:
         super().__init__(outcome, limit, None, Path(), ())
+        self.patience = PATIENCE
         self.verdict, self.patterns, self.over, self.tell = verdict, patterns, over, tell
 
     @pytest.hookimpl(trylast=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import pytest
@@ -15,12 +16,12 @@ from ...core.evaluate import evaluate
 from ...core.graph import Node, toposort
 from ...core.ops import Op
 from ..case import Case, place
+from ..choices import Choices
 from ..enclosure import Enclosure
-from ..inputs import Array
-from ..judge import Mismatch, judge, require, require_bits, require_form
+from ..judge import Mismatch, judge, require, require_bits
 from ..named import NAMED, add, chain, fold_of_fold, layernorm, mul, number, softmax, sub
 from ..programs import Programs
-from ..script import script
+from ..shrink import hold
 
 STEPS = 14
 PROGRAMS = 3
@@ -37,63 +38,44 @@ KINDS: dict[str, tuple[DType, ...]] = {
 }
 
 
-def fault(case: Case, enclosure: Enclosure, node: Node, array: Array | None = None) -> str | None:
-    """What is wrong with the node's array, or with computing it alone; None when nothing is."""
-    try:
-        (got,) = case.run(node) if array is None else (array,)
-        hold(enclosure, node, got)
-    except (Mismatch, PortwrightError) as error:
-        return str(error) if isinstance(error, Mismatch) else f"{type(error).__name__}: {error}"
-    return None
-
-
-def hold(enclosure: Enclosure, node: Node, got: Array) -> None:
-    """Nothing when an array lies where the node's may."""
-    interval = enclosure.of(node)
-    wanted = np.broadcast_to(interval.low, node.shape).astype(node.dtype.numpy)
-    title = f"{node.op!r} {node.dtype}"
-    require_form(title, got, wanted)
-    width = 0.0 if interval.is_point else float(np.max(interval.high - interval.low))
-    rule = f"in their intervals, at most {width:.3g} wide" if width else "equal"
-    require(title, interval.excludes(got), got, wanted, (), rule)
-
-
-def agree(case: Case, roots: list[Node]) -> None:
-    """The roots, realized together, lie where they may; else the smallest part that does not is told."""
+def together(case: Case, roots: Sequence[Node]) -> None:
+    """The roots, realized together, lie where they may."""
     enclosure = Enclosure(engine.read, case.spec)
     for root in roots:
         enclosure.of(root)
-    order = [n for n in toposort(roots, stop=lambda n: n.storage is not None) if n.storage is None]
-    faults: dict[Node, str] = {}
     try:
-        for root, got in zip(roots, case.run(*roots), strict=True):
-            wrong = fault(case, enclosure, root, got)
-            if wrong is not None:
-                faults[root] = wrong
+        arrays = case.run(*roots)
     except NotRunError:
         if not case.compiles_only:
             raise
-        forget(order)
-    except PortwrightError as error:
-        faults[roots[-1]] = f"{type(error).__name__}: {error}"
-    for root, wrong in faults.items():
-        raise Mismatch(smallest(case, enclosure, order, root, wrong))
+        return
+    for root, got in zip(roots, arrays, strict=True):
+        enclosure.hold(root, got)
 
 
-def smallest(case: Case, enclosure: Enclosure, order: list[Node], root: Node, whole: str) -> str:
-    """The first part that is wrong when it is computed alone, with a script that shows it."""
-    for node in order:
-        forget(order)
-        part = None if node.op is Op.CONST else fault(case, enclosure, node)
-        if part is not None:
+def agree(case: Case, roots: Sequence[Node]) -> None:
+    """The roots, realized together, lie where they may; else the first part that is wrong alone is told."""
+    order = [n for n in toposort(roots, stop=lambda n: n.storage is not None) if n.storage is None]
+    try:
+        together(case, roots)
+    except (Mismatch, PortwrightError) as error:
+        for node in order:
             forget(order)
-            return f"{part}\n  script\n{script(node, case.name, engine.read)}"
-    forget(order)
-    alone = "  (each part of it is right when it is computed alone)"
-    return f"{whole}\n{alone}\n  script\n{script(root, case.name, engine.read)}"
+            try:
+                together(case, [node])
+            except (Mismatch, PortwrightError) as alone:
+                forget(order)
+                raise alone from None
+        forget(order)
+        case.shows(roots)
+        error.add_note("each part of it is right when it is computed alone")
+        raise
+    finally:
+        if case.compiles_only:
+            forget(order)
 
 
-def forget(nodes: list[Node]) -> None:
+def forget(nodes: Sequence[Node]) -> None:
     """Makes the nodes unrealized again."""
     for node in nodes:
         node.storage = None
@@ -104,9 +86,12 @@ def forget(nodes: list[Node]) -> None:
 def test_random(case: Case, kinds: tuple[DType, ...], part: int) -> None:
     """Programs drawn by the seed."""
     case.claims(*kinds)
+
+    def program(choices: Choices) -> list[Node]:
+        return Programs(choices, case.place, Enclosure(engine.read, case.spec), kinds).draw(STEPS)
+
     for _ in range(PROGRAMS):
-        programs = Programs(case.rng, case.place, Enclosure(engine.read, case.spec), kinds)
-        agree(case, programs.draw(STEPS))
+        hold(case, [program], partial(together, case), partial(agree, case))
 
 
 @pytest.mark.parametrize("shape", [(5, 7), (33, 129)], ids=str)
