@@ -32,7 +32,7 @@ from .runner import Watcher
 from .sdk import ROOT
 from .tiers import SuiteTier
 
-FORMAT = 1
+FORMAT = 2
 MOST_KEPT = 16
 """Journals of a device that are kept; the oldest go."""
 SYNC = 1.0
