@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..core.device import Spec
-from ..core.dtype import DType, as_dtype, float32, float64
+from ..core.dtype import ALL, DType, as_dtype, float32, float64
 from ..core.ops import EXACT, PRIMITIVES, ROUNDED, Op
 from .exact import Exact, distance, exact, spacing
 from .inputs import to_bits
@@ -93,8 +94,8 @@ def require(
     if not bad.any():
         return
     at = tuple(int(i) for i in np.argwhere(bad)[0]) if bad.ndim else ()
-    dtype = as_dtype(got.dtype).name
-    of = title if dtype in title.replace(",", " ").split() else f"{title}, {dtype}"
+    is_told = any(d.name in re.split(r"[ ,]+", title) for d in ALL)
+    of = title if is_told else f"{title}, {as_dtype(got.dtype)}"
     lines = [
         f"{of}, shape {list(got.shape)}: {int(bad.sum()):,} of {bad.size:,} elements are not {rule}",
         f"  first at {list(at)}",

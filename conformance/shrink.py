@@ -211,16 +211,20 @@ def shrink(
     database = InMemoryExampleDatabase()
     unused = 0  # what is kept with a choice too many is not taken for the smallest already
     database.save(_KEY, choices_to_bytes([*failed.notes, unused]))
-    with suppress(HypothesisException), _no_constants():  # none failed, or one fails only at times
-        find(
-            programs(),
-            search.test,
-            settings=settings(
-                database=database,
-                phases=(Phase.reuse, Phase.shrink),
-                deadline=None,
-                verbosity=Verbosity.quiet,
-            ),
-            database_key=_KEY,
-        )
+    try:
+        with suppress(HypothesisException), _no_constants():  # none failed, or one fails only at times
+            find(
+                programs(),
+                search.test,
+                settings=settings(
+                    database=database,
+                    phases=(Phase.reuse, Phase.shrink),
+                    deadline=None,
+                    verbosity=Verbosity.quiet,
+                ),
+                database_key=_KEY,
+            )
+    except Exception as error:  # whatever becomes of the search, the failure is told
+        search.ended = search.ended or f"ended by {type(error).__name__}: {error}"
+        search.best = search.best or tuple(failed.notes)
     return None if search.best is None else Shrunk(search.best, search.tries, search.ended)

@@ -83,7 +83,7 @@ def test_what_is_drawn_is_of_all_kinds() -> None:
 
 SMALLEST: dict[str, tuple[Callable[[Choices], list[Node]], Callable[[Sequence[Node]], bool], int, int]] = {
     "a sine": (program, lambda v: Op.SIN in ops(v), 2, 1),
-    "a sum of sines": (program, lambda v: {Op.SIN, GraphOp.REDUCE} <= set(ops(v)), 4, 4),
+    "a sum of sines": (program, lambda v: {Op.SIN, GraphOp.REDUCE} <= set(ops(v)), 8, 4),
     "two outputs": (program, lambda v: len(v) > 1, 5, 1),
     "a window": (movement, lambda v: GraphOp.WINDOW in ops(v), 2, 1),
     "a flip of a pad": (movement, lambda v: {GraphOp.FLIP, GraphOp.PAD} <= set(ops(v)), 4, 4),
@@ -91,7 +91,7 @@ SMALLEST: dict[str, tuple[Callable[[Choices], list[Node]], Callable[[Sequence[No
 
 
 def smallest(
-    make: Callable[[Choices], list[Node]], fails: Callable[[Sequence[Node]], bool], seconds: float = 60
+    make: Callable[[Choices], list[Node]], fails: Callable[[Sequence[Node]], bool], seconds: float = 600
 ) -> tuple[Shrunk, list[Node]]:
     for seed in range(100):
         choices, values = drawn(seed, make)

@@ -125,15 +125,18 @@ class Hunter(runner.Recorder):
         items[:] = [item for _, item in placed]
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> bool | None:
-        """Nothing that would tell nothing new: of a function that has failed, or when enough have."""
+    def pytest_runtest_protocol(self, item: pytest.Item) -> None:
+        """Skips what would tell nothing new: cases of a function that has failed, or all when enough have.
+
+        They pass through pytest like any other, which else would not see where one file ends.
+        """
         case = case_id(item.nodeid)
         killers = {k.function for k in self.verdict.kills} | {function_of(c) for c in self.over}
         if len(killers) >= ENOUGH or function_of(case) in killers:
-            return True
+            item.add_marker(pytest.mark.skip(reason="it would tell nothing new"))
+            return
         self.verdict.cases += 1
         self.tell(case)
-        return None
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """What failed is a kill."""
