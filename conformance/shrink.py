@@ -1,8 +1,8 @@
 """Random programs: drawn, tested and, when one fails, made smaller by Hypothesis.
 
 ``hold`` does it for a case. What failed is first written where the crash of a smaller program cannot take it
-along. Hypothesis is then given the choices of the one that failed as if they were an earlier run's: it draws
-nothing of its own, keeps no files, and tries fewer and smaller choices until none fails, or time is over.
+along. Hypothesis is then given the choices of the one that failed as if they were an earlier run's. It does
+what it is good at, and tries fewer and smaller choices until none fails or time is over; it keeps no files.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ def hold(case: Case, makes: Sequence[Make], test: Test, tell: Test | None = None
         test([v for values in made for v in values])
     except FAULT as error:
         if not case.patience:
+            error.add_note("as it was drawn: the time for making failures smaller is spent")
             raise
         ran = case.ran
         with case.kept(error):

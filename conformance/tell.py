@@ -45,6 +45,8 @@ def tell(case: Case, error: BaseException, text: str) -> Failure:
     lines += _part("log", _log(error, text), MOST_LOG)
     if made and made.count("\n") <= MOST_SCRIPT:
         lines += ["  script", made.rstrip()]
+    elif made:
+        lines.append("  script     too long for here: --report FOLDER writes it")
     return Failure("\n".join([*lines, *_kernels(case)]), made)
 
 

@@ -179,6 +179,18 @@ def test_the_failure_of_the_smallest_is_told() -> None:
     assert case.looked > 0
 
 
+def test_without_time_left_it_is_told_as_it_was_drawn() -> None:
+    case = Case("NUMPY", 0, "fused::test_random[float32-0]", patience=0)
+
+    def test(values: Sequence[Node]) -> None:
+        raise Mismatch("wrong")
+
+    with pytest.raises(Mismatch) as told:
+        hold(case, [program], test)
+    assert told.value.__notes__ == ["as it was drawn: the time for making failures smaller is spent"]
+    assert case.looked == 0
+
+
 def test_what_needs_others_beside_it_is_told_as_it_was() -> None:
     case = Case("NUMPY", 0, "views::test_random[0]")
 
