@@ -14,7 +14,7 @@ from rich.text import Text
 from .screen import console, foreign, plain, write_json
 
 if TYPE_CHECKING:
-    from ..conformance.compare import CaseChange, Change, Comparison, Drift
+    from ..conformance.compare import CaseChange, Change, Comparison, Drift, Pace
 
 MOST = 20
 """Lines of one group."""
@@ -51,6 +51,8 @@ def compare(old: Path, new: Path, factor: float, as_json: bool) -> int:
         out.print(Text(f"These are of different ports: {foreign(ports)}.", style="yellow"))
     for title, style, lines in _groups(found):
         _print(out, title, style, lines)
+    if found.paces:
+        _print(out, _paces_title(found), "cyan", [_pace(p) for p in _flagged_first(found.paces)])
     old_s, new_s = found.seconds["total"]
     out.print(Text(f"seconds: {old_s:,.1f} before, {new_s:,.1f} now"))
     if found.worse:
@@ -87,6 +89,25 @@ def _print(out: Console, title: str, style: str, lines: Sequence[str]) -> None:
 def _case(change: CaseChange) -> str:
     why = change.reason.strip().partition("\n")[0]
     return f"{change.case}: {change.old} → {change.new}" + (f": {why}" if why else "")
+
+
+def _paces_title(found: Comparison) -> str:
+    but = f", not comparable: {', '.join(found.moved)} differ" if found.moved else ""
+    return f"speed, by medians{but}"
+
+
+def _flagged_first(paces: Iterable[Pace]) -> list[Pace]:
+    return sorted(paces, key=lambda p: (not p.verdict, p.name))
+
+
+def _pace(pace: Pace) -> str:
+    from ..conformance.speed import scaled
+
+    said = (
+        f"{pace.name.partition('[')[2].removesuffix(']')}: {scaled(pace.old, 's')} → {scaled(pace.new, 's')}"
+    )
+    beyond = f", {pace.verdict}" if pace.verdict else ""
+    return f"{said}, {pace.ratio:.2f} times{beyond}"
 
 
 def _by_reason(changes: Iterable[CaseChange]) -> Iterator[str]:

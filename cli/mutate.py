@@ -6,6 +6,7 @@ import time
 
 import click
 
+from ..conformance.tiers import SuiteTier
 from .screen import console, write_json
 
 
@@ -28,9 +29,22 @@ from .screen import console, write_json
 )
 @click.option("--whole", is_flag=True, help="Where the likely cases do not suffice, run all others too.")
 @click.option("--list", "only_list", is_flag=True, help="Say which mutants there are, and run nothing.")
-@click.option("--false-alarms", multiple=True, metavar="DEVICE", help="Climb on this good device instead.")
+@click.option(
+    "--false-alarms",
+    multiple=True,
+    metavar="DEVICE",
+    help="Climb on this good device instead: a port, a variant (serial, tree, flushing ...), or all.",
+)
+@click.option(
+    "--tier",
+    "share",
+    type=click.Choice([t.value for t in SuiteTier]),
+    default=SuiteTier.QUICK.value,
+    show_default=True,
+    help="Of --false-alarms: how much of the suite.",
+)
 @click.option("-k", "keyword", default="", metavar="EXPR", help="Of --false-alarms: only these cases.")
-@click.option("--markdown", "as_markdown", is_flag=True, help="Write the kill matrix as Markdown.")
+@click.option("--markdown", "as_markdown", is_flag=True, help="Write what came of it as Markdown.")
 @click.option("--json", "as_json", is_flag=True, help="Write the verdicts to standard output, for programs.")
 def mutate(
     base: str | None,
@@ -44,29 +58,32 @@ def mutate(
     whole: bool,
     only_list: bool,
     false_alarms: tuple[str, ...],
+    share: str,
     keyword: str,
     as_markdown: bool,
     as_json: bool,
 ) -> int:
     """Run the suite on devices with one seeded fault each, and say what notices.
 
-    A mutant is killed when two functions of the suite fail, or, of a device that claims less than it has,
-    when ``portwright compare`` says so. Exit status: 0 when all are killed (or no good device fails), else 1.
+    Cases of the quick tier come first, which shows what they suffice for. A mutant is killed when two
+    functions of the suite fail, or, of a device that claims less than it has, when ``portwright compare``
+    says so. Exit status: 0 when all are killed (or no good device fails), else 1.
     """
     from ..conformance.mutants import catalogue, show
-    from ..conformance.mutants.alarms import false_alarms_of
+    from ..conformance.mutants.alarms import false_alarms_of, good_devices
     from ..conformance.mutants.matrix import Survey, survey
 
     out = console()
     if false_alarms:
-        alarms = [
-            a for name in false_alarms for a in false_alarms_of(name, range(seeds), keyword, jobs, limit)
-        ]
+        tier, alarms = SuiteTier(share), []
+        for name in good_devices(false_alarms):
+            for a in false_alarms_of(name, range(seeds), keyword, jobs, limit, tier):
+                alarms.append(a)
+                click.echo(a.line(), err=as_json or as_markdown)
         if as_json:
             write_json([a.as_json() for a in alarms])
-        else:
-            for a in alarms:
-                out.print(a.line(), soft_wrap=True, markup=False)
+        elif as_markdown:
+            click.echo(show.alarms(alarms, tier), nl=False)
         return 1 if any(a.failed for a in alarms) else 0
     chosen = catalogue.select(families, names)
     if only_list:

@@ -9,10 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from ..core.errors import OutOfMemoryError
 from .case import Case
 from .teach import wrong_call
 
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
+TOO_MUCH = 1 << 60
+"""More bytes than any device has."""
 _TAIL = 64
 """Bytes at the end that a driver may miss which copies whole words, lines or pages."""
 
@@ -33,6 +36,18 @@ def alloc(case: Case, nbytes: int) -> Any:
 def free(case: Case, handle: Any, nbytes: int) -> None:
     """Gives memory back."""
     case.device.free(handle, nbytes)
+
+
+def fill(case: Case) -> list[tuple[Any, int]]:
+    """All the memory there is, in buffers that grow, and shrink when there is no room for such a one."""
+    held, nbytes = list[tuple[Any, int]](), 1 << 16
+    while nbytes >= 1 << 12:
+        try:
+            held.append((alloc(case, nbytes), nbytes))
+            nbytes *= 2
+        except OutOfMemoryError:
+            nbytes //= 2
+    return held
 
 
 def copy_in(case: Case, handle: Any, data: Bytes) -> None:

@@ -9,59 +9,46 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-import inspect
 import json
-import platform
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields, is_dataclass
-from enum import Enum
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from .. import __version__
-from ..core.compound import Compound
-from ..core.device import Device, Spec
-from ..core.dtype import DType
+from ..core.device import Device
 from ..core.errors import CertificateError
-from ..core.ops import ALL_OPS
-from ..core.registry import offer_of
-from ..core.tile import Tile
-from . import SUITE_VERSION
+from . import speed
 from .outcome import NOT_REACHED, PASSED, CaseResult, Outcome, RungSummary
-from .sdk import revision
 from .spread import Spread, together
+from .subject import Document as Document
+from .subject import Subject, subject_of
 
 FORMAT = "portwright-certificate-1"
 SCHEMA = Path(__file__).with_name("certificate.schema.json")
 
-Document = dict[str, Any]
 
-
-def build(outcome: Outcome, device: Device) -> Document:
+def build(outcome: Outcome, of: Device | Subject) -> Document:
     """The certificate of a climb, sealed.
 
     Args:
         outcome: what came of the cases.
-        device: the one that was climbed on, opened.
+        of: the device that was climbed on, opened; or what boards that are alike said of theirs.
     """
-    spec = device.spec
-    sdk = revision()
+    subject = subject_of(of) if isinstance(of, Device) else of
+    machine, *others = sorted(outcome.machines, key=canonical) or [subject.machine]
+    sdk = subject.portwright
     results = {r.id: r for r in outcome.results}
     return seal(
         {
+            **subject.said,
             "format": FORMAT,
             "made_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "verdict": outcome.verdict,
-            "evidence": spec.evidence.value,
-            "contract": device.contract,
             "suite": {
-                "version": SUITE_VERSION,
+                "version": sdk["suite"],
                 "tier": outcome.tier.value,
-                "portwright": __version__,
-                "commit": sdk.commit,
-                "dirty": sdk.dirty,
+                "portwright": sdk["version"],
+                "commit": sdk["commit"],
+                "dirty": sdk["dirty"],
                 "cases": len(outcome.cases),
                 "cases_sha256": cases_hash(outcome.cases),
                 "complete": outcome.complete,
@@ -70,19 +57,11 @@ def build(outcome: Outcome, device: Device) -> Document:
                 "seed": outcome.seed,
                 "seconds": outcome.seconds,
             },
-            "port": _port(device),
-            "spec": _claims(spec),
-            "driver": dict(spec.driver),
-            "compiler": device.compiler_key(),
-            "machine": _machine(),
-            "primitives": {
-                "total": len(ALL_OPS),
-                "native": len(spec.native),
-                "legalized": len(spec.legalized),
-                "host": len(spec.on_host),
-            },
+            "machine": machine,
+            **({"other_machines": others} if others else {}),
             "rungs": [_rung(s, outcome) for s in outcome.summary()],
             "accuracy": _accuracy(outcome),
+            "speed": speed.by_name(timings(outcome)),
             "cases": {c: _case(results.get(c)) for c in outcome.cases},
         }
     )
@@ -175,6 +154,11 @@ def _rung(summary: RungSummary, outcome: Outcome) -> Document:
     }
 
 
+def timings(outcome: Outcome) -> list[tuple[str, Mapping[str, Any]]]:
+    """The cases that passed and took times, with those."""
+    return [(r.id, r.timing) for r in outcome.results if r.timing is not None and r.outcome == PASSED]
+
+
 def _accuracy(outcome: Outcome) -> Document:
     """The worst result of each primitive on each dtype, and how far all of them lay."""
     records: dict[str, dict[str, list[Mapping[str, Any]]]] = {}
@@ -196,67 +180,3 @@ def _measured(records: Sequence[Mapping[str, Any]]) -> Document:
         "mean": round(all_.mean, 6),
         "histogram": dict(all_.histogram),
     }
-
-
-def _port(device: Device) -> Document:
-    port = type(device)
-    source = inspect.getsourcefile(port)
-    offer = offer_of(device)
-    return {
-        "name": device.spec.name,
-        "opened_as": device.name,
-        "class": f"{port.__module__}:{port.__qualname__}",
-        "distribution": offer.distribution if offer else None,
-        "version": offer.version if offer else None,
-        "file_sha256": hashlib.sha256(Path(source).read_bytes()).hexdigest() if source else None,
-    }
-
-
-def _claims(spec: Spec) -> Document:
-    """Every claim of the Spec; ``driver`` and ``evidence`` stand by themselves."""
-    return {
-        f.name: _plain(getattr(spec, f.name)) for f in fields(spec) if f.name not in ("driver", "evidence")
-    }
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, DType):
-        return value.name
-    if isinstance(value, frozenset):
-        return sorted(_plain(v) for v in value)
-    if isinstance(value, Mapping):
-        return {str(_plain(k)): _plain(v) for k, v in value.items()}
-    if isinstance(value, Tile):
-        return str(value)
-    if isinstance(value, Compound):
-        return {"name": value.name, "dtypes": _plain(value.dtypes), "ranks": list(value.ranks)}
-    if is_dataclass(value):
-        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
-    return [_plain(v) for v in value] if isinstance(value, tuple) else value
-
-
-def _machine() -> Document:
-    import os
-
-    return {
-        "system": platform.system(),
-        "release": platform.release(),
-        "architecture": platform.machine(),
-        "processor": _processor(),
-        "cores": os.cpu_count() or 1,
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-    }
-
-
-def _processor() -> str:
-    """What the processor calls itself."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        return platform.processor()
-    return platform.processor()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..core.dtype import ALL
+from . import speed
 from .certificate import Document
+from .ladder import Rung
 from .outcome import EXPECTED, FAULTS, NOT_REACHED, PASSED, UNCLAIMED
 from .tiers import SuiteTier
 
@@ -21,6 +24,7 @@ VERDICTS = {
     "failed": "a claimed case failed, or was not reached",
 }
 HASH_SHOWN = 12
+SPEED = Rung.SPEED.value
 
 
 @dataclass(frozen=True)
@@ -47,11 +51,12 @@ def claims(document: Document) -> tuple[Claim, ...]:
         ("cases", _cases(document)),
         ("port", _port(document)),
         ("made", _made(document)),
-        ("machine", [_machine(document)]),
+        ("machine", [_machine(m) for m in (document["machine"], *document.get("other_machines", ()))]),
         ("driver", [f"{key}: {value}" for key, value in document["driver"].items()]),
         ("compiler", [document["compiler"]] if document["compiler"] else []),
         ("has", _has(document)),
         ("accuracy", _accuracy(document)),
+        ("speed", _speed(document)),
         (
             "failed",
             [f"{', '.join(r.cases[:3])}: {first_line(r.text)}" for r in failed(document)],
@@ -93,6 +98,25 @@ def revision(document: Document) -> str:
     return f"Portwright {suite['portwright']}, commit {commit[:HASH_SHOWN]}, {changed}"
 
 
+def no_speed(document: Document) -> str:
+    """Why a certificate holds no times; "" of one that does."""
+    if "speed" not in document:
+        return "an older Portwright made the certificate, which measured no speed"
+    if any(document["speed"].values()):
+        return ""
+    cases = [case for name, case in document["cases"].items() if name.startswith(f"{SPEED}::")]
+    if not cases:
+        return "the rung of speed was not climbed"
+    reasons = Counter(case["reason"] for case in cases if case["outcome"] == UNCLAIMED)
+    return first_line(reasons.most_common(1)[0][0]) if reasons else "no case of speed passed"
+
+
+def _speed(document: Document) -> list[str]:
+    """The limits; why there is none is said where it is not plain that nobody asked."""
+    lines = speed.said(document["speed"]) if "speed" in document else []
+    return lines if lines or SPEED not in document["suite"]["rungs"] else [f"none: {no_speed(document)}"]
+
+
 def _count(reason: Reason) -> str:
     n = len(reason.cases)
     return f"{n:,} case{'' if n == 1 else 's'}"
@@ -127,8 +151,7 @@ def _made(document: Document) -> list[str]:
     return [f"{document['made_at']} by {revision(document)}"]
 
 
-def _machine(document: Document) -> str:
-    m = document["machine"]
+def _machine(m: Document) -> str:
     return (
         f"{m['system']} {m['release']}, {m['processor'] or m['architecture']}, {m['cores']} cores; "
         f"Python {m['python']}, NumPy {m['numpy']}"

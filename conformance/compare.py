@@ -9,6 +9,7 @@ from typing import Any
 
 from ..core.device import Evidence
 from ..core.ops import Tier
+from . import speed
 from .certificate import Document
 from .outcome import EXPECTED, FAULTS, NOT_REACHED, PASSED, UNCLAIMED
 from .spread import STEP
@@ -58,6 +59,31 @@ class Drift:
 
 
 @dataclass(frozen=True)
+class Pace:
+    """A job's median seconds.
+
+    Attributes:
+        name: the case that takes them.
+        old, new: its median seconds.
+        verdict: "slower" or "quicker" where the best of one lies beyond the 90th percentile of the other; ""
+            where they overlap; or why the two cannot be compared.
+    """
+
+    name: str
+    old: float
+    new: float
+    verdict: str
+
+    @property
+    def ratio(self) -> float:
+        """How many times as long it takes now."""
+        return self.new / self.old
+
+
+SLOWER, QUICKER = "slower", "quicker"
+
+
+@dataclass(frozen=True)
 class Comparison:
     """What differs.
 
@@ -74,6 +100,8 @@ class Comparison:
         nearer: figures that are below what they were by ``factor``.
         circumstances: driver, compiler, machine, port and suite, where they differ.
         seconds: by rung and of the whole run ("total"), where both know it.
+        paces: jobs that both have timed; they never make anything worse.
+        moved: parts of machine and driver that differ, so that paces say nothing of the port.
     """
 
     same_port: bool
@@ -88,6 +116,8 @@ class Comparison:
     nearer: tuple[Drift, ...]
     circumstances: tuple[Change, ...]
     seconds: Mapping[str, tuple[float, float]]
+    paces: tuple[Pace, ...]
+    moved: tuple[str, ...]
 
     @property
     def worse(self) -> bool:
@@ -119,6 +149,8 @@ def compare(old: Document, new: Document, factor: float = FACTOR) -> Comparison:
         tuple(d for d in drifts if d.old > d.new * factor and d.old - d.new > STEP),
         tuple(_circumstances(old, new)),
         _seconds(old, new),
+        tuple(_paces(old, new)),
+        tuple(_moved(old, new)),
     )
 
 
@@ -215,9 +247,10 @@ def _drifts(old: Document, new: Document) -> Iterator[Drift]:
 
 def _circumstances(old: Document, new: Document) -> Iterator[Change]:
     """What a difference may come from."""
-    for key in ("contract", "compiler"):
-        if old[key] != new[key]:
-            yield Change(key, _text(old[key]), _text(new[key]))
+    for key in ("contract", "compiler", "other_machines"):
+        before, now = old.get(key, ABSENT), new.get(key, ABSENT)
+        if before != now:
+            yield Change(key.replace("_", " "), _text(before), _text(now))
     for part in ("port", "suite", "driver", "machine"):
         for key in sorted(old[part].keys() | new[part].keys()):
             before, now = old[part].get(key, ABSENT), new[part].get(key, ABSENT)
@@ -234,6 +267,30 @@ def _seconds(old: Document, new: Document) -> dict[str, tuple[float, float]]:
     before, now = ({r["rung"]: r.get("seconds") for r in d["rungs"]} for d in (old, new))
     both = {r: (before[r], now[r]) for r in now if before.get(r) is not None and now[r] is not None}
     return {**both, "total": (old["suite"]["seconds"], new["suite"]["seconds"])}
+
+
+def _moved(old: Document, new: Document) -> Iterator[str]:
+    """The parts of machine and driver that differ."""
+    for part in ("machine", "driver"):
+        keys = sorted(old[part].keys() | new[part].keys())
+        yield from (f"{part} {key}" for key in keys if old[part].get(key) != new[part].get(key))
+
+
+def _paces(old: Document, new: Document) -> Iterator[Pace]:
+    before, now = (dict(speed.cases_of(d.get("speed", speed.by_name(())))) for d in (old, new))
+    elsewhere = any(_moved(old, new))
+    for name in sorted(before.keys() & now.keys()):
+        a, b = before[name], now[name]
+        verdict = ""
+        if any(a[key] != b[key] for key in ("bytes", "flops")):
+            verdict = "not of the same work"
+        elif a["clock"] != b["clock"]:
+            verdict = "not by the same clock"
+        elif not elsewhere and b["best_seconds"] > a["p90_seconds"]:
+            verdict = SLOWER
+        elif not elsewhere and a["best_seconds"] > b["p90_seconds"]:
+            verdict = QUICKER
+        yield Pace(name, a["median_seconds"], b["median_seconds"], verdict)
 
 
 def _text(value: Any) -> str:

@@ -23,6 +23,7 @@ from ..core.ops import PRIMITIVES, ROUNDED, Op
 from ..core.reference import round_to
 from .exact import spacing
 from .gates import gamma
+from .judge import require, require_form
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Read = Callable[[Node], Array]
@@ -74,6 +75,20 @@ class Enclosure:
                 if node not in self._known:
                     self._known[node] = self._leaf(node) if node.storage is not None else self._step(node)
         return self._known[root]
+
+    def hold(self, node: Node, got: Array) -> None:
+        """Nothing when an array lies where the node's may.
+
+        Raises:
+            Mismatch: with the first element that does not.
+        """
+        interval = self.of(node)
+        wanted = np.broadcast_to(interval.low, node.shape).astype(node.dtype.numpy)
+        title = f"{node.op!r} {node.dtype}"
+        require_form(title, got, wanted)
+        width = 0.0 if interval.is_point else float(np.max(interval.high - interval.low))
+        rule = f"in their intervals, at most {width:.3g} wide" if width else "equal"
+        require(title, interval.excludes(got), got, wanted, (), rule)
 
     def _leaf(self, node: Node) -> Interval:
         value = _wide(self.read(node).reshape(node.shape), node.dtype)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 ADDED_LATER = frozenset(
     {
         *("rungs[].expected", "rungs[].seconds", "primitives.host"),
-        *("suite.commit", "suite.dirty", "suite.tier"),
+        *("suite.commit", "suite.dirty", "suite.tier", "speed"),
         *("accuracy.*.*.p99", "accuracy.*.*.mean", "accuracy.*.*.histogram"),
     }
 )

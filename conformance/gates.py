@@ -9,7 +9,7 @@ import numpy as np
 
 from ..core.dtype import DType, float32, float64
 from .exact import spacing
-from .judge import Mismatch, require
+from .judge import Mismatch, require, show
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -78,14 +78,20 @@ def population(title: str, got: Array, wanted: Sums, n: int, dtype: DType) -> No
     rounding = np.sqrt(np.mean(np.square(spacing(dtype, wanted.value))))
     allowed = rounding + np.sqrt(n) * keeps.eps / 2 * scale
     rms = np.sqrt(np.mean(np.square(off)))
+    at = tuple(int(i) for i in np.unravel_index(np.argmax(np.abs(off)), off.shape))
+    worst = (
+        f"\n  worst at {list(at)} of shape {list(off.shape)}"
+        f"\n  got        {show(got[at])}, {abs(off[at]) / spacing(dtype, wanted.value[at]):.4g} ulp away"
+        f"\n  wanted     {float(wanted.value[at])!r}"
+    )
     if not rms <= allowed:
         raise Mismatch(
             f"{title}: the errors' root mean square is {rms:.4g}, allowed {allowed:.4g} "
-            f"({rms / rounding:.3g} units in the last place): is the accumulator too narrow?"
+            f"({rms / rounding:.3g} units in the last place): is the accumulator too narrow?{worst}"
         )
     bias, noise = abs(float(np.mean(off))), rms / np.sqrt(off.size)
     if bias > 8 * noise:
         raise Mismatch(
             f"{title}: the errors' mean is {np.mean(off):.4g}, {bias / noise:.3g} times what chance gives: "
-            "does the accumulator round to one side?"
+            f"does the accumulator round to one side?{worst}"
         )

@@ -2,43 +2,37 @@
 
 One file for each device and selection, in the cache folder. Its first line says which run it is and all that
 a certificate says of it once for all cases: port, Portwright, driver, compiler, claims, machine. Results are
-taken over only where all of that is the same, so that no certificate mixes what two drivers did. The last
-line of a run that was killed may be torn: what follows the last whole line does not count.
+taken over only where all of that is the same, so that no certificate mixes what two drivers did. The boards
+of a cluster may be on several machines: a line names each when its first result comes. The last line of a run
+that was killed may be torn: what follows the last whole line does not count.
 """
 
 from __future__ import annotations
 
 import datetime
-import inspect
 import json
 import os
-import platform
-import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from ..core.cache import cache_folder
 from ..core.cache import digest as name_of
-from ..core.device import Device
-from ..core.locate import fingerprint
-from .certificate import Document, build, canonical
+from .certificate import Document, canonical
 from .expected import ExpectedFailure
 from .ladder import Rung
 from .outcome import FAULTS, CaseResult, Outcome
 from .runner import Watcher
-from .sdk import ROOT
+from .subject import Subject, differences
 from .tiers import SuiteTier
 
-FORMAT = 1
+FORMAT = 2
 MOST_KEPT = 16
 """Journals of a device that are kept; the oldest go."""
 SYNC = 1.0
 """Seconds of results that a power cut may cost."""
-_ONCE = ("evidence", "contract", "port", "spec", "driver", "compiler", "machine")
-"""What a certificate says once, whatever its cases did."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +42,7 @@ class Selection:
     Attributes:
         tier, seed, rungs, keyword: as in ``runner.run``.
         only: the cases that were asked for by name, sorted; None of all.
+        boards: whether a cluster's boards run it, on whichever machines they are.
     """
 
     tier: SuiteTier
@@ -55,6 +50,7 @@ class Selection:
     rungs: tuple[Rung, ...]
     keyword: str = ""
     only: tuple[str, ...] | None = None
+    boards: bool = False
 
     def as_json(self) -> Document:
         """What the first line says of it."""
@@ -64,6 +60,7 @@ class Selection:
             "rungs": [r.value for r in self.rungs],
             "keyword": self.keyword,
             "only": None if self.only is None else list(self.only),
+            "boards": self.boards,
         }
 
 
@@ -91,6 +88,7 @@ class _Kept:
 
     header: Document
     results: tuple[CaseResult, ...]
+    machines: tuple[Document, ...]
     seconds: float
     finished: bool
     length: int
@@ -101,15 +99,23 @@ class Journal:
 
     Attributes:
         taken: the results of the run that was cut short and goes on; none of a new one.
+        machines: those of a cluster that they come from.
         seconds: how long that had run.
         said: what became of an earlier journal, in a line; "" where there is nothing to say.
         fault: why nothing is kept, in a line; "" while all is.
     """
 
     def __init__(
-        self, path: Path, header: Document, taken: Sequence[CaseResult], seconds: float, said: str
+        self,
+        path: Path,
+        header: Document,
+        taken: Sequence[CaseResult],
+        machines: Sequence[Document],
+        seconds: float,
+        said: str,
     ) -> None:
         self.taken = tuple(taken)
+        self.machines = list(machines)
         self.seconds = seconds
         self.said = said
         self.fault = ""
@@ -142,6 +148,9 @@ class Journal:
         """One who keeps each result, and then has ``watch`` see it."""
 
         def both(outcome: Outcome, newest: CaseResult | None) -> None:
+            for machine in [m for m in outcome.machines if m not in self.machines]:
+                self.machines.append(machine)
+                self._write({"machine": machine})
             if newest is not None:
                 self.keep(newest)
             watch(outcome, newest)
@@ -174,7 +183,7 @@ class Journal:
 
 
 def open_journal(
-    device: Device,
+    subject: Subject,
     selection: Selection,
     *,
     limit: float,
@@ -184,15 +193,16 @@ def open_journal(
     """The journal of a run that begins, or goes on where one like it was cut short.
 
     Args:
-        device: opened.
+        subject: what is certified: on this machine, or on the boards of a cluster.
         selection: what is run.
         limit, expected: as in ``runner.run``: other ones would have given other results.
         resume: whether to take over what such a run has done.
     """
-    path = _folder() / f"{_device_key(device.name)}-{name_of(canonical(selection.as_json()))[:16]}.jsonl"
+    path = _folder() / f"{_device_key(subject.device)}-{name_of(canonical(selection.as_json()))[:16]}.jsonl"
     kept = _read(path)
-    header = _header(device, selection, limit, expected)
+    header = _header(subject, selection, limit, expected)
     taken: tuple[CaseResult, ...] = ()
+    machines: tuple[Document, ...] = ()
     seconds, length = 0.0, 0
     if kept is None or kept.finished:
         said = "no run of this selection was cut short: all of it is run" if resume else ""
@@ -201,13 +211,13 @@ def open_journal(
             f"the run of {kept.header['started']}, cut short after {len(kept.results):,} cases, is given up"
         )
     else:
-        differs = list(_differences(kept.header["once"], header["once"]))
+        differs = list(differences(kept.header["once"], header["once"], "changed"))
         if differs:
             said = f"the journal of {kept.header['started']} is void, and all is run: {'; '.join(differs)}"
         else:
-            taken, seconds, length = kept.results, kept.seconds, kept.length
+            taken, machines, seconds, length = kept.results, kept.machines, kept.seconds, kept.length
             said = f"{len(taken):,} cases are taken over from the run of {kept.header['started']}"
-    journal = Journal(path, header, taken, seconds, said)
+    journal = Journal(path, header, taken, machines, seconds, said)
     journal.open(length)
     return journal
 
@@ -264,65 +274,21 @@ def _tidy(device: str, kept: Path) -> None:
 
 
 def _header(
-    device: Device, selection: Selection, limit: float, expected: Sequence[ExpectedFailure]
+    subject: Subject, selection: Selection, limit: float, expected: Sequence[ExpectedFailure]
 ) -> Document:
     """The first line."""
-    document = build(
-        Outcome(device.name, selection.seed, selection.keyword, selection.rungs, tier=selection.tier), device
-    )
     today = datetime.date.today()
-    suite = document["suite"]
-    once = {
-        **{key: document[key] for key in _ONCE},
-        "suite": {"version": suite["version"]},
-        "Portwright": {
-            "version": suite["portwright"],
-            "commit": suite["commit"],
-            "changed files": suite["dirty"],
-            "files": fingerprint(__package__.partition(".")[0], ROOT / "__init__.py"),
-        },
-        "limit": str(limit),
-        "expected failures": [[e.cases, e.reason, str(e.expires), e.is_over(today)] for e in expected],
-    }
-    once["port"] = {**once["port"], "files": _port_files(type(device))}
-    once["machine"] = {**once["machine"], "name": platform.node(), "interpreter": sys.version}
     return {
         "journal": FORMAT,
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "device": device.name,
+        "device": subject.device,
         "selection": selection.as_json(),
-        "once": once,
+        "once": {
+            **(subject.common if selection.boards else subject.whole),
+            "limit": str(limit),
+            "expected failures": [[e.cases, e.reason, str(e.expires), e.is_over(today)] for e in expected],
+        },
     }
-
-
-def _port_files(port: type[Device]) -> str | None:
-    """One name for the files of a port and of what it inherits from; None of one that has no file."""
-    found = []
-    for base in port.__mro__:
-        source = inspect.getsourcefile(base) if base.__module__ != "builtins" else None
-        if source is not None and issubclass(base, Device):
-            found.append(fingerprint(base.__module__, Path(source)))
-    return name_of(*found) if found else None
-
-
-def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
-    """What is not as it was, each with how where that is short."""
-    for key in sorted(before.keys() | now.keys()):
-        was, is_ = before.get(key), now.get(key)
-        if was == is_:
-            continue
-        if isinstance(was, dict) and isinstance(is_, dict):
-            parts = [k for k in sorted(was.keys() | is_.keys()) if was.get(k) != is_.get(k)]
-            yield f"{key} changed ({', '.join(_change(k, was.get(k), is_.get(k)) for k in parts)})"
-        else:
-            yield _change(key, was, is_) if isinstance(was, str | int | float) else f"{key} changed"
-
-
-def _change(key: str, was: object, is_: object) -> str:
-    """A value that differs; of hashes and lists, that they do."""
-    both = [str(was), str(is_)]
-    simple = all(isinstance(v, str | int | float) and len(str(v)) < 40 for v in (was, is_))
-    return f"{key} {both[0]} → {both[1]}" if simple else f"{key} changed"
 
 
 def _line(document: Document) -> bytes:
@@ -337,6 +303,7 @@ def _read(path: Path) -> _Kept | None:
         return None
     header: Document | None = None
     results: dict[str, CaseResult] = {}
+    machines: list[Document] = []
     seconds, finished, length = 0.0, False, 0
     for line in data.splitlines(keepends=True):
         try:
@@ -350,12 +317,14 @@ def _read(path: Path) -> _Kept | None:
                 return None
             header = document
         elif "case" in document:
-            result = CaseResult(**document["case"])
-            results[result.id] = replace(result, accuracy=tuple(result.accuracy))
+            result = CaseResult.read(document["case"])
+            results[result.id] = result
             seconds = document["seconds"]
+        elif "machine" in document:
+            machines.append(document["machine"])
         else:
             finished = True
         length += len(line)
     if header is None:
         return None
-    return _Kept(header, tuple(results.values()), seconds, finished, length)
+    return _Kept(header, tuple(results.values()), tuple(machines), seconds, finished, length)

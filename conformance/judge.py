@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,17 +12,30 @@ from typing import Any
 import numpy as np
 
 from ..core.device import Spec
-from ..core.dtype import DType, as_dtype
+from ..core.dtype import ALL, DType, as_dtype, float32, float64
 from ..core.ops import EXACT, PRIMITIVES, ROUNDED, Op
-from .exact import distance, exact
+from .exact import Exact, distance, exact, spacing
 from .inputs import to_bits
 from .spread import Spread, spread, together
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
+FLUSHED = frozenset({Op.ADD, Op.SUB, Op.MUL})
+"""Primitives of float32 that a device which says that it flushes subnormals must be seen to flush. Of others
+and of other dtypes either may come: they may be computed in a wider type, or by integers."""
+
+
 class Mismatch(AssertionError):
-    """A result that the contract does not allow. The message says which element, and what was wanted."""
+    """A result that the contract does not allow. The message says which element, and what was wanted.
+
+    Attributes:
+        at: the index of the first bad element; None where it is not about one.
+    """
+
+    def __init__(self, message: str, at: tuple[int, ...] | None = None) -> None:
+        super().__init__(message)
+        self.at = at
 
 
 @dataclass(frozen=True)
@@ -79,14 +94,38 @@ def require(
     if not bad.any():
         return
     at = tuple(int(i) for i in np.argwhere(bad)[0]) if bad.ndim else ()
+    is_told = any(d.name in re.split(r"[ ,]+", title) for d in ALL)
+    of = title if is_told else f"{title}, {as_dtype(got.dtype)}"
     lines = [
-        f"{title}, shape {list(got.shape)}: {int(bad.sum()):,} of {bad.size:,} elements are not {rule}",
+        f"{of}, shape {list(got.shape)}: {int(bad.sum()):,} of {bad.size:,} elements are not {rule}",
         f"  first at {list(at)}",
     ]
     lines += [f"  operand {i}  {show(x[at])}" for i, x in enumerate(operands) if x.shape == bad.shape]
-    away = "" if ulp is None else f", {ulp[at]:.4g} ulp away"
-    lines += [f"  got        {show(got[at])}{away}", f"  wanted     {show(wanted[at])}"]
-    raise Mismatch("\n".join(lines))
+    away = _apart(got[at], wanted[at]) if ulp is None else f", {ulp[at]:.4g} ulp away"
+    lines += [f"  got        {show(got[at])}{away}", f"  wanted     {_wanted(wanted[at], got)}"]
+    raise Mismatch("\n".join(lines), at)
+
+
+def _wanted(wanted: Any, got: Array) -> str:
+    """One wanted element: of a wider type than the results, the bits of the nearest that they can be."""
+    wanted = np.asarray(wanted)
+    if wanted.dtype == got.dtype or wanted.dtype.kind != "f":
+        return show(wanted)
+    with np.errstate(all="ignore"):
+        near = wanted.astype(got.dtype)
+    return f"{float(wanted)!r} ({hexadecimal(near)} when rounded to {as_dtype(got.dtype)})"
+
+
+def _apart(got: Any, wanted: Any) -> str:
+    """How far a float lies from a wanted number of its dtype; "" where that says nothing."""
+    dtype = as_dtype(np.asarray(got).dtype)
+    if not dtype.is_float:
+        return ""
+    g, w = float(got), float(wanted)
+    if not w:
+        return ""
+    unit = float(spacing(dtype, np.asarray(w)))
+    return f", {abs(g - w) / unit:.4g} ulp away" if math.isfinite(g - w) else ""
 
 
 def require_bits(title: str, got: Array, wanted: Array, operands: Sequence[Array] = ()) -> None:
@@ -101,6 +140,12 @@ def require_values(title: str, got: Array, wanted: Array, operands: Sequence[Arr
     require(title, ~_alike(got, wanted, signed_zero=False), got, wanted, operands, "equal")
 
 
+def require_unchanged(now: Array, before: Array) -> None:
+    """An input holds what was put into it: kernels must only read it."""
+    bad = to_bits(now) != to_bits(before)
+    require("an input changed", bad, now, before, rule="as they were before")
+
+
 def require_form(title: str, got: Array, wanted: Array) -> None:
     """Equal shapes and dtypes; every bool stored as the byte 0 or 1."""
     if got.shape != wanted.shape or got.dtype != wanted.dtype:
@@ -109,9 +154,14 @@ def require_form(title: str, got: Array, wanted: Array) -> None:
         bytes_ = np.ascontiguousarray(got).view(np.uint8)
         bad = np.flatnonzero(bytes_ > 1)
         if bad.size:
+            at = tuple(int(i) for i in np.unravel_index(bad[0], got.shape))
+            byte = int(bytes_.ravel()[bad[0]])
             raise Mismatch(
-                f"{title}: a bool is the byte 0 or 1, but {bad.size:,} of {got.size:,} are neither; "
-                f"first at {bad[0]}: the byte {bytes_.ravel()[bad[0]]}"
+                f"{title}, shape {list(got.shape)}: {bad.size:,} of {got.size:,} bools are neither 0 nor 1\n"
+                f"  first at {list(at)}\n"
+                f"  got        the byte {byte} (0x{byte:02x})\n"
+                f"  wanted     the byte 0 or 1",
+                at,
             )
 
 
@@ -144,7 +194,7 @@ def judge(op: Op, dtype: DType, got: Array, operands: Sequence[Array], spec: Spe
         return None
     require_form(title, got, wanted)
     bound = row.bound(dtype, spec.tier)
-    variants = list(_variants(operands, spec, dtype))
+    variants = list(_variants(operands, spec))
     if bound == EXACT:
         good = np.zeros(got.shape, bool)
         # MAX gives one of its operands as it is: where subnormals are zeros, of these either may come
@@ -170,12 +220,23 @@ def judge(op: Op, dtype: DType, got: Array, operands: Sequence[Array], spec: Spe
             zero = (truth.high == 0) & (truth.low == 0) & (got == 0)
             fits &= ~zero | (np.signbit(got) == np.signbit(truth.high)) | (not signed_zero)
         if spec.flushes_subnormals:
-            none = (got == 0) & (np.abs(truth.high) < dtype.smallest_normal)
+            none = (got == 0) & _is_tiny(op, dtype, truth, xs)
             fits, away = fits | none, np.where(none, 0.0, away)
         good |= fits
         finite |= np.isfinite(truth.high)
         ulp = np.minimum(ulp, away)
     require(title, ~good, got, wanted, operands, f"within {bound}", ulp)
+    if spec.flushes_subnormals and op in FLUSHED and dtype is float32:
+        zeros = flushed(got, dtype)
+        moved = np.logical_or.reduce([got == x for x in operands])  # x + 0 may be x as it is
+        require(
+            title,
+            (got != 0) & (zeros == 0) & ~moved,
+            got,
+            zeros,
+            operands,
+            "flushed, as the Spec says of subnormals",
+        )
     return _measured(op, dtype, str(bound), ulp, finite, got, operands) if got.size else None
 
 
@@ -205,12 +266,23 @@ def _alike(a: Array, b: Array, signed_zero: bool) -> Array:
         return np.asarray(equal | (np.isnan(a) & np.isnan(b)))
 
 
-def _variants(operands: Sequence[Array], spec: Spec, dtype: DType) -> Sequence[tuple[Array, ...]]:
+def _variants(operands: Sequence[Array], spec: Spec) -> Sequence[tuple[Array, ...]]:
     """The operands as they are and, of a device that flushes subnormals, with them flushed."""
     if not spec.flushes_subnormals:
         return [tuple(operands)]
-    choices = [(x, flushed(x, dtype)) if x.dtype == dtype.numpy else (x,) for x in operands]
+    dtypes = [as_dtype(x.dtype) for x in operands]
+    choices = [(x, flushed(x, d)) if d.is_float else (x,) for x, d in zip(operands, dtypes, strict=True)]
     return list(itertools.product(*choices))
+
+
+def _is_tiny(op: Op, dtype: DType, truth: Exact, operands: Sequence[Array]) -> Array:
+    """Where a result lies below the normal range before it is rounded: it may be flushed."""
+    tiny = np.abs(truth.high) < dtype.smallest_normal
+    if op is Op.MUL and dtype is float64:  # whose product is held rounded, and may have been rounded up
+        a, b = operands
+        with np.errstate(all="ignore"):
+            tiny |= np.abs(np.ldexp(a, 64) * b) < dtype.smallest_normal * 2.0**64
+    return np.asarray(tiny)
 
 
 def flushed(x: Array, dtype: DType) -> Array:

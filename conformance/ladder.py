@@ -23,6 +23,8 @@ class Rung(enum.Enum):
     REDUCTIONS = "reductions"
     FUSED = "fused"
     GRADIENTS = "gradients"
+    STRESS = "stress"
+    SPEED = "speed"
 
     @property
     def path(self) -> Path:
@@ -39,6 +41,11 @@ class Rung(enum.Enum):
         """How far up, from 0."""
         return list(Rung).index(self)
 
+    @property
+    def is_alone(self) -> bool:
+        """Whether its cases run one at a time and after all others, which would disturb them."""
+        return self is Rung.SPEED
+
 
 _SHOWS = {
     Rung.OPEN: "it opens, and its claims do not contradict each other",
@@ -50,6 +57,8 @@ _SHOWS = {
     Rung.REDUCTIONS: "sums, maxima, matrix products of awkward sizes and compounds, within three gates",
     Rung.FUSED: "random programs, each as one piece, against the graph's meaning",
     Rung.GRADIENTS: "gradients against finite differences, and small models against NumPy",
+    Rung.STRESS: "threads, devices beside it, refusals, losses and a full memory, always to the same bits",
+    Rung.SPEED: "right results of large kernels; how fast is reported, and never judged",
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .ladder import Rung, rung_of
@@ -29,6 +29,8 @@ class CaseResult:
         message: why it failed, or what is not claimed.
         accuracy: ``judge.Accuracy`` records.
         alike: what it has in common with others that failed for the same reason; "" where none is known.
+        timing: the ``speed.Timing`` of a case that took one.
+        script: a program that shows the failure; "" where running the case again is the shortest.
     """
 
     id: str
@@ -37,6 +39,14 @@ class CaseResult:
     message: str = ""
     accuracy: tuple[dict[str, Any], ...] = ()
     alike: str = ""
+    timing: dict[str, Any] | None = None
+    script: str = ""
+
+    @classmethod
+    def read(cls, document: dict[str, Any]) -> CaseResult:
+        """The result that ``dataclasses.asdict`` and JSON made ``document`` of."""
+        result = cls(**document)
+        return replace(result, accuracy=tuple(result.accuracy))
 
     @property
     def rung(self) -> Rung:
@@ -94,6 +104,7 @@ class Outcome:
         stop: whether it ends after the first rung in which a case fails.
         tier: how much of the suite was asked.
         only: the cases that were asked for by name; None of all that the rest selects.
+        machines: those that cases ran on, each once, as certificates say them; none where that was this one.
     """
 
     device: str
@@ -106,6 +117,7 @@ class Outcome:
     stop: bool = False
     tier: SuiteTier = SuiteTier.STANDARD
     only: frozenset[str] | None = None
+    machines: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def complete(self) -> bool:

@@ -17,8 +17,9 @@ from .. import __version__
 from ..core.dtype import ALL
 from ..core.errors import CertificateError
 from ..core.ops import ALL_OPS, Op, is_supported
+from . import roofline, speed
 from .certificate import Document
-from .claims import EVIDENCE, VERDICTS, Reason, because, claims, failed, first_line
+from .claims import EVIDENCE, VERDICTS, Reason, because, claims, failed, first_line, no_speed
 from .histogram import Histogram, histogram
 from .ladder import Rung
 from .outcome import EXPECTED, FAILED, FAULTS, NOT_REACHED, PASSED, UNCLAIMED
@@ -89,12 +90,14 @@ class Failure:
         return first_line(self.report)
 
 
-def page(document: Document, found: Verification) -> str:
+def page(document: Document, found: Verification, files: Mapping[str, str] | None = None) -> str:
     """The page of a certificate.
 
     Args:
         document: the certificate, as ``form.read`` gives it.
         found: what came of verifying it.
+        files: where the script and the text of failures are, less ``.py`` and ``.txt``, by case, beside the
+            page; None of a page that stands alone.
     """
     from jinja2 import Environment, StrictUndefined
 
@@ -106,6 +109,7 @@ def page(document: Document, found: Verification) -> str:
         keep_trailing_newline=True,
     )
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+    times = document.get("speed", speed.by_name(()))
     return template.render(
         certificate=document,
         found=found,
@@ -119,14 +123,19 @@ def page(document: Document, found: Verification) -> str:
         dtypes=[d.name for d in ALL],
         matrix=matrix(document),
         histograms=list(histograms(document)),
+        roofline=roofline.roofline(times),
+        jobs=roofline.jobs(times),
+        limits=roofline.limits(times),
+        no_speed=no_speed(document),
         failures=list(failures(document)),
+        files=files or {},
         expected=because(document, EXPECTED),
         skipped=because(document, UNCLAIMED),
         not_reached=_cases_of(because(document, NOT_REACHED)),
     )
 
 
-APART = frozenset({"evidence", "verdict", "failed", "expected", "skipped", "not reached"})
+APART = frozenset({"evidence", "verdict", "speed", "failed", "expected", "skipped", "not reached"})
 """Claims to which the page gives a place of their own."""
 
 

@@ -7,8 +7,10 @@ the caller's own when the device exists only there.
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 from collections.abc import Generator, Iterator
+from dataclasses import asdict
 from fnmatch import fnmatchcase
 from pathlib import Path
 from types import ModuleType
@@ -19,17 +21,24 @@ import pytest
 from ..core.device import Ability, LastWords
 from ..core.errors import NotRunError, NotWrittenError
 from ..core.registry import open_device
-from .case import Case
-from .ladder import Rung, again, rung_of
+from .case import PATIENCE, Case
+from .ladder import Rung, rung_of
 from .teach import ALIKE, alike, told
+from .tell import SCRIPT, refuge_of, tell
 from .tiers import SuiteTier, keeps, offers
 from .watch import Watch
 
 SUITE = f"{__package__}.suite"
 RECORD = "portwright-accuracy"
-MOST_SOURCE = 200
-BARE = frozenset({Rung.OPEN, Rung.MEMORY, Rung.COPY})
-"""Rungs that ask the device for memory themselves, and need no guard bands."""
+"""What a case measured is called in a report of pytest's."""
+TIMING = "portwright-timing"
+"""And how long its job took."""
+LOOKED = pytest.StashKey[float]()
+"""Seconds that this process has spent on looking further into failures."""
+MOST_LOOKED = 120.0
+"""Seconds of that; what fails then is told as it is."""
+BARE = frozenset({Rung.OPEN, Rung.MEMORY, Rung.COPY, Rung.SPEED})
+"""Rungs without guard bands: they ask the device for memory themselves, or are to take no time for it."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -39,6 +48,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--seed", type=int, default=0, help="what the samples depend on")
     group.addoption("--tier", default=SuiteTier.STANDARD.value, help="how much of the suite")
     group.addoption("--only", default="", help="the file that names the cases to run, one a line; else all")
+    group.addoption("--patience", type=float, default=PATIENCE, help="seconds to make a failure smaller")
     group.addoption("--last-words", default="", help="the folder where a device says why it ends a worker")
 
 
@@ -100,15 +110,25 @@ def watch(request: pytest.FixtureRequest) -> Iterator[Watch]:
 @pytest.fixture
 def case(request: pytest.FixtureRequest, watch: Watch) -> Case:
     """The case: see ``Case``."""
-    option = request.config.option
-    made = Case(option.device_under_test, option.seed, case_id(request.node.nodeid), watch)
+    config = request.config
+    option = config.option
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    left = MOST_LOOKED - config.stash.get(LOOKED, 0.0)
+    made = Case(
+        option.device_under_test,
+        option.seed,
+        case_id(request.node.nodeid),
+        watch,
+        patience=max(0.0, min(option.patience, option.timeout / 4, left)),
+        refuge=refuge_of(option.last_words, worker) if option.last_words else None,
+    )
     request.node.case = made
     checker = made.spec.checker  # which sees for itself where a buffer ends, and what was never written
     for pattern, reason in checker.blind.items() if checker is not None else ():
         if fnmatchcase(made.id, pattern):
             pytest.skip(reason)
     watch.active = checker is None and rung_of(made.id) not in BARE
-    watch.look()  # what an earlier case left is not this one's fault
+    watch.begin()
     return made
 
 
@@ -128,32 +148,26 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     if made is not None:
         made.finish()
         item.user_properties.append((RECORD, made.records()))
+        if made.timing is not None:
+            item.user_properties.append((TIMING, asdict(made.timing)))
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """A failure as a reader needs it: what differs, the seed, the kernel, the command that shows it again."""
+    """A failure as a reader needs it: what differs, the seed, how to see it again, the kernel and the log."""
     report = yield
     made: Case | None = getattr(item, "case", None)
     if report.failed and call.excinfo is not None and made is not None:
         error = call.excinfo.value
-        text = told(error, made.device, report.longreprtext)
-        report.longrepr = text if isinstance(error, NotWrittenError) else "\n".join([text, *_context(made)])
+        meant = inspect.getdoc(getattr(item, "function", None)) or ""
+        text = told(error, made.device, report.longreprtext, meant)
+        if not isinstance(error, NotWrittenError):
+            failure = tell(made, error, text)
+            text = failure.text
+            report.user_properties.append((SCRIPT, failure.script))
+        item.config.stash[LOOKED] = item.config.stash.get(LOOKED, 0.0) + made.looked
+        report.longrepr = text
         report.user_properties.append((ALIKE, alike(error)))
     return report
-
-
-def _context(case: Case) -> list[str]:
-    lines = [f"  seed       {case.seed}", f"  again      {again(case.name, case.id, case.seed)}"]
-    try:
-        sources = list(case.sources())
-    except Exception as error:  # what fails here must not hide why the case failed
-        return [*lines, f"  kernel     none: {type(error).__name__}: {error}"]
-    for source in sources[:1]:
-        text = source.splitlines()
-        lines += ["  kernel"] + [f"    {line}" for line in text[:MOST_SOURCE]]
-        if len(text) > MOST_SOURCE:
-            lines.append(f"    … {len(text) - MOST_SOURCE} more lines")
-    return lines

@@ -1,4 +1,4 @@
-"""Random programs: graphs of all kinds of nodes over small arrays, drawn from a seed.
+"""Random programs: graphs of all kinds of nodes over small arrays, made of choices.
 
 Every value is a part of one box of axes, each whole or folded to 1, so that any two can meet. A step whose
 values could leave a tame range is taken back, and another is drawn: what is compared is always well defined.
@@ -15,9 +15,12 @@ from ..core import graph
 from ..core.dtype import DType
 from ..core.graph import Node, Shape
 from ..core.ops import Op
+from .choices import Choices
 from .enclosure import Enclosure
 from .inputs import Array, Rng, samples
 
+SIZES = (1, 2, 3, 4, 7, 8, 9, 17)
+"""Of axes."""
 MOST = 4096.0
 """How large a float value may become."""
 WIDEST = 2.0**-4
@@ -25,42 +28,53 @@ WIDEST = 2.0**-4
 
 
 class Programs:
-    """Draws programs.
+    """Makes programs.
 
     Args:
-        rng: where from.
+        choices: what of.
         place: puts an array into the device's memory.
         enclosure: says what a value may be.
         kinds: the dtypes that the programs compute in; the first is the one they start from.
     """
 
     def __init__(
-        self, rng: Rng, place: Callable[[Array], Node], enclosure: Enclosure, kinds: Sequence[DType]
+        self,
+        choices: Choices,
+        place: Callable[[Array], Node],
+        enclosure: Enclosure,
+        kinds: Sequence[DType],
     ) -> None:
-        self.rng = rng
+        self.choices = choices
         self.place = place
         self.enclosure = enclosure
         self.kinds = kinds
 
     def draw(self, steps: int) -> list[Node]:
-        """One to three values of a program of so many steps, the last step among them."""
-        box = tuple(int(n) for n in self.rng.choice([1, 2, 3, 4, 7, 8, 9, 17], int(self.rng.integers(1, 4))))
+        """One to three values of a program of so many steps, the last step among them.
+
+        Of choices that are told, there may be fewer steps; none gives no value.
+        """
+        axes = self.choices.integer(1, 3)
+        box = tuple(SIZES[self.choices.integer(0, len(SIZES) - 1)] for _ in range(axes))
         pool = [self.leaf(self.part(box), self.kinds[i % len(self.kinds)]) for i in range(3)]
         made: list[Node] = []
-        while len(made) < steps:
-            new = self.step(pool, box)
+        others: list[Node] = []
+
+        def one_more(choices: Choices) -> None:
+            new, is_kept = self.step(pool, box), choices.chance(2 / steps)
             if new is not None and new not in pool:
                 pool.append(new)
                 made.append(new)
-        others = [n for n in made[:-1] if self.rng.random() < 2 / steps][:2]
-        return [*others, made[-1]]
+                others.extend([new] if is_kept else [])
+
+        while self.choices.more(len(made) < steps):
+            self.choices.piece(one_more)
+        return [*[n for n in others if n is not made[-1]][:2], *made[-1:]]
 
     def pick(self, pool: Sequence[Node], accepts: Callable[[DType], bool]) -> Node | None:
         """A value of an accepted dtype; later ones more often."""
         fit = [n for n in pool if accepts(n.dtype)]
-        if not fit:
-            return None
-        return fit[min(len(fit) - 1, int(len(fit) * self.rng.random() ** 0.6))]
+        return fit[self.choices.integer(0, len(fit) - 1, leaning=0.6)] if fit else None
 
     def partner(self, pool: Sequence[Node], a: Node) -> Node:
         """A value of the dtype of ``a``; it itself if there is no other."""
@@ -68,15 +82,11 @@ class Programs:
 
     def part(self, box: Shape) -> Shape:
         """The box with some axes folded to 1."""
-        return tuple(1 if self.rng.random() < 0.2 else n for n in box)
+        return tuple(1 if self.choices.chance(0.2) else n for n in box)
 
     def leaf(self, shape: Shape, dtype: DType) -> Node:
         """A placed array of tame values."""
-        n = int(np.prod(shape))
-        if dtype.is_float:
-            values = self.rng.standard_normal(n) * 2.0 ** self.rng.integers(-2, 3, n)
-            return self.place(values.astype(np.float32).astype(dtype.numpy).reshape(shape))
-        return self.place(samples(dtype, self.rng, n).reshape(shape))
+        return self.place(self.choices.array(dtype, int(np.prod(shape)), tame_values).reshape(shape))
 
     def step(self, pool: Sequence[Node], box: Shape) -> Node | None:
         """One more value, or None when the one that was drawn does not do."""
@@ -84,7 +94,7 @@ class Programs:
             self.arithmetic, self.arithmetic, self.arithmetic, self.function, self.choice, self.integer,
             self.integer, self.cast, self.reduction, self.reduction, self.movement, self.memory,
         )  # fmt: skip
-        new = draws[int(self.rng.integers(0, len(draws)))](pool, box)
+        new = draws[self.choices.integer(0, len(draws) - 1)](pool, box)
         return new if new is not None and self.tame(new) else None
 
     def tame(self, node: Node) -> bool:
@@ -104,7 +114,7 @@ class Programs:
 
     def constant(self, like: Node) -> Node:
         """A number that kernels know."""
-        value = float(np.round(self.rng.uniform(-3, 3) * 8) / 8)
+        value = self.choices.integer(-24, 24) / 8
         return graph.full(value if like.dtype.is_float else int(value), like.shape, like.dtype)
 
     def arithmetic(self, pool: Sequence[Node], box: Shape) -> Node | None:
@@ -112,8 +122,8 @@ class Programs:
         a = self.pick(pool, lambda d: not d.is_bool)
         if a is None:
             return None
-        b = self.partner(pool, a) if self.rng.random() < 0.8 else self.constant(a)
-        op = (Op.ADD, Op.SUB, Op.MUL, Op.MAX)[int(self.rng.integers(0, 4))]
+        b = self.partner(pool, a) if self.choices.chance(0.8) else self.constant(a)
+        op = (Op.ADD, Op.SUB, Op.MUL, Op.MAX)[self.choices.integer(0, 3)]
         return graph.elementwise(op, *self.meet(a, b))
 
     def function(self, pool: Sequence[Node], box: Shape) -> Node | None:
@@ -121,11 +131,11 @@ class Programs:
         x = self.pick(pool, lambda d: d.is_float)
         if x is None:
             return None
-        op = (Op.NEG, Op.SIN, Op.EXP2, Op.LOG2, Op.SQRT, Op.RECIP)[int(self.rng.integers(0, 6))]
+        op = (Op.NEG, Op.SIN, Op.EXP2, Op.LOG2, Op.SQRT, Op.RECIP)[self.choices.integer(0, 5)]
         if op in (Op.LOG2, Op.SQRT, Op.RECIP):
             floor = graph.full(0.125, x.shape, x.dtype)
             x = graph.elementwise(Op.MAX, x, floor)
-        if op is Op.EXP2 and self.rng.random() < 0.5:
+        if op is Op.EXP2 and self.choices.chance(0.5):
             x = graph.elementwise(Op.SIN, x)
         return graph.elementwise(op, x)
 
@@ -136,7 +146,7 @@ class Programs:
             return None
         b = self.partner(pool, a)
         a, b = self.meet(a, b)
-        test = graph.elementwise((Op.CMPLT, Op.CMPNE)[int(self.rng.integers(0, 2))], a, b)
+        test = graph.elementwise((Op.CMPLT, Op.CMPNE)[self.choices.integer(0, 1)], a, b)
         c = self.pick(pool, lambda d: True)
         assert c is not None
         shape = tuple(max(m, n) for m, n in zip(test.shape, c.shape, strict=True))
@@ -150,7 +160,7 @@ class Programs:
             return None
         b = self.partner(pool, a)
         a, b = self.meet(a, b)
-        op = (Op.AND, Op.OR, Op.XOR, Op.SHL, Op.SHR, Op.IDIV, Op.MOD)[int(self.rng.integers(0, 7))]
+        op = (Op.AND, Op.OR, Op.XOR, Op.SHL, Op.SHR, Op.IDIV, Op.MOD)[self.choices.integer(0, 6)]
         if op in (Op.SHL, Op.SHR):
             b = graph.elementwise(Op.AND, b, graph.full(a.dtype.bits - 1, a.shape, a.dtype))
         if op in (Op.IDIV, Op.MOD):  # an odd divisor, never -1
@@ -161,7 +171,7 @@ class Programs:
     def cast(self, pool: Sequence[Node], box: Shape) -> Node | None:
         """A value in another of the program's dtypes."""
         x = self.pick(pool, lambda d: True)
-        to = self.kinds[int(self.rng.integers(0, len(self.kinds)))]
+        to = self.kinds[self.choices.integer(0, len(self.kinds) - 1)]
         return None if x is None or x.dtype is to else graph.cast(x, to)
 
     def reduction(self, pool: Sequence[Node], box: Shape) -> Node | None:
@@ -169,8 +179,8 @@ class Programs:
         x = self.pick(pool, lambda d: d is not dtypes.bool_)
         if x is None:
             return None
-        axes = [i for i, n in enumerate(x.shape) if n > 1 and self.rng.random() < 0.6]
-        return graph.reduce((Op.ADD, Op.MAX)[int(self.rng.integers(0, 2))], x, axes) if axes else None
+        axes = [i for i, n in enumerate(x.shape) if n > 1 and self.choices.chance(0.6)]
+        return graph.reduce((Op.ADD, Op.MAX)[self.choices.integer(0, 1)], x, axes) if axes else None
 
     def movement(self, pool: Sequence[Node], box: Shape) -> Node | None:
         """Backwards, shifted with zeros coming in, through another shape, or summed over windows."""
@@ -178,8 +188,8 @@ class Programs:
         wide = [i for i, n in enumerate(x.shape) if n > 1] if x is not None else []
         if x is None or not wide:
             return None
-        axis = int(self.rng.choice(wide))
-        kind = int(self.rng.integers(0, 4))
+        axis = wide[self.choices.integer(0, len(wide) - 1)]
+        kind = self.choices.integer(0, 3)
         if kind == 0:
             return graph.flip(x, (axis,))
         if kind == 1:
@@ -198,3 +208,11 @@ class Programs:
         """A value put into memory on the way."""
         x = self.pick(pool, lambda d: True)
         return None if x is None else graph.contiguous(x)
+
+
+def tame_values(dtype: DType, rng: Rng, n: int) -> Array:
+    """Floats of which sums and products stay finite; other dtypes over all their values."""
+    if not dtype.is_float:
+        return samples(dtype, rng, n)
+    values = rng.standard_normal(n) * 2.0 ** rng.integers(-2, 3, n)
+    return values.astype(np.float32).astype(dtype.numpy)

@@ -83,9 +83,9 @@ def ticked_text(text: str, rungs: Iterable[tuple[str, bool]]) -> str:
     return _BOX.sub(box, text)
 
 
-def project_of(device: Device) -> Project | None:
-    """The project that the device's port lives in; None of one that lives in none."""
-    source = inspect.getsourcefile(type(device))
+def project_of(port: type[Device]) -> Project | None:
+    """The project that a port lives in; None of one that lives in none."""
+    source = inspect.getsourcefile(port)
     for folder in Path(source).resolve().parents if source else ():
         if (folder / RECORD).is_file():
             return Project(folder)

@@ -11,11 +11,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from ..core.device import Reach, Spec
+from ..core.device import Reach
 from ..core.dtype import ALL
-from ..core.ops import ALL_OPS
+from .certificate import timings
 from .outcome import CaseResult, Outcome, RungSummary
+from .roofline import jobs
 from .runner import Watcher
+from .speed import by_name
+from .speed import said as words
+from .subject import Document
 from .teach import WRITE
 from .tiers import SuiteTier
 
@@ -56,10 +60,15 @@ def progress(device: str) -> Iterator[Watcher]:
         yield watch
 
 
-def show(outcome: Outcome, spec: Spec, console: Console) -> None:
+def show(outcome: Outcome, said: Document, console: Console) -> None:
     """Prints the failures, the table, what of the contract is native, and the verdict.
 
     What fails for one reason is printed once; of a climb that stops, the first such reason alone.
+
+    Args:
+        outcome: the climb.
+        said: what the certificate says of the device: ``Subject.said``.
+        console: where.
     """
     most = 1 if outcome.stop else MOST_FAILURES
     groups = _alike(outcome.failures)
@@ -74,9 +83,12 @@ def show(outcome: Outcome, spec: Spec, console: Console) -> None:
     if hidden:
         console.print(Text(f"… and {hidden} more cases that failed; the certificate lists them\n"))
     console.print(table(outcome))
-    console.print(Text(coverage(spec)))
-    if spec.checker is not None:
-        console.print(Text(f"watched by {spec.checker.tool}: {spec.checker.finds}"))
+    console.print(Text(coverage(said)))
+    checker = said["spec"]["checker"]
+    if checker is not None:
+        console.print(Text(f"watched by {checker['tool']}: {checker['finds']}"))
+    for line in speed_lines(outcome):
+        console.print(Text(line))
     console.print(verdict(outcome))
 
 
@@ -122,17 +134,27 @@ def table(outcome: Outcome) -> Table:
     return made
 
 
-def coverage(spec: Spec) -> str:
-    """What of the contract the device has itself, and what is built of that or runs on the host."""
-    total = len(ALL_OPS)
-    rest = "host" if spec.reach is Reach.DISPATCH else "legalized"
-    part = f" ({len(spec.native_on)} of them on some dtypes)" if spec.native_on else ""
-    own, held = len(spec.arithmetic), len(spec.dtypes)
+def coverage(said: Document) -> str:
+    """What of the contract a device has itself, and what is built of that or runs on the host."""
+    spec, primitives = said["spec"], said["primitives"]
+    rest = "host" if spec["reach"] == Reach.DISPATCH.value else "legalized"
+    part = f" ({len(spec['native_on'])} of them on some dtypes)" if spec["native_on"] else ""
+    own, held = len(spec["arithmetic"]), len(spec["dtypes"])
     return (
-        f"primitives: native {len(spec.native)}/{total}{part}, "
-        f"{rest} {len(spec.legalized | spec.on_host)}/{total}; "
+        f"primitives: native {primitives['native']}/{primitives['total']}{part}, "
+        f"{rest} {primitives['legalized'] + primitives['host']}/{primitives['total']}; "
         f"dtypes: native {own}/{len(ALL)}, {rest} {held - own}/{len(ALL)}"
     )
+
+
+def speed_lines(outcome: Outcome) -> list[str]:
+    """The device's limits, and the kernels by their share of what these allow."""
+    speed = by_name(timings(outcome))
+    lines = words(speed)
+    shares = [f"{job.name} {job.share}" for job in jobs(speed) if job.share]
+    if shares:
+        lines.append(f"share of that: {', '.join(shares)}")
+    return [f"speed: {line}" for line in lines]
 
 
 def verdict(outcome: Outcome) -> Text:

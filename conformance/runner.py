@@ -19,11 +19,13 @@ import pytest
 from ..core import registry
 from ..core.device import Device
 from ..core.errors import PortwrightError
+from .case import PATIENCE
 from .expected import ExpectedFailure
 from .ladder import SUITE, Rung, again, rung_of
 from .outcome import CRASHED, EXPECTED, FAILED, FAULTS, HUNG, PASSED, UNCLAIMED, CaseResult, Outcome
-from .plugin import RECORD, case_id
+from .plugin import RECORD, TIMING, case_id
 from .teach import ALIKE
+from .tell import SCRIPT, refuge_of
 from .tiers import SuiteTier
 
 PLUGIN = "portwright.conformance.plugin"
@@ -72,6 +74,7 @@ class Recorder:
         self.limit = limit
         self.watch = watch
         self.last_words = last_words
+        self.patience = PATIENCE
         self.errors: list[str] = []
         self.interrupted = False
         self._known = set(outcome.cases)
@@ -119,43 +122,58 @@ class Recorder:
             return
         ran = time.monotonic() - self._started.get(report.nodeid, time.monotonic())
         crashed = str(report.when) == "???"  # xdist's report of a worker that died
+        kept = self._kept(report) if crashed else ""
         outcome = PASSED
         if report.skipped:
             outcome = UNCLAIMED
+        elif kept:
+            outcome = FAILED
         elif crashed:
             outcome = HUNG if ran >= self.limit else CRASHED
         elif report.failed:
             outcome = HUNG if "Timeout" in report.longreprtext and ran >= self.limit else FAILED
-        records = dict(report.user_properties).get(RECORD, ())
+        properties = dict(report.user_properties)
+        records, timing = properties.get(RECORD, ()), properties.get(TIMING)
         result = CaseResult(
             case_id(report.nodeid),
             outcome,
             round(report.duration if not crashed else ran, 4),
-            self._message(report, outcome),
+            self._message(report, outcome, kept),
             tuple(records) if isinstance(records, (list, tuple)) else (),
-            str(dict(report.user_properties).get(ALIKE, "")),
+            str(properties.get(ALIKE, "")),
+            dict(timing) if isinstance(timing, dict) else None,
+            str(properties.get(SCRIPT, "")),
         )
         result = as_expected(result, self.expected, datetime.date.today())
         self.outcome.results.append(result)
         if self.watch is not None:
             self.watch(self.outcome, result)
 
-    def _message(self, report: pytest.TestReport, outcome: str) -> str:
+    def _message(self, report: pytest.TestReport, outcome: str, kept: str) -> str:
         if outcome == PASSED:
             return ""
         if outcome == UNCLAIMED:
             reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
             return reason.removeprefix("Skipped: ")
-        if outcome == FAILED:
+        if outcome == FAILED and not kept:
             lines = report.longreprtext.splitlines()
             return "\n".join(line for line in lines if not line.startswith("[gw"))  # which worker is no news
         what = {
+            FAILED: f"{kept}\n  the process ended when a smaller program was tried",
             CRASHED: "the process that ran the case died: a kernel or the driver crashed",
             HUNG: f"the case ran past its limit of {self.limit:g} s",
         }[outcome]
         command = again(self.outcome.device, case_id(report.nodeid), self.outcome.seed)
         said = "".join(f"    {line}\n" for line in self._said_by(report))
         return f"{what}\n{said}  seed       {self.outcome.seed}\n  again      {command}"
+
+    def _kept(self, report: pytest.TestReport) -> str:
+        """What a worker that died had already found, when it died of looking further."""
+        worker = getattr(report, "node", None)
+        if worker is None:
+            return ""
+        path = refuge_of(self.last_words, worker.gateway.id)
+        return path.read_text(encoding="utf-8") if path.exists() else ""
 
     def _said_by(self, report: pytest.TestReport) -> list[str]:
         """What the device wrote before it ended the worker that ran a case."""
@@ -209,25 +227,46 @@ def run(
     outcome = Outcome(name, seed, keyword, tuple(rungs), stop=stop, tier=tier, only=only)
     start = time.monotonic()
     chosen = collect(rungs, keyword, tier, only) if done or only is not None else None
-    for group in [(r,) for r in rungs] if stop else [tuple(rungs)]:
+    for group in groups(rungs, stop):
+        workers = min(jobs, 1) if group[0].is_alone else jobs
         with tempfile.TemporaryDirectory(prefix="portwright-") as folder:
             recorder = Recorder(outcome, limit, watch, Path(folder), expected)
             if chosen is None:
-                _run(recorder, group, jobs)
+                _run(recorder, group, workers)
             else:
-                _run_rest(recorder, group, jobs, [c for c in chosen if rung_of(c) in group], done)
+                _run_rest(recorder, group, workers, [c for c in chosen if rung_of(c) in group], done)
         if outcome.failures and stop:
             break
+    return settled(outcome, start)
+
+
+def settled(outcome: Outcome, start: float) -> Outcome:
+    """A climb that came to its end: its results in the order of its cases, and how long it took.
+
+    Args:
+        outcome: what came of it.
+        start: when it began, by ``time.monotonic``.
+
+    Raises:
+        SuiteError: when it had no cases.
+    """
     place = {case: i for i, case in enumerate(outcome.cases)}
     outcome.results.sort(key=lambda r: place[r.id])  # whichever worker was first, and in whichever run
     outcome.seconds = round(time.monotonic() - start, 3)
     if not outcome.cases:
-        which = "" if only is None else f" of the {len(only)} that were named"
-        what = f"matches -k {keyword!r}" if keyword else "is"
-        raise SuiteError(
-            f"no case{which} {what} in {', '.join(r.value for r in rungs)} of the {tier.value} tier"
-        )
+        which = "" if outcome.only is None else f" of the {len(outcome.only)} that were named"
+        what = f"matches -k {outcome.keyword!r}" if outcome.keyword else "is"
+        rungs = ", ".join(r.value for r in outcome.rungs)
+        raise SuiteError(f"no case{which} {what} in {rungs} of the {outcome.tier.value} tier")
     return outcome
+
+
+def groups(rungs: Sequence[Rung], stop: bool) -> list[tuple[Rung, ...]]:
+    """The rungs whose cases may run side by side, in order: none, in a climb that stops at one that fails."""
+    if stop:
+        return [(r,) for r in rungs]
+    together = tuple(r for r in rungs if not r.is_alone)
+    return [*([together] if together else []), *((r,) for r in rungs if r.is_alone)]
 
 
 def collect(
@@ -300,6 +339,7 @@ def _run(
         f"--seed={outcome.seed}",
         f"--tier={outcome.tier.value}",
         f"--timeout={limit:g}",
+        f"--patience={recorder.patience:g}",
         "--tb=short",
     ]
     if outcome.stop:

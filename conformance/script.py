@@ -1,75 +1,118 @@
-"""A graph as a Python program of its own, for a report that can be run anywhere."""
+"""A failure as a Python program of its own, for a report that can be run anywhere.
+
+``script`` is of a graph, with its operands; ``script_of_case`` runs a case again, whose operands come from
+its name and seed.
+"""
 
 from __future__ import annotations
 
 import base64
+import math
 import textwrap
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from ..core.dtype import as_dtype
 from ..core.graph import (
     AxesArg,
     ConstArg,
     GraphOp,
     Node,
     ReduceArg,
+    ScatterArg,
     SpanArg,
     WindowArg,
     toposort,
 )
 from ..core.ops import Op
+from .case import place
+from .inputs import to_bits
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 _HEAD = """\
-import base64
+import sys
 
-import numpy as np
-
-from portwright.conformance.case import place
-from portwright.core import engine, graph
+from portwright.conformance.alone import show
+from portwright.conformance.script import leaf
+from portwright.core import graph
 from portwright.core.dtype import as_dtype
-from portwright.core.evaluate import evaluate
 from portwright.core.ops import Op
 
-
-def leaf(text, dtype, *shape):
-    return place(np.frombuffer(base64.b64decode(text), as_dtype(dtype).numpy).reshape(shape), "{device}")
-
+DEVICE = {device!r}
 
 """
-
 _TAIL = """
-(wanted,) = evaluate([{root}], engine.read)
-engine.realize([{root}], "{device}")
-print("got", engine.read({root}), "wanted", wanted, sep="\\n")
+sys.exit(show([{roots}], DEVICE))
 """
+_AGAIN = """\
+import sys
+
+from portwright.conformance.alone import run_again
+
+sys.exit(run_again({device!r}, {case!r}, seed={seed}))
+"""
+MOST_LITERAL = 64
+"""Elements that are written as numbers."""
 
 
-def script(root: Node, device: str, read: Callable[[Node], Array]) -> str:
-    """Python text that computes ``root`` on ``device`` and prints it beside what the graph means.
+def script(roots: Sequence[Node], device: str, read: Callable[[Node], Array]) -> str:
+    """Python text that computes values on ``device`` and holds them against what the graph means.
+
+    Its exit status is 1 while they differ, and 0 when they do not.
 
     Args:
-        root: the value.
+        roots: the values, realized together.
         device: where to run.
         read: the array of a node that has storage: those are written into the text.
     """
     names: dict[Node, str] = {}
     lines = []
-    for node in toposort([root], stop=lambda n: n.storage is not None):
+    for node in toposort(roots, stop=lambda n: n.storage is not None):
         names[node] = f"n{len(names)}"
         made = _leaf(node, read(node)) if node.storage is not None else _made(node, names)
         lines.append(f"{names[node]} = {made}")
-    return _HEAD.format(device=device) + "\n".join(lines) + _TAIL.format(root=names[root], device=device)
+    last = _TAIL.format(roots=", ".join(names[root] for root in roots))
+    return _HEAD.format(device=device) + "\n".join(lines) + last
+
+
+def script_of_case(device: str, case: str, seed: int) -> str:
+    """Python text that runs a case; its exit status is 1 while it fails, and 0 when it does not."""
+    return _AGAIN.format(device=device, case=case, seed=seed)
+
+
+def leaf(device: str, dtype: str, shape: tuple[int, ...], held: str | Sequence[float]) -> Node:
+    """An array in the memory of a device: its elements in order, or their bytes in base 64, compressed."""
+    kind = as_dtype(dtype).numpy
+    if isinstance(held, str):
+        return place(np.frombuffer(zlib.decompress(base64.b64decode(held)), kind).reshape(shape), device)
+    return place(_array(held, kind).reshape(shape), device)
+
+
+def _array(held: Sequence[float], kind: np.dtype[Any]) -> Array:
+    exact = np.array(held, object if kind.kind in "iu" else np.float64)
+    with np.errstate(all="ignore"):
+        return exact.astype(kind)
 
 
 def _leaf(node: Node, value: Array) -> str:
-    text = base64.b64encode(np.ascontiguousarray(value).tobytes()).decode()
-    pieces = "\n".join(f'    "{line}"' for line in textwrap.wrap(text, 96)) or '    ""'
-    sizes = "".join(f", {n}" for n in node.shape)
-    return f'leaf(\n{pieces},\n    "{node.dtype}"{sizes}\n)'
+    """Numbers where they are few and give the same bits again."""
+    value = np.ascontiguousarray(value).reshape(-1)
+    if value.size <= MOST_LITERAL:
+        numbers = [x.item() if value.dtype.kind in "biuf" else float(x) for x in value]
+        numbers = [math.nan if x != x else x for x in numbers]  # without what else a NaN may hold
+        if np.array_equal(to_bits(_array(numbers, value.dtype)), to_bits(value)):
+            return f'leaf(DEVICE, "{node.dtype}", {node.shape}, [{", ".join(map(_number, numbers))}])'
+    packed = base64.b64encode(zlib.compress(value.tobytes(), 9)).decode()
+    pieces = "\n".join(f'    "{line}"' for line in textwrap.wrap(packed, 96))
+    return f'leaf(DEVICE, "{node.dtype}", {node.shape},\n{pieces},\n)'
+
+
+def _number(x: float) -> str:
+    return f'float("{x}")' if isinstance(x, float) and not math.isfinite(x) else repr(x)
 
 
 def _made(node: Node, names: dict[Node, str]) -> str:
@@ -93,6 +136,10 @@ def _made(node: Node, names: dict[Node, str]) -> str:
         return f"graph.window({xs}, {arg.axis}, {arg.size}, {arg.stride}, {arg.dilation})"
     if node.op in (GraphOp.RESHAPE, GraphOp.EXPAND):
         return f"graph.{node.op.value.lower()}({xs}, {node.shape})"
+    if isinstance(arg, ScatterArg):
+        return f"graph.scatter({xs}, {f'Op.{arg.op.name}' if arg.op is not None else None})"
+    if node.op is GraphOp.COPY:
+        return f"graph.copy({xs}, {node.device!r})"
     if node.op is GraphOp.IOTA:
         return f'graph.iota({node.shape[0]}, as_dtype("{node.dtype}"))'
     return f"graph.{node.op.value.lower()}({xs})"

@@ -22,6 +22,8 @@ LABEL = 13
 
 ALIKE = "portwright-alike"
 """What ``alike`` gives is called in a report of pytest's."""
+_UNRAISED = re.compile(r"DID NOT RAISE (?:<class '[\w.]*?(\w+)'>|(\w+))")
+"""How pytest says that a call should have raised."""
 WRITE = "write"
 """How a stub's ``alike`` begins."""
 
@@ -62,23 +64,37 @@ def stub(error: NotWrittenError, device: Device) -> str:
     return "\n".join([f"{error.method} is still to be written", *rows])
 
 
-def told(error: BaseException, device: Device, trace: str) -> str:
+def told(error: BaseException, device: Device, trace: str, meant: str = "") -> str:
     """A failure as a reader needs it.
 
     Args:
         error: what the case raised.
         device: the one under test.
         trace: the traceback, for errors that nobody raised on purpose.
+        meant: what the case asks of a port, in words.
     """
     if isinstance(error, NotWrittenError):
         return stub(error, device)
+    notes = [f"  {note}" for note in getattr(error, "__notes__", ())]
+    return "\n".join([_told(error, device, trace, meant), *notes])
+
+
+def _told(error: BaseException, device: Device, trace: str, meant: str) -> str:
     if isinstance(error, Mismatch):
         return str(error)
+    claim = str(error).partition("\n")[0]
+    unraised = _UNRAISED.match(claim)
+    if unraised:
+        claim = f"no error is raised; it must be: {unraised[1] or unraised[2]}"
+    if unraised or isinstance(error, AssertionError):
+        return "\n".join([claim or "an assertion of the suite fails", *fields(("expected", meant))])
     raised = f"{type(error).__name__}: {error}"
     text = raised if isinstance(error, PortwrightError) else trace
     frames = _in_port(error, device)
-    if not frames or isinstance(error, CompileError):
+    if isinstance(error, CompileError):
         return text
+    if not frames:
+        return "\n".join([text, *fields(("expected", meant))])
     (method, _), (_, line) = frames[0], frames[-1]
     rows = [("call", call_of(method)), ("came back", raised)]
     rows.append(("open", place(method.f_code.co_filename, line)))

@@ -12,8 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..core.device import Evidence
 from ..core.ops import ALL_OPS, CONTRACT_VERSION
-from . import SUITE_VERSION, signing
+from . import SUITE_VERSION, signing, speed
 from .certificate import FORMAT, Document, canonical, cases_hash, digest
 from .form import form
 from .ladder import Rung
@@ -119,6 +120,7 @@ def _parts(document: Document) -> Iterator[str]:
     if document["verdict"] != wanted:
         yield f"its verdict is {document['verdict']}, and by its cases it is {wanted}"
     yield from _accuracy(document)
+    yield from _speed(document)
     spec, primitives = document["spec"], document["primitives"]
     if primitives["native"] != len(spec["native"]):
         yield f"it counts {primitives['native']} native primitives, and names {len(spec['native'])}"
@@ -139,6 +141,22 @@ def _accuracy(document: Document) -> Iterator[str]:
             edges = a.get("histogram")
             if edges and a["p99"] != percentile(edges, 0.99):
                 yield f"{op} {dtype}: the 99th percentile {a['p99']} is not that of its histogram"
+
+
+def _speed(document: Document) -> Iterator[str]:
+    """Where the times are not those of the cases that passed."""
+    held = dict(speed.cases_of(document.get("speed", speed.by_name(()))))
+    passed = {name for name, case in document["cases"].items() if case["outcome"] == PASSED}
+    for name, timing in held.items():
+        if name not in passed:
+            yield f"it holds times of {name}, which is none of the cases that passed"
+        if not timing["best_seconds"] <= timing["median_seconds"] <= timing["p90_seconds"]:
+            yield f"{name}: its best time, its median and its 90th percentile are not in this order"
+    timeless = sorted(n for n in passed - held.keys() if n.startswith(f"{Rung.SPEED.value}::"))
+    if timeless and "speed" in document:
+        yield f"it holds no times of {len(timeless)} cases of speed that passed: {_some(timeless)}"
+    if held and document["evidence"] != Evidence.MEASURED.value:
+        yield f"it holds times, and what was seen is {document['evidence']}, not {Evidence.MEASURED.value}"
 
 
 def _rung(row: Mapping[str, Any], found: Mapping[str, int]) -> Iterator[str]:

@@ -56,6 +56,13 @@ def compile_all(device: Device, stages: Sequence[Stages]) -> list[Program]:
     return [_loaded[(device, s.name)] for s in stages]
 
 
+def forget(device: Device) -> None:
+    """What a device runs next is loaded anew, from the cache's binaries or compiled."""
+    with _lock:
+        for key in [k for k in _loaded if k[0] is device]:
+            del _loaded[key]
+
+
 def _load(device: Device, s: Stages) -> None:
     key = hashlib.sha256(f"{device.compiler_key()}\0{s.source}".encode()).hexdigest()
     cache = compile_cache()

@@ -51,6 +51,7 @@ class Ability(enum.Enum):
     CLOCK = "clock"  # it times its launches by itself: ``Clocks``
     LAST_WORDS = "last words"  # it writes down why it ends the process: ``LastWords``
     CALLS = "calls"  # it counts what it computed itself and what the host computed: ``CountsCalls``
+    KILL = "kill"  # what it runs in can be ended at once, as by a loss of power: ``Kills``
 
 
 class Extra(enum.Enum):
@@ -122,6 +123,8 @@ class Spec:
         vector_registers: how many of them.
         threads: how many work items make progress at once; how many pieces a kernel should have at least.
         cache_bytes: sizes of the data caches, nearest first: of one thread's own, the last one shared.
+        memory_bytes: how much its buffers may hold together; 0 of a device that shares the host's memory, or
+            does not know.
         local_bytes: memory that the threads of a block share; 0 of a device without.
         max_grid, max_block: launch limits: blocks on each axis, and threads of a block; a device whose
             max_block is 1 has no blocks, and shares the work items out by itself.
@@ -153,6 +156,7 @@ class Spec:
     vector_registers: int = 16
     threads: int = 1
     cache_bytes: tuple[int, ...] = (32 << 10, 512 << 10, 8 << 20)
+    memory_bytes: int = 0
     local_bytes: int = 0
     max_grid: tuple[int, int, int] = (2**31 - 1, 1, 1)
     max_block: int = 1
@@ -212,6 +216,9 @@ class Device(ABC):
     """A port. One instance stands for one opened device; opening happens in ``__init__``.
 
     Handles are whatever the port likes: core passes them back and never looks inside.
+
+    Every method may be called from any thread, and from several at once: kernels are compiled and loaded side
+    by side, the garbage collector gives buffers back in whatever thread it runs, and users have threads too.
 
     Raises:
         DeviceError: from ``__init__`` when the device can't be opened: what is missing and how to mend it.
@@ -299,7 +306,7 @@ class Device(ABC):
         return self.spec.name
 
     def close(self) -> None:  # noqa: B027 - nothing to give back unless the port holds something
-        """Gives everything back. The device is not used afterwards."""
+        """Gives everything back. The device is not used afterwards; others of its kind do not notice."""
 
 
 class Computes(Protocol):
@@ -353,6 +360,17 @@ class LastWords(Protocol):
 
     def last_words(self, path: str) -> None:
         """From now on, in files whose names begin with ``path``."""
+
+
+class Kills(Protocol):
+    """``Ability.KILL``: what becomes of a device that is lost can be tried on this one."""
+
+    def kill(self) -> None:
+        """Ends what the device runs in, at once and from any thread, and tells nobody.
+
+        Whoever uses it next finds out, by a DeviceError that says so. From then on its buffers are lost, and
+        raise ``LostError``; what else is asked of it is done as if it had just been opened.
+        """
 
 
 @dataclass

@@ -77,6 +77,16 @@ def kernels(nodes: Sequence[Node], device: str) -> list[KernelInfo]:
         return _planned(todo, device)[0].describe() if todo else []
 
 
+def forget(device: Device) -> None:
+    """What is realized on a device next is planned anew."""
+    from .pipeline import forget as forget_pieces
+
+    with storing:
+        forget_pieces(device)
+        for key in [k for k, plan in _plans.items() if plan.uses(device)]:
+            del _plans[key]
+
+
 def read(node: Node) -> Array:
     """The array of a node that has storage: a copy on the host."""
     if recorder is not None:

@@ -77,7 +77,7 @@ class Piece:
     nbytes: tuple[int, ...]
 
 
-_built: dict[Hashable, list[Piece]] = {}
+_built: dict[tuple[Device, Hashable], list[Piece]] = {}
 KEPT = 4096
 """Groups whose pieces are remembered."""
 
@@ -85,8 +85,12 @@ KEPT = 4096
 def build(group: Group, device: Device) -> list[Piece]:
     """The kernels that compute ``group`` on ``device``: copies that it wants of its operands, then itself."""
     reads = frozenset(group.reads)
-    order = toposort(group.roots, stop=reads.__contains__)
-    key = (device, signature(order, (*group.roots, *group.reads), reads.__contains__))
+
+    def leaf(n: Node) -> bool:  # one that is met and not read, too: a key must not keep its memory
+        return n in reads or n.storage is not None
+
+    order = toposort(group.roots, stop=leaf)
+    key = (device, signature(order, (*group.roots, *group.reads), leaf))
     found = _built.get(key)
     if found is None:
         found = _pieces(group, device)
@@ -94,6 +98,12 @@ def build(group: Group, device: Device) -> list[Piece]:
             _built.pop(next(iter(_built)), None)
         _built[key] = found
     return found
+
+
+def forget(device: Device) -> None:
+    """No pieces for a device are remembered any more. Called while no graph is planned."""
+    for key in [k for k in _built if k[0] is device]:
+        del _built[key]
 
 
 def _pieces(group: Group, device: Device) -> list[Piece]:

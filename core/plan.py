@@ -81,6 +81,10 @@ class Plan:
             for (step, _), program in zip(missing, programs, strict=True):
                 step.program = program
 
+    def uses(self, device: Device) -> bool:
+        """Whether a step runs on the device."""
+        return any(step.device is device for step in self.steps)
+
     def describe(self) -> list[KernelInfo]:
         """Its kernels, in order."""
         return [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator
 
-from .device import Ability, Clocks, Computes, Device, HostViews, LastWords, Reach, Replays, Spec
+from .device import Ability, Clocks, Computes, Device, HostViews, Kills, LastWords, Reach, Replays, Spec
 from .errors import PortError
 
 _CALLED = (
@@ -19,6 +19,7 @@ _ABILITIES: dict[Ability, type] = {
     Ability.HOST_VIEW: HostViews,
     Ability.CLOCK: Clocks,
     Ability.LAST_WORDS: LastWords,
+    Ability.KILL: Kills,
 }
 
 

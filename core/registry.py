@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import count
 
 from . import trace
 from .device import Device
@@ -24,6 +25,11 @@ _opening: dict[str, threading.RLock] = {}
 _default_lock = threading.RLock()
 _opened: dict[str, Device] = {}
 _default: str | None = None
+_numbers = count(2)
+Another = Callable[[], Device]
+"""Opens one more device of a kind."""
+_another: dict[str, Another] = {}
+"""How one more is opened of a kind that was opened by hand, by name."""
 
 
 def open_device(name: str) -> Device:
@@ -116,8 +122,12 @@ def offer_of(device: Device) -> Offer | None:
     return next((o for o in offers() if o.value == port), None)
 
 
-def adopt(device: Device) -> Device:
+def adopt(device: Device, another: Another | None = None) -> Device:
     """Makes a device that was opened by hand known under its name, in place of one that had it before.
+
+    Args:
+        device: which.
+        another: opens one more of its kind; None: this is the only one.
 
     Raises:
         PortError: when it contradicts itself.
@@ -127,7 +137,44 @@ def adopt(device: Device) -> Device:
         for name in [n for n, d in _opened.items() if d.name == device.name]:
             del _opened[name]
         _opened[device.name] = device
+        _another.pop(device.name, None)
+        if another is not None:
+            _another[device.name] = another
     return device
+
+
+def open_another(name: str) -> Device | None:
+    """One more device of the kind of an open one, known by a name of its own: "ACME#2".
+
+    None of one that was opened by hand by who did not say how another is. ``closing.close`` closes it.
+
+    Raises:
+        DeviceError: when it does not open; a board may be one program's at a time.
+    """
+    first = open_device(name)
+    by_hand = _another.get(first.name)
+    if by_hand is not None:
+        made = by_hand()
+    elif first.opened_as is None:
+        return None
+    else:
+        wanted = resolve(first.opened_as, _known())
+        try:
+            made = open_port(wanted.offer, wanted.argument)
+        except OpeningError as e:
+            raise e.told_of(wanted.offer) from e
+    made.opened_as = f"{first.name}#{next(_numbers)}"
+    with _lock:
+        _opened[made.name] = made
+    return made
+
+
+def forget(device: Device) -> None:
+    """No name is a device's any more: who asks for it next opens it anew."""
+    with _lock:
+        for name in [n for n, d in _opened.items() if d is device]:
+            del _opened[name]
+        _another.pop(device.name, None)
 
 
 def default_device() -> str:
@@ -193,9 +240,9 @@ def _first_that_opens() -> str:
 class Devices:
     """The devices as users meet them, under the name ``portwright.Device``.
 
-    ``Device("ACME")`` opens one; ``Device.default`` is the name of the one that tensors are made on, to read
-    and to set; ``list(Device)`` names what is offered and not denied, and imports none of it. Ports extend
-    ``portwright.core.device.Device``.
+    ``Device("ACME")`` opens one, ``Device.close("ACME")`` closes it; ``Device.default`` is the name of the
+    one that tensors are made on, to read and to set; ``list(Device)`` names what is offered and not denied,
+    and imports none of it. Ports extend ``portwright.core.device.Device``.
     """
 
     def __call__(self, name: str | None = None) -> Device:
@@ -204,6 +251,18 @@ class Devices:
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted({o.name for o in offers() if not o.denied}))
+
+    def close(self, name: str) -> None:
+        """Closes a device, if it is open: see ``closing.close``.
+
+        Raises:
+            DeviceError: when there is no such device.
+        """
+        from .closing import close  # which reaches the engine
+
+        device = opened(name) or opened(resolve(name, _known()).name)
+        if device is not None:
+            close(device)
 
     @property
     def default(self) -> str:

@@ -95,6 +95,7 @@ def cuda_spec(
         vector_bytes=_VECTOR_BYTES,
         threads=facts.processors * _IN_FLIGHT,
         cache_bytes=(facts.cache_bytes,),
+        memory_bytes=facts.total_bytes if evidence is Evidence.MEASURED else 0,
         local_bytes=min(facts.shared_bytes, STATIC_SHARED),
         max_grid=facts.grid,
         max_block=facts.block,

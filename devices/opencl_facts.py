@@ -106,6 +106,7 @@ def describe(name: str, chosen: Candidate) -> Spec:
         vector_lanes=VECTOR_BYTES,
         threads=device.max_compute_units * wave,
         cache_bytes=host.cache_bytes() if on_host else (cache or device.local_mem_size,),
+        memory_bytes=0 if device.host_unified_memory else device.global_mem_size,
         local_bytes=device.local_mem_size,
         max_grid=(most, most, most),
         max_block=group,

@@ -36,6 +36,8 @@ class Memory:
         version: changes whenever the content may have.
         view: the host's view, while there is one.
         images: of the content, by width and format, with the version that each holds.
+        mapping: held while it is mapped for a copy: PoCL gives two maps of a buffer one address, and the
+            first that ends takes it from the other.
     """
 
     pool: Pool | None
@@ -44,6 +46,7 @@ class Memory:
     version: int = 0
     view: Any = None
     images: dict[Any, Any] = field(default_factory=dict)
+    mapping: threading.Lock = field(default_factory=threading.Lock)
 
 
 class Pool:
@@ -179,9 +182,10 @@ class Pool:
             return
         with driver_errors(self.name, f"copy {host.size:,} bytes in", lambda: self.full(host.size)):
             if self.mapped:
-                mapped = self._map(memory, cl.map_flags.WRITE_INVALIDATE_REGION, host.size)
-                mapped[:] = host
-                mapped.base.release(self.queue)
+                with memory.mapping:
+                    mapped = self._map(memory, cl.map_flags.WRITE_INVALIDATE_REGION, host.size)
+                    mapped[:] = host
+                    mapped.base.release(self.queue)
             else:
                 cl.enqueue_copy(self.queue, memory.buffer, host, is_blocking=True)
 
@@ -196,17 +200,18 @@ class Pool:
             return
         with driver_errors(self.name, f"copy {host.size:,} bytes out", lambda: self.full(host.size)):
             if self.mapped:
-                mapped = self._map(memory, cl.map_flags.READ, host.size)
-                host[:] = mapped
-                mapped.base.release(self.queue)
+                with memory.mapping:
+                    mapped = self._map(memory, cl.map_flags.READ, host.size)
+                    host[:] = mapped
+                    mapped.base.release(self.queue)
             else:
                 cl.enqueue_copy(self.queue, host, memory.buffer, is_blocking=True)
 
     def view(self, handle: object) -> memoryview:
         """The memory itself. Around each launch on it, the view is given up and taken again."""
         memory = self.check(handle)
-        if memory.view is None:
-            with driver_errors(self.name, "show its memory to the host"):
+        with memory.mapping, driver_errors(self.name, "show its memory to the host"):
+            if memory.view is None:
                 memory.view = self._map(memory, _BOTH, memory.nbytes)
         return memoryview(memory.view)
 

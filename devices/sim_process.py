@@ -243,6 +243,12 @@ class SimProcess:
         self._kill_and_hear()
         self._end()
 
+    def kill(self) -> None:
+        """Ends it at once, from any thread, and keeps no reason: that is found out as of any other end."""
+        if not self.lost:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+
     def _kill_and_hear(self) -> None:
         _kill(self._process)
         with suppress(BlockingIOError):  # a child of its own may hold its stderr open

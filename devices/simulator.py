@@ -50,6 +50,7 @@ class Simulator(Device):
             spec,
             evidence=Evidence.EMULATED,
             unified_memory=False,
+            memory_bytes=0,  # it is the host's
             max_block=min(spec.max_block, MAX_THREADS),
             driver={
                 "device": f"a simulator of {spec.name} on this host",

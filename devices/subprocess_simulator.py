@@ -97,7 +97,8 @@ class SubprocessSimulator(CompiledPort):
             max_block=min(spec.max_block, hello.max_block),
             block=min(spec.block, hello.max_block),
             max_buffers=min(spec.max_buffers, hello.max_buffers),
-            abilities=spec.abilities | ({Ability.CLOCK} if has_clock else frozenset()),
+            abilities=spec.abilities | {Ability.KILL, *([Ability.CLOCK] if has_clock else [])},
+            memory_bytes=hello.memory,
             driver={
                 **spec.driver,
                 "simulator": f"{hello.name} {hello.version}",
@@ -245,6 +246,12 @@ class SubprocessSimulator(CompiledPort):
             if self._process is not None:
                 self._process.close(sim_seconds(self.seconds))
                 self._process = None
+
+    def kill(self) -> None:
+        """Ends the simulator at once; whoever asks it next finds out."""
+        home = self._process
+        if home is not None:
+            home.kill()
 
     def _running(self) -> SimProcess:
         """The simulator: the one that runs, or another in the place of one that was lost."""

@@ -43,6 +43,7 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     from portwright.core import registry
 
     monkeypatch.setattr(registry, "_opened", {})
+    monkeypatch.setattr(registry, "_another", {})
     monkeypatch.setattr(registry, "_default", None)
     for name in ("PORTWRIGHT_DEVICE", "PORTWRIGHT_PLUGINS", "PORTWRIGHT_PROBE_SECONDS"):
         monkeypatch.delenv(name, raising=False)

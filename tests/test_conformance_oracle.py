@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from portwright.conformance.case import place
+from portwright.conformance.choices import Drawn
 from portwright.conformance.enclosure import Enclosure
 from portwright.conformance.exact import distance, exact, spacing
 from portwright.conformance.gates import Sums, gamma, population, within_gamma
@@ -223,7 +224,7 @@ def test_the_meaning_of_random_programs_lies_in_its_interval(seed: int) -> None:
     rng = np.random.default_rng(seed)
     for _ in range(8):
         enclosure = Enclosure(engine.read, EXACT_SPEC)
-        roots = Programs(rng, lambda x: place(x, "NUMPY"), enclosure, kinds[seed]).draw(14)
+        roots = Programs(Drawn(rng), lambda x: place(x, "NUMPY"), enclosure, kinds[seed]).draw(14)
         order = [n for n in toposort(roots, stop=lambda n: n.storage is not None) if n.storage is None]
         for node, value in zip(order, evaluate(order, engine.read), strict=True):
             assert not enclosure.of(node).excludes(value).any(), node

@@ -18,6 +18,7 @@ from portwright.cli.devices import _primitives
 from portwright.conformance import certificate, runner
 from portwright.conformance.ladder import Rung
 from portwright.conformance.report import coverage
+from portwright.conformance.subject import subject_of
 from portwright.core import engine, graph, registry
 from portwright.core.device import Ability, Evidence
 from portwright.core.dtype import DType, bfloat16, bool_, float16, float32, float64, int32
@@ -119,7 +120,7 @@ def test_an_empty_table_is_all_host() -> None:
     assert device.spec.native == frozenset()
     assert device.spec.on_host == ALL_OPS
     assert device.spec.legalized == frozenset()
-    assert coverage(device.spec).startswith("primitives: native 0/25, host 25/25; ")
+    assert coverage(subject_of(device).said).startswith("primitives: native 0/25, host 25/25; ")
     ((tensor((3, 4)) + 1.5) * 2.0).sum(0).realize()
     assert device.calls.native.total() == 0
     assert device.calls.host[Op.ADD] == 2, "the sum counts once"
@@ -161,13 +162,14 @@ def test_narrow_floats_fold_in_float32() -> None:
 
 
 def test_claims_say_what_is_native_in_part() -> None:
-    spec = opened(PART, dtypes=frozenset({bool_, int32, float16, float32})).spec
+    device = opened(PART, dtypes=frozenset({bool_, int32, float16, float32}))
+    spec = device.spec
     assert spec.native == frozenset(PART)
     assert spec.native_on == {
         Op.ADD: {float32}, Op.CMPLT: {float32}, Op.WHERE: {float32}, Op.CAST: {float16, float32},
     }  # fmt: skip
     assert spec.arithmetic == spec.dtypes, "MUL computes in all of them"
-    assert "native 6/25 (4 of them on some dtypes), host 19/25" in coverage(spec)
+    assert "native 6/25 (4 of them on some dtypes), host 19/25" in coverage(subject_of(device).said)
     count, part = _primitives(spec)
     assert count.startswith("native 6/25; on the host: CONST, STORE, BITCAST, SUB, NEG")
     assert part.startswith("native in part: ADD (float32 only), CMPLT (float32 only)")
@@ -434,5 +436,5 @@ def test_a_scaffold_is_green_on_its_first_minute(
     outcome = runner.run(device, rungs=[Rung.OPEN, Rung.MEMORY, Rung.COPY])
     assert outcome.passed
     assert device.spec.evidence is Evidence.EMULATED
-    assert "native 0/25, host 25/25" in coverage(device.spec)
+    assert "native 0/25, host 25/25" in coverage(subject_of(device).said)
     assert device.spec.driver == {"library": "none yet: everything runs on the host"}

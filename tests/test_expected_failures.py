@@ -156,7 +156,7 @@ def test_the_suite_under_a_vendors_own_pytest(tmp_path: Path) -> None:
     )
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "open or copy"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert "2 passed, 7 deselected" in done.stdout, done.stdout + done.stderr
+    assert f"2 passed, {len(Rung) - 2} deselected" in done.stdout, done.stdout + done.stderr
     broken = "NUMPY:no-such-thing"
     (tmp_path / "test_conformance.py").write_text(
         f'from portwright.conformance.vendor import conformance\n\ntest_it = conformance("{broken}")\n'

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from timings import timing
 
 from portwright.cli.main import main
 from portwright.conformance import certificate, journal
@@ -24,6 +25,7 @@ from portwright.conformance.journal import Selection, last_run, open_journal
 from portwright.conformance.ladder import Rung
 from portwright.conformance.outcome import CaseResult
 from portwright.conformance.runner import collect
+from portwright.conformance.subject import subject_of
 from portwright.conformance.tiers import SuiteTier
 from portwright.devices.numpy import NumPy
 
@@ -267,6 +269,7 @@ RESULTS = [
     CaseResult("open::test_name", "passed", 0.25),
     CaseResult("copy::test_a", "failed", 0.5, "é\n\r\u2028 not\x1b 'equal'", (), "alike"),
     CaseResult("copy::test_b", "passed", 0.5, "", ({"op": "SIN", "ulp": 0.1, "spread": {"mean": 1 / 3}},)),
+    CaseResult("speed::test_limit[copy]", "passed", 0.5, timing=timing(1 / 3)),
 ]
 
 
@@ -277,21 +280,21 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def begun(results: Sequence[CaseResult] = RESULTS, selection: Selection = WHOLE) -> journal.Journal:
-    made = open_journal(NumPy(), selection, limit=120)
+    made = open_journal(subject_of(NumPy()), selection, limit=120)
     for result in results:
         made.keep(result)
     return made
 
 
 def resumed(**how: Any) -> journal.Journal:
-    return open_journal(NumPy(), WHOLE, **{"limit": 120, "resume": True, **how})
+    return open_journal(subject_of(NumPy()), WHOLE, **{"limit": 120, "resume": True, **how})
 
 
 def test_results_come_back_as_they_were(folder: Path) -> None:
     begun()
     again = resumed()
     assert again.taken == tuple(RESULTS)
-    assert again.said.startswith("3 cases are taken over")
+    assert again.said.startswith("4 cases are taken over")
     assert not again.fault
 
 
@@ -345,7 +348,7 @@ def test_another_commit_makes_it_void(folder: Path, monkeypatch: pytest.MonkeyPa
     from portwright.conformance.sdk import Revision
 
     begun()
-    monkeypatch.setattr("portwright.conformance.certificate.revision", lambda: Revision("f" * 40, False))
+    monkeypatch.setattr("portwright.conformance.subject.revision", lambda: Revision("f" * 40, False))
     again = resumed()
     assert again.taken == ()
     assert "Portwright changed (" in again.said
@@ -378,7 +381,7 @@ def test_the_last_run_is_the_newest_with_results(folder: Path) -> None:
     begun([], replace(WHOLE, seed=1))  # interrupted before its first case
     last = last_run("NUMPY")
     assert last is not None
-    assert (last.failed, last.cases, last.seed) == ({"copy::test_a"}, 3, 0)
+    assert (last.failed, last.cases, last.seed) == ({"copy::test_a"}, 4, 0)
 
 
 def test_what_was_to_be_run_again_and_was_not_reached_still_counts(folder: Path) -> None:

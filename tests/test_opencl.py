@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from opencl_support import cl, get, opened, put, run
 
+from portwright.conformance.threads import at_once
 from portwright.core import dtype as dt
 from portwright.core.device import Ability, Buffer
 from portwright.core.errors import CompileError, DeviceError, OutOfMemoryError
@@ -367,3 +368,14 @@ def test_a_forked_child_is_told_and_does_not_hang(device: OpenCL, kernels: dict[
 def test_the_line_in_the_logs_of_several_compilers(log: str) -> None:
     found = next(opencl_program._ERROR.finditer(log))
     assert (found["line"], found["message"]) == ("2", "use of undeclared identifier 'oops'")
+
+
+def test_threads_read_one_buffer_at_once(device: OpenCL) -> None:
+    """PoCL takes the address of a buffer that is mapped twice away with the first map that ends."""
+    array = np.arange(4257, dtype=np.float32)
+    buffer = put(device, array)
+
+    def reads() -> bool:
+        return all((get(buffer, np.float32) == array).all() for _ in range(100))
+
+    assert all(at_once([reads] * 4))

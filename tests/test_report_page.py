@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 from browser import find, look_at
-from certificates import Document, changed, slipping, written
+from certificates import Chip, Document, changed, climb, slipping, written
 
 from portwright.cli.main import main
 from portwright.conformance import certificate
 from portwright.conformance.form import read
+from portwright.conformance.ladder import Rung
 from portwright.conformance.page import Cell, ladder, matrix, page
 from portwright.conformance.verify import verify
 from portwright.core.dtype import ALL
@@ -177,7 +178,8 @@ return {
   rungs: text(".ladder tbody th"), states: text(".ladder tbody .mark"),
   failed: text(".matrix td.failed"), columns: text(".matrix thead th"), primitives: text(".matrix tbody th"),
   headless: [...page.querySelectorAll("th")].filter((e) => !e.scope).length,
-  unnamed: [...page.querySelectorAll("svg, .scroll")].filter((e) => !e.getAttribute("aria-label")).length,
+  unnamed: [...page.querySelectorAll("svg, .scroll")].filter(
+      (e) => !e.getAttribute("aria-label") && !e.getAttribute("aria-labelledby")).length,
   bars: [...page.querySelectorAll("svg")].map((e) => [...e.querySelectorAll("rect")].filter(
       (r) => r.getBoundingClientRect().height > 0).length),
   open: page.querySelectorAll("details[open]").length, details: text("details pre"),
@@ -272,3 +274,92 @@ def test_the_pictures_say_what_was_counted(document: Document) -> None:
     bins = sorted((float(edge), n) for edge, n in entry["histogram"].items())
     wanted = "; ".join(f"to {edge:g} ulp: {n:,}" if edge else f"exact: {n:,}" for edge, n in bins)
     assert f'aria-label="ADD float32: {wanted}"' in text
+
+
+SPEED = "test_name or (test_limit and (copy or read or launch or float32)) or matmul_256 or softmax or gather"
+ROOFLINE = """
+const svg = page.querySelector(".roofline svg"), box = (e) => e.getBoundingClientRect();
+const part = (v) => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+const light = (c) => c.match(/[\\d.]+/g).map(Number).slice(0, 3).reduce(
+  (sum, v, i) => sum + [0.2126, 0.7152, 0.0722][i] * part(v), 0);
+const behind = light(inner.getComputedStyle(page.body).backgroundColor);
+const apart = (c) => (Math.max(light(c), behind) + 0.05) / (Math.min(light(c), behind) + 0.05);
+const texts = [...svg.querySelectorAll("text")], flat = texts.filter((e) => !e.hasAttribute("transform"));
+const meet = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+return {
+  wide: page.documentElement.scrollWidth, width: box(svg).width, height: box(svg).height,
+  named: svg.getAttribute("aria-labelledby").split(" ").map((id) => page.getElementById(id).textContent),
+  points: svg.querySelectorAll("circle").length, roof: box(svg.querySelector(".roof")).width,
+  numbers: [...svg.querySelectorAll(".number")].map((e) => e.textContent),
+  outside: texts.filter((e) => box(e).left < box(svg).left || box(e).right > box(svg).right
+      || box(e).top < box(svg).top || box(e).bottom > box(svg).bottom).map((e) => e.textContent),
+  covered: flat.flatMap((a, i) => flat.slice(0, i).filter((b) => meet(box(a), box(b))).map(
+      (b) => a.textContent + " and " + b.textContent)),
+  pixels: Math.min(...texts.map(
+    (e) => parseFloat(inner.getComputedStyle(e).fontSize) * box(svg).width / svg.viewBox.baseVal.width)),
+  contrast: Math.min(...texts.map((e) => apart(inner.getComputedStyle(e).fill))),
+  dots: apart(inner.getComputedStyle(svg.querySelector("circle")).fill),
+  line: apart(inner.getComputedStyle(svg.querySelector(".roof")).stroke),
+  rows: [...page.querySelectorAll(".times tbody tr")].map((r) => [...r.children].map((c) => c.textContent)),
+  limits: [...page.querySelectorAll(".limits dt")].map((e) => e.textContent),
+};
+"""
+
+
+@pytest.fixture(scope="module")
+def timed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of a chip whose speed was measured."""
+    path = written(
+        climb(Chip(), [Rung.OPEN, Rung.SPEED], SPEED), tmp_path_factory.mktemp("speed") / "chip.json"
+    )
+    assert main(["report", str(path)]) == 0
+    return path.with_suffix(".html")
+
+
+@in_a_browser
+@pytest.mark.parametrize(("width", "dark"), [(320, False), (390, True), (1280, False)])
+def test_the_roofline_can_be_read(timed: Path, width: int, dark: bool) -> None:
+    facts = look_at(timed, ROOFLINE, width, dark=dark)
+    assert facts["wide"] == width
+    assert 250 < facts["width"] <= width
+    assert facts["height"] > 0.7 * facts["width"]
+    assert facts["points"] == 2  # a gather computes nothing: it stands in the table alone
+    assert facts["numbers"] == ["1", "2"]
+    assert facts["roof"] > 0.5 * facts["width"]
+    assert facts["outside"] == []
+    assert facts["covered"] == []
+    assert facts["pixels"] >= 9
+    assert facts["contrast"] >= 4.5  # WCAG 2, level AA
+    assert min(facts["dots"], facts["line"]) >= 3  # of what is no text
+    title, said = facts["named"]
+    assert title == "Roofline of CHIP"
+    assert "1 softmax" in said
+    assert "2 matmul_256" in said
+    assert [row[0] for row in facts["rows"]] == ["1 softmax", "2 matmul_256", "gather"]
+    assert all(row[1].endswith(" %") for row in facts["rows"])
+    assert facts["limits"] == [
+        "copies by a kernel",
+        "reads by a kernel",
+        "host to device",
+        "device to host",
+        "launch, one element",
+        "multiply-add float32",
+    ]
+
+
+def test_a_page_without_times_says_why(document: Document, made: Path) -> None:
+    assert "None is shown: the rung of speed was not climbed." in made.read_text(encoding="utf-8")
+    older = rendered(changed(document, lambda d: d.pop("speed")))
+    assert "an older Portwright made the certificate, which measured no speed" in older
+    assert "<svg viewBox" in older  # the histograms
+    assert 'class="roofline"' not in older
+
+
+@in_a_browser
+def test_the_page_with_times_fits_and_stands_out(timed: Path) -> None:
+    facts = look_at(timed, FACTS, 320)
+    assert (facts["wide"], facts["beyond"], facts["unnamed"], facts["headless"]) == (320, [], 0, 0)
+    assert (facts["requests"], facts["scripts"]) == (0, 0)
+    for dark in (False, True):
+        found = look_at(timed, CONTRAST, dark=dark)
+        assert found["least"][0] >= 4.5, found["least"]

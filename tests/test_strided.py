@@ -11,6 +11,7 @@ from dispatching import Array, port
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from portwright.conformance.choices import Drawn
 from portwright.conformance.movement import moves
 from portwright.core import graph
 from portwright.core.device import Buffer, Device
@@ -41,10 +42,10 @@ def device() -> Device:
 def test_movement_is_numpys(device: Device, shape: tuple[int, ...], dtype: DType, seed: int) -> None:
     x, array = filled(device, dtype, shape)
     leaf = graph.buffer(x.buffer, shape, dtype)
-    rng = np.random.default_rng(seed)
+    choices = Drawn(np.random.default_rng(seed))
     views: dict[Node, Strided] = {leaf: x}
     arrays = {leaf: array}
-    for node in toposort([moves(rng, leaf, 5)]):
+    for node in toposort([moves(choices, leaf, 5)]):
         if node is leaf or node.op is GraphOp.CONTIGUOUS:
             continue
         if node.srcs[0] not in views:

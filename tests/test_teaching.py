@@ -12,6 +12,7 @@ from rich.console import Console
 from portwright.conformance import report, runner
 from portwright.conformance.ladder import Rung
 from portwright.conformance.outcome import Outcome
+from portwright.conformance.subject import subject_of
 from portwright.conformance.teach import place
 from portwright.core import registry
 from portwright.core.device import Buffer
@@ -49,7 +50,7 @@ def said(outcome: Outcome) -> str:
     """The screen of 80 columns."""
     out = io.StringIO()
     console = Console(file=out, width=80, highlight=False)
-    report.show(outcome, registry.open_device("WRONG").spec, console)
+    report.show(outcome, subject_of(registry.open_device("WRONG")).said, console)
     console.print(report.advice(outcome))
     return out.getvalue()
 

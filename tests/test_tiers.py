@@ -12,6 +12,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 from certificates import changed
+from timings import passed
 
 from portwright.cli.main import main
 from portwright.conformance import certificate, report
@@ -228,7 +229,7 @@ def test_a_certificate_without_a_tier_is_older() -> None:
 def whole(tier: SuiteTier) -> Outcome:
     """A climb of a tier in which all passed."""
     outcome = Outcome("NUMPY", 0, "", tuple(Rung), cases(tier), tier=tier)
-    outcome.results = [CaseResult(c, "passed", 0.0) for c in cases(tier)]
+    outcome.results = [passed(c) for c in cases(tier)]
     return outcome
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ...core.device import Device
 from .. import runner
+from ..tiers import SuiteTier
+from .bases import that_run_here
+from .good import VARIANTS, find, opened
 
 
 @dataclass(frozen=True)
@@ -40,16 +44,28 @@ class Climb:
         )
 
 
+EVERY = "all"
+"""Stands for every good device that opens here, and every variant of one."""
+
+
+def good_devices(names: Sequence[str]) -> list[str]:
+    """``names``, in which ``EVERY`` is replaced by what it stands for."""
+    every = [*that_run_here(), *(v.name for v in VARIANTS)] if EVERY in names else []
+    return list(dict.fromkeys(n for name in names for n in (every if name == EVERY else [name])))
+
+
 def false_alarms_of(
-    device: str, seeds: Iterable[int], keyword: str, jobs: int, limit: float
+    device: str, seeds: Iterable[int], keyword: str, jobs: int, limit: float, tier: SuiteTier
 ) -> Iterator[Climb]:
-    """A climb for each seed.
+    """A climb for each seed: of a device, or of one of the ``good.VARIANTS``, which is run in this process.
 
     Raises:
         DeviceError: when the device does not open.
     """
+    variant = find(device)
+    chosen: str | Device = device if variant is None else opened(variant)
     for seed in seeds:
-        outcome = runner.run(device, keyword=keyword, seed=seed, jobs=jobs, limit=limit)
+        outcome = runner.run(chosen, keyword=keyword, seed=seed, jobs=jobs, limit=limit, tier=tier)
         passed = sum(r.outcome == "passed" for r in outcome.results)
         failed = tuple(r.id for r in outcome.failures)
         yield Climb(device, seed, len(outcome.cases), passed, failed, outcome.seconds)

@@ -77,6 +77,19 @@ def spoiled(mutant: Mutant, name: str) -> Device:
     return device
 
 
+def that_run_here() -> list[str]:
+    """Every port of ours, and every variant of one, that opens here and runs what it is given."""
+    names = [*_candidates(Base.KERNELS), *_candidates(Base.BLOCKS)]
+    return [name for name in names if _runs(name)]
+
+
+def _runs(name: str) -> bool:
+    try:
+        return open_new(name).spec.evidence is not Evidence.COMPILED
+    except DeviceError:
+        return False
+
+
 def _candidates(base: Base) -> Iterator[str]:
     """Names to try, best first: ours by rank, then their variants."""
     ranked: list[tuple[int, str]] = []

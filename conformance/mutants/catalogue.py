@@ -20,6 +20,7 @@ from . import (
     memory,
     narrow,
     special,
+    strain,
     strides,
     subnormals,
     tails,
@@ -44,6 +45,7 @@ FAMILIES: tuple[Family, ...] = (
     fusion.FAMILY,
     memory.FAMILY,
     faults.FAMILY,
+    strain.FAMILY,
     cheats.FAMILY,
     accuracy.FAMILY,
 )

@@ -16,11 +16,14 @@ from .. import certificate, compare, runner
 from ..ladder import Rung, rung_of
 from ..outcome import FAULTS, Outcome
 from ..plugin import case_id
+from ..tiers import SuiteTier, keeps
 from .bases import open_new, spoiled
 from .mutant import Mutant, Seen
 
 ENOUGH = 2
 """Functions of the suite that must fail."""
+PATIENCE = 5.0
+"""Seconds to make a failure smaller: of many mutants, few are looked at."""
 Tell = Callable[["str | Kill"], None]
 
 
@@ -66,6 +69,12 @@ class Verdict:
         """Whether it was noticed twice, or once by a certificate that is read."""
         return len({k.function for k in self.kills}) >= ENOUGH or bool(self.certificate)
 
+    @property
+    def is_killed_by_quick(self) -> bool:
+        """Whether the cases of the quick tier are enough."""
+        quick = {k.function for k in self.kills if keeps(SuiteTier.QUICK, k.case)}
+        return len(quick) >= ENOUGH or bool(self.certificate)
+
     def as_json(self) -> dict[str, Any]:
         """As JSON can hold it."""
         return {**asdict(self), "killed": self.is_killed}
@@ -99,30 +108,35 @@ class Hunter(runner.Recorder):
         tell: Tell,
     ) -> None:
         super().__init__(outcome, limit, None, Path(), ())
+        self.patience = PATIENCE
         self.verdict, self.patterns, self.over, self.tell = verdict, patterns, over, tell
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Cases of the first pattern first."""
+        """Cases of the first pattern first; in a greater tier none that the quick one had before."""
         placed = []
         for item in items:
             case = case_id(item.nodeid)
             at = next((i for i, p in enumerate(self.patterns) if matches(p, case)), None)
-            if at is not None and case not in self.over:
+            again = self.outcome.tier is not SuiteTier.QUICK and keeps(SuiteTier.QUICK, case)
+            if at is not None and case not in self.over and not again:
                 placed.append((at, item))
         placed.sort(key=lambda p: p[0])
         items[:] = [item for _, item in placed]
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> bool | None:
-        """Nothing that would tell nothing new: of a function that has failed, or when enough have."""
+    def pytest_runtest_protocol(self, item: pytest.Item) -> None:
+        """Skips what would tell nothing new: cases of a function that has failed, or all when enough have.
+
+        They pass through pytest like any other, which else would not see where one file ends.
+        """
         case = case_id(item.nodeid)
         killers = {k.function for k in self.verdict.kills} | {function_of(c) for c in self.over}
         if len(killers) >= ENOUGH or function_of(case) in killers:
-            return True
+            item.add_marker(pytest.mark.skip(reason="it would tell nothing new"))
+            return
         self.verdict.cases += 1
         self.tell(case)
-        return None
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """What failed is a kill."""
@@ -161,30 +175,36 @@ def hunt(
         whole: where the likely cases do not suffice, run all others too.
         over: cases that are not run, since they ended a process.
         tell: called with each case before it is run, and with each kill.
+
+    The cases of the quick tier come first, so that the verdict says whether they are enough.
     """
     verdict = Verdict(mutant.name, mutant.family, mutant.fault, base)
     if mutant.seen is Seen.CERTIFICATE:
         verdict.certificate = differences(mutant, base, seed)
         return verdict
-    device = registry.adopt(spoiled(mutant, base))
-    climb(device, mutant.tried, verdict, seed, limit, frozenset(over), tell)
-    if whole and not verdict.is_killed:
-        climb(device, [f"{r.value}::*" for r in Rung], verdict, seed, limit, frozenset(over), tell)
+    device = registry.adopt(spoiled(mutant, base), another=lambda: spoiled(mutant, base))
+    everything = tuple(f"{r.value}::*" for r in Rung)
+    for tier in (SuiteTier.QUICK, SuiteTier.STANDARD):
+        for patterns in (mutant.tried, everything) if whole else (mutant.tried,):
+            climb(device, patterns, tier, verdict, seed, limit, frozenset(over), tell)
+            if verdict.is_killed:
+                return verdict
     return verdict
 
 
 def climb(
     device: Device,
     patterns: Sequence[str],
+    tier: SuiteTier,
     verdict: Verdict,
     seed: int,
     limit: float,
     over: frozenset[str],
     tell: Tell,
 ) -> None:
-    """One session over the rungs that the patterns name."""
+    """One session over the rungs that the patterns name, of the cases of a tier."""
     rungs = tuple(r for r in Rung if any(p.startswith(f"{r.value}::") for p in patterns))
-    outcome = Outcome(device.name, seed, "", rungs)
+    outcome = Outcome(device.name, seed, "", rungs, tier=tier)
     runner.session(Hunter(outcome, limit, verdict, patterns, over, tell), rungs)
 
 

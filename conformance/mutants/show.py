@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 
 from .. import SUITE_VERSION
 from ..ladder import Rung, rung_of
+from ..tiers import SuiteTier
+from .alarms import Climb
 from .hunt import Verdict
 
 
@@ -38,23 +40,27 @@ def markdown(verdicts: Sequence[Verdict], seconds: float) -> str:
 
 
 def _lines(verdicts: Sequence[Verdict], seconds: float) -> Iterator[str]:
-    killed = sum(v.is_killed for v in verdicts)
+    killed, quick = sum(v.is_killed for v in verdicts), sum(v.is_killed_by_quick for v in verdicts)
     bases = ", ".join(sorted({v.base for v in verdicts}))
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
+    share = 100 * quick / max(1, len(verdicts))
     yield (
-        f"{killed} of {len(verdicts)} mutants in {len(families(verdicts))} families are killed, in "
-        f"{seconds:,.0f} s (suite {SUITE_VERSION}, {today}, {platform.machine()}, made from {bases})."
+        f"{killed} of {len(verdicts)} mutants in {len(families(verdicts))} families are killed, {quick} "
+        f"({share:.0f} %) by cases of the quick tier alone, in {seconds:,.0f} s "
+        f"(suite {SUITE_VERSION}, {today}, {platform.machine()}, made from {bases})."
     )
     yield ""
     rungs = [r for r in Rung if any(rung_of(k.case) is r for v in verdicts for k in v.kills)]
-    yield "| family | mutants | killed | " + " | ".join(r.value for r in rungs) + " | certificate |"
-    yield "|---" * (len(rungs) + 4) + "|"
+    yield (
+        "| family | mutants | killed | by quick | " + " | ".join(r.value for r in rungs) + " | certificate |"
+    )
+    yield "|---" * (len(rungs) + 5) + "|"
     for family, found in families(verdicts).items():
         by = Counter(r for v in found for r in {rung_of(k.case) for k in v.kills})
         cells = [str(by[r] or "") for r in rungs]
         seen = sum(bool(v.certificate) for v in found)
-        kills = sum(v.is_killed for v in found)
-        yield f"| {family} | {len(found)} | {kills} | {' | '.join(cells)} | {seen or ''} |"
+        kills, fast = sum(v.is_killed for v in found), sum(v.is_killed_by_quick for v in found)
+        yield f"| {family} | {len(found)} | {kills} | {fast} | {' | '.join(cells)} | {seen or ''} |"
     survivors = [v for v in verdicts if not v.is_killed]
     if survivors:
         yield ""
@@ -63,3 +69,25 @@ def _lines(verdicts: Sequence[Verdict], seconds: float) -> Iterator[str]:
         for v in survivors:
             once = f" (one: {v.kills[0].case})" if v.kills else ""
             yield f"- `{v.mutant}`: {v.fault}{once}"
+
+
+def alarms(climbs: Sequence[Climb], tier: SuiteTier) -> str:
+    """The climbs on good devices as Markdown: a row for each device."""
+    today = datetime.datetime.now(datetime.UTC).date().isoformat()
+    rows = [
+        f"{sum(bool(c.failed) for c in climbs)} of {len(climbs)} climbs on good devices raised a false alarm "
+        f"(suite {SUITE_VERSION}, {tier.value}, {today}, {platform.machine()}).",
+        "",
+        "| good device | seeds | cases of each | passed | unclaimed | failed | minutes |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    by_device: dict[str, list[Climb]] = {}
+    for c in climbs:
+        by_device.setdefault(c.device, []).append(c)
+    for device, found in by_device.items():
+        failed, passed = sum(len(c.failed) for c in found), sum(c.passed for c in found)
+        rest = sum(c.cases for c in found) - passed - failed
+        minutes = f"{sum(c.seconds for c in found) / 60:.1f}"
+        cells = (device, len(found), f"{found[0].cases:,}", f"{passed:,}", f"{rest:,}", failed, minutes)
+        rows.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(rows) + "\n"

@@ -6,7 +6,7 @@ from ...core.dtype import float32, float64
 from ...core.ops import Op
 from ...core.value import Value, cast, number, primitive, where
 from .casts import casting
-from .means import each_value, spelled
+from .means import claims, each_value, spelled
 from .mutant import Family
 
 FAMILY = Family("subnormals")
@@ -109,4 +109,10 @@ add(
     ),
     "primitives::test_subnormals[SUB-float64] primitives::test_binary[SUB-float64] "
     "primitives::test_one_operand_is_constant[SUB-float64] fused::*",
+)
+add(
+    "claims_to_flush",
+    "It says that it flushes subnormals, and keeps them",
+    claims(flushes_subnormals=True),
+    tried("ADD"),
 )

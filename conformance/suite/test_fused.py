@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,14 +12,16 @@ from ...core import dtype as dtypes
 from ...core import engine, graph
 from ...core.dtype import DType, float32, int32
 from ...core.errors import NotRunError, PortwrightError
+from ...core.evaluate import evaluate
 from ...core.graph import Node, toposort
 from ...core.ops import Op
 from ..case import Case, place
+from ..choices import Choices
 from ..enclosure import Enclosure
-from ..inputs import Array
-from ..judge import Mismatch, require, require_form
+from ..judge import Mismatch, judge, require, require_bits
+from ..named import NAMED, add, chain, fold_of_fold, layernorm, mul, number, softmax, sub
 from ..programs import Programs
-from ..script import script
+from ..shrink import hold
 
 STEPS = 14
 PROGRAMS = 3
@@ -35,63 +38,44 @@ KINDS: dict[str, tuple[DType, ...]] = {
 }
 
 
-def fault(case: Case, enclosure: Enclosure, node: Node, array: Array | None = None) -> str | None:
-    """What is wrong with the node's array, or with computing it alone; None when nothing is."""
-    try:
-        (got,) = case.run(node) if array is None else (array,)
-        hold(enclosure, node, got)
-    except (Mismatch, PortwrightError) as error:
-        return str(error) if isinstance(error, Mismatch) else f"{type(error).__name__}: {error}"
-    return None
-
-
-def hold(enclosure: Enclosure, node: Node, got: Array) -> None:
-    """Nothing when an array lies where the node's may."""
-    interval = enclosure.of(node)
-    wanted = np.broadcast_to(interval.low, node.shape).astype(node.dtype.numpy)
-    title = f"{node.op!r} {node.dtype}"
-    require_form(title, got, wanted)
-    width = 0.0 if interval.is_point else float(np.max(interval.high - interval.low))
-    rule = f"in their intervals, at most {width:.3g} wide" if width else "equal"
-    require(title, interval.excludes(got), got, wanted, (), rule)
-
-
-def agree(case: Case, roots: list[Node]) -> None:
-    """The roots, realized together, lie where they may; else the smallest part that does not is told."""
+def together(case: Case, roots: Sequence[Node]) -> None:
+    """The roots, realized together, lie where they may."""
     enclosure = Enclosure(engine.read, case.spec)
     for root in roots:
         enclosure.of(root)
-    order = [n for n in toposort(roots, stop=lambda n: n.storage is not None) if n.storage is None]
-    faults: dict[Node, str] = {}
     try:
-        for root, got in zip(roots, case.run(*roots), strict=True):
-            wrong = fault(case, enclosure, root, got)
-            if wrong is not None:
-                faults[root] = wrong
+        arrays = case.run(*roots)
     except NotRunError:
         if not case.compiles_only:
             raise
-        forget(order)
-    except PortwrightError as error:
-        faults[roots[-1]] = f"{type(error).__name__}: {error}"
-    for root, wrong in faults.items():
-        raise Mismatch(smallest(case, enclosure, order, root, wrong))
+        return
+    for root, got in zip(roots, arrays, strict=True):
+        enclosure.hold(root, got)
 
 
-def smallest(case: Case, enclosure: Enclosure, order: list[Node], root: Node, whole: str) -> str:
-    """The first part that is wrong when it is computed alone, with a script that shows it."""
-    for node in order:
-        forget(order)
-        part = None if node.op is Op.CONST else fault(case, enclosure, node)
-        if part is not None:
+def agree(case: Case, roots: Sequence[Node]) -> None:
+    """The roots, realized together, lie where they may; else the first part that is wrong alone is told."""
+    order = [n for n in toposort(roots, stop=lambda n: n.storage is not None) if n.storage is None]
+    try:
+        together(case, roots)
+    except (Mismatch, PortwrightError) as error:
+        for node in order:
             forget(order)
-            return f"{part}\n  script\n{script(node, case.name, engine.read)}"
-    forget(order)
-    alone = "  (each part of it is right when it is computed alone)"
-    return f"{whole}\n{alone}\n  script\n{script(root, case.name, engine.read)}"
+            try:
+                together(case, [node])
+            except (Mismatch, PortwrightError) as alone:
+                forget(order)
+                raise alone from None
+        forget(order)
+        case.shows(roots)
+        error.add_note("each part of it is right when it is computed alone")
+        raise
+    finally:
+        if case.compiles_only:
+            forget(order)
 
 
-def forget(nodes: list[Node]) -> None:
+def forget(nodes: Sequence[Node]) -> None:
     """Makes the nodes unrealized again."""
     for node in nodes:
         node.storage = None
@@ -102,119 +86,12 @@ def forget(nodes: list[Node]) -> None:
 def test_random(case: Case, kinds: tuple[DType, ...], part: int) -> None:
     """Programs drawn by the seed."""
     case.claims(*kinds)
+
+    def program(choices: Choices) -> list[Node]:
+        return Programs(choices, case.place, Enclosure(engine.read, case.spec), kinds).draw(STEPS)
+
     for _ in range(PROGRAMS):
-        programs = Programs(case.rng, case.place, Enclosure(engine.read, case.spec), kinds)
-        agree(case, programs.draw(STEPS))
-
-
-def add(a: Node, b: Node) -> Node:
-    """a + b, of any shapes that broadcast by expanding axes of 1."""
-    return meet(Op.ADD, a, b)
-
-
-def mul(a: Node, b: Node) -> Node:
-    """a · b."""
-    return meet(Op.MUL, a, b)
-
-
-def sub(a: Node, b: Node) -> Node:
-    """a - b."""
-    return meet(Op.SUB, a, b)
-
-
-def meet(op: Op, a: Node, b: Node) -> Node:
-    """A primitive of two values of one rank."""
-    shape = tuple(max(m, n) for m, n in zip(a.shape, b.shape, strict=True))
-    return graph.elementwise(op, graph.expand(a, shape), graph.expand(b, shape))
-
-
-def number(value: float, like: Node) -> Node:
-    """A constant of the rank and dtype of another value."""
-    return graph.full(value, (1,) * len(like.shape), like.dtype)
-
-
-def softmax(x: Node) -> Node:
-    """Over the last axis, in base 2."""
-    last = (len(x.shape) - 1,)
-    e = graph.elementwise(Op.EXP2, sub(x, graph.reduce(Op.MAX, x, last)))
-    return mul(e, graph.elementwise(Op.RECIP, graph.reduce(Op.ADD, e, last)))
-
-
-def layernorm(x: Node) -> Node:
-    """Over the last axis."""
-    last = (len(x.shape) - 1,)
-    share = number(1 / x.shape[-1], x)
-    centred = sub(x, mul(graph.reduce(Op.ADD, x, last), share))
-    variance = mul(graph.reduce(Op.ADD, mul(centred, centred), last), share)
-    deviation = graph.elementwise(Op.SQRT, add(variance, number(2.0**-10, x)))
-    return mul(centred, graph.elementwise(Op.RECIP, deviation))
-
-
-def chain(x: Node) -> Node:
-    """Sixty elementwise steps."""
-    for i in range(30):
-        x = add(mul(x, number(0.5, x)), number(i / 8, x))
-        if i % 10 == 9:
-            x = graph.elementwise(Op.SIN, x)
-    return x
-
-
-def outer_sum(x: Node) -> Node:
-    """The product of a matrix with its transpose, as expand, multiply, fold: no cube is stored."""
-    n, k = x.shape
-    left, right = graph.reshape(x, (n, 1, k)), graph.reshape(x, (1, n, k))
-    return graph.reduce(Op.ADD, mul(left, right), (2,))
-
-
-def epilogue(x: Node) -> Node:
-    """A fold, then work on what it gave."""
-    s = outer_sum(x)
-    return meet(Op.MAX, add(mul(s, number(0.25, s)), number(1.0, s)), number(0.0, s))
-
-
-def fold_of_fold(x: Node) -> Node:
-    """One axis folded, then the other, then used by the first input."""
-    rows = graph.reduce(Op.ADD, x, (1,))
-    return add(x, graph.reduce(Op.MAX, rows, (0,)))
-
-
-def running_sum(x: Node) -> Node:
-    """Sums of all that came before, as a fold over windows of a padded array."""
-    n = x.shape[1]
-    windows = graph.window(graph.pad(x, ((0, 0), (n - 1, 0))), 1, n)
-    return graph.reshape(graph.reduce(Op.ADD, windows, (2,)), x.shape)
-
-
-def convolution(x: Node) -> Node:
-    """Three-wide windows along both axes, times weights that are a part of the input."""
-    windows = graph.window(graph.window(graph.pad(x, ((1, 1), (1, 1))), 0, 3), 1, 3)
-    weights = graph.reshape(graph.shrink(x, ((0, 3), (0, 3))), (1, 1, 3, 3))
-    return graph.reduce(Op.ADD, mul(windows, weights), (2, 3))
-
-
-def chosen_by_sum(x: Node) -> Node:
-    """Sums over windows, of which a fold takes those that differ from the middle."""
-    windows = graph.window(graph.pad(x, ((0, 0), (1, 1))), 1, 3)
-    sums = graph.reshape(graph.reduce(Op.ADD, windows, (2,)), x.shape)
-    zero = graph.full(0.0, x.shape, x.dtype)
-    below = graph.elementwise(Op.CMPLT, graph.full(3.0, x.shape, x.dtype), sums)
-    return graph.reduce(Op.ADD, graph.elementwise(Op.WHERE, below, sums, zero), (0,))
-
-
-NAMED: dict[str, Callable[[Node], Node]] = {
-    f.__name__: f
-    for f in (
-        softmax,
-        layernorm,
-        chain,
-        outer_sum,
-        epilogue,
-        fold_of_fold,
-        running_sum,
-        convolution,
-        chosen_by_sum,
-    )
-}
+        hold(case, [program], partial(together, case), partial(agree, case))
 
 
 @pytest.mark.parametrize("shape", [(5, 7), (33, 129)], ids=str)
@@ -234,6 +111,36 @@ def test_many_outputs(case: Case) -> None:
     agree(
         case, [shared, graph.reduce(Op.ADD, shared, (1,)), graph.reduce(Op.MAX, shared, (0,)), add(shared, x)]
     )
+
+
+def test_one_memory(case: Case) -> None:
+    """Values in one memory: whole, in another shape, as another dtype, in parts that overlap."""
+    case.claims(int32, dtypes.uint32)
+    x = case.place(case.rng.integers(-(1 << 30), 1 << 30, (33, 20)).astype(np.int32))
+    assert x.storage is not None
+    row = graph.buffer(x.storage, (660,), int32)
+    bits = graph.buffer(x.storage, (33, 20), dtypes.uint32)
+    near, far = graph.shrink(x, ((0, 32), (0, 20))), graph.shrink(x, ((1, 33), (0, 20)))
+    back = graph.flip(x, (0, 1))
+    total = graph.reduce(Op.ADD, add(back, graph.reshape(row, (33, 20))), (0,))
+    exactly(
+        case,
+        {
+            "neighbours": sub(far, near),
+            "a row and its reverse": add(row, graph.flip(row, (0,))),
+            "the bits of itself": graph.elementwise(Op.XOR, graph.bitcast(bits, int32), back),
+            "a sum of both ways": add(x, total),
+            "itself, set to its reverse and itself": graph.assign(x, add(back, x)),
+            "a part, set to the part after it": graph.assign(near, far),
+        },
+    )
+
+
+def exactly(case: Case, named: dict[str, Node]) -> None:
+    """The nodes, realized together, are what the graph means, to the bit."""
+    wanted = evaluate(list(named.values()), engine.read)
+    for name, got, right in zip(named, case.run(*named.values()), wanted, strict=True):
+        require_bits(name, got, np.ascontiguousarray(right))
 
 
 def test_realized_between(case: Case) -> None:
@@ -321,3 +228,46 @@ def test_integer_constants(case: Case, dtype: DType) -> None:
         return graph.elementwise(op, value, graph.full(n, (7, 19), dtype))
 
     agree(case, [by(Op.IDIV, by(Op.MUL, x, 5), 4), by(Op.MOD, by(Op.ADD, x, 3), 6), by(Op.MUL, x, 10)])
+
+
+def test_near_constants(case: Case) -> None:
+    """Kernels that differ in one constant, by a bit, a sign or a byte, are kernels of their own."""
+    case.claims(float32, int32)
+    x = case.rng.uniform(1, 2, 65).astype(np.float32)
+    n = case.rng.integers(-(1 << 31), 1 << 31, 65, dtype=np.int64).astype(np.int32)
+    near = (1.5, 1.5 + 2.0**-23, -1.5, 15.0, 0.15, 1.5e10, 16777215.0, 16777216.0)
+    far = (1, 256, 65536, 1 << 24, -1, 255, 65535, 11)
+    for _ in range(2):  # and again, from what is kept
+        # each reads an array of its own: what reads the same one may be one kernel
+        nodes = [graph.elementwise(Op.MUL, case.place(x), graph.full(c, x.shape, float32)) for c in near]
+        nodes += [graph.elementwise(Op.XOR, case.place(n), graph.full(c, n.shape, int32)) for c in far]
+        got = case.run(*nodes)
+        for c, y in zip(near, got, strict=False):
+            judge(Op.MUL, float32, y, (x, np.full(x.shape, c, np.float32)), case.spec)
+        for c, y in zip(far, got[len(near) :], strict=True):
+            require_bits(f"XOR {c}", y, n ^ np.int32(c), (n,))
+
+
+def test_near_dtypes(case: Case) -> None:
+    """Kernels that differ in their dtype alone are kernels of their own."""
+    held = [d for d in dtypes.ALL if d in case.spec.dtypes and not d.is_bool]
+    x, y = case.rng.integers(1, 3, 65), case.rng.integers(1, 3, 65)
+    for _ in range(2):
+        pairs = [[case.place(v.astype(d.numpy)) for v in (x, y)] for d in held]
+        for d, got in zip(held, case.run(*(graph.elementwise(Op.ADD, *p) for p in pairs)), strict=True):
+            require_bits(f"ADD {d}", got, (x + y).astype(d.numpy))
+
+
+def test_near_shapes(case: Case) -> None:
+    """Kernels that differ in their shape, or the order of their axes alone, are kernels of their own."""
+    case.claims(int32)
+    x = case.rng.integers(-999, 999, 24).astype(np.int32)
+    shapes = [(24, 1), (1, 24), (4, 6), (6, 4), (3, 8), (8, 3), (2, 12), (12, 2)]
+    for _ in range(2):
+        placed = [case.place(x.reshape(shape)) for shape in shapes]
+        sums = [(p, axis) for p in placed for axis in (0, 1)]
+        nodes = [graph.reduce(Op.ADD, p, (axis,)) for p, axis in sums]
+        nodes += [graph.contiguous(graph.permute(p, (1, 0))) for p in placed]
+        titles = [f"ADD of {list(p.shape)} over axis {axis}" for p, axis in sums]
+        titles += [f"{list(p.shape)} across" for p in placed]
+        exactly(case, dict(zip(titles, nodes, strict=True)))

@@ -9,7 +9,7 @@ import pytest
 
 from ...core.device import Ability, Buffer
 from ...core.errors import OutOfMemoryError
-from ..calls import Bytes, alloc, copy_in, copy_out, free, whole
+from ..calls import TOO_MUCH, Bytes, alloc, copy_in, copy_out, free, whole
 from ..case import Case
 
 SIZES = (1, 3, 64, 4095, 4096, 4097, (1 << 20) - 1, 1 << 20, (1 << 20) + 1)
@@ -98,10 +98,6 @@ def test_buffers_free_themselves(case: Case) -> None:
     for n in SIZES[:6] * 8:
         Buffer(case.device, n)
     whole(case, "a buffer beside others that went back", kept.handle, pattern)
-
-
-TOO_MUCH = 1 << 60
-"""More bytes than any device has."""
 
 
 def test_too_much(case: Case) -> None:

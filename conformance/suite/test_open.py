@@ -61,6 +61,7 @@ def test_limits(case: Case) -> None:
     assert spec.alignment & (spec.alignment - 1) == 0, f"alignment {spec.alignment} is no power of two"
     assert spec.vector_bytes >= 0, f"vector_bytes {spec.vector_bytes}"
     assert spec.local_bytes >= 0, f"local_bytes {spec.local_bytes}"
+    assert spec.memory_bytes >= 0, f"memory_bytes {spec.memory_bytes}"
 
 
 def test_says_how_it_was_reached(case: Case) -> None:

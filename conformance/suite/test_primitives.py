@@ -13,8 +13,9 @@ from ...core.errors import CompileError
 from ...core.graph import Node
 from ...core.ops import PRIMITIVES, Op, is_supported
 from ..case import Case
-from ..inputs import SLICES, Array, binary, from_bits, samples, slice_of, specials, sweep, unary
+from ..inputs import SLICES, Array, binary, from_bits, guarded, samples, slice_of, specials, sweep, unary
 from ..judge import Accuracy, judge, require_bits
+from ..sizes import widths
 
 SIZES = (0, 1, 3, 7, 9, 16, 17, 31, 33, 65, 1023)
 
@@ -180,10 +181,34 @@ def test_sizes(case: Case, dtype: DType) -> None:
     """The last elements of sizes around every vector and block: all are computed, none beyond."""
     case.claims(dtype)
     op = Op.XOR if dtype.is_int or dtype.is_bool else Op.ADD
-    operands = [(samples(dtype, case.rng, n), samples(dtype, case.rng, n)) for n in SIZES]
+    many = 2 * case.spec.lanes(dtype) * case.spec.threads  # as each thread needs to get a vector, or two
+    sizes = (*SIZES, many) if case.spec.max_block > 1 else SIZES
+    operands = [(samples(dtype, case.rng, n), samples(dtype, case.rng, n)) for n in sizes]
     nodes = [graph.elementwise(op, *(case.place(x) for x in xy)) for xy in operands]
     for got, xy in zip(case.run(*nodes), operands, strict=True):
         judge(op, dtype, got, xy, case.spec)
+
+
+TURNS = 6
+
+
+@pytest.mark.parametrize(("op", "dtype"), [*rows(1), *rows(2), *rows(3)])
+def test_widths(case: Case, op: Op, dtype: DType) -> None:
+    """One kernel that computes by vectors in a row, by one, by each narrower one and one by one."""
+    case.claims(dtype, *([bool_] if op is Op.WHERE else []))
+    n = widths(case.spec, dtype)
+    values = np.concatenate([specials(dtype), samples(dtype, case.rng, n)])
+
+    def turn() -> tuple[Array, ...]:
+        a, b = (np.resize(case.rng.permutation(values), n) for _ in range(2))
+        a, b = guarded(op, dtype, a, b)
+        return (case.rng.random(n) < 0.5, a, b) if op is Op.WHERE else (a, b)[: PRIMITIVES[op].arity]
+
+    def judged(operands: tuple[Array, ...]) -> Accuracy | None:
+        (got,) = case.run(graph.elementwise(op, *map(case.place, operands)))
+        return judge(op, dtype, got, operands, case.spec)
+
+    case.sweep([turn() for _ in range(TURNS)], judged)
 
 
 def test_written_again(case: Case) -> None:

@@ -35,15 +35,7 @@ from ..exact import spacing
 from ..gates import Sums, population, within_gamma
 from ..inputs import Array, samples
 from ..judge import Mismatch, flushed, require, require_bits, require_form, require_values
-
-SIZES = (1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 127, 129, 255, 257, 1000, 1023, 1025, 4097)
-FEW = (2, 3, 8, 17, 129, 1000)
-
-
-def sizes(dtype: DType) -> tuple[int, ...]:
-    """Every size of float32, which most models are made of; a few of the others."""
-    return SIZES if dtype is float32 else (*FEW, 4097)
-
+from ..sizes import FEW, products, sizes
 
 AXES: dict[str, tuple[Shape, tuple[int, ...]]] = {
     "first": ((33, 65), (0,)),
@@ -272,12 +264,6 @@ def test_special_sums(case: Case, dtype: DType) -> None:
     require_values(f"sum of special {dtype}", case.run(node)[0], wanted)
 
 
-SHAPES = [
-    (1, 1, 1), (1, 17, 1), (3, 5, 7), (8, 8, 8), (16, 15, 17), (33, 64, 31), (65, 129, 63), (127, 257, 3),
-    (2, 1025, 9),
-]  # fmt: skip
-
-
 def product(a: Node, b: Node) -> Node:
     """The matrix product as the graph has it: expand, multiply, fold."""
     (m, k), n = a.shape, b.shape[1]
@@ -291,7 +277,7 @@ def test_matmul_of_integers(case: Case, dtype: DType) -> None:
     """Gate three for matrix products, at sizes around every tile."""
     case.claims(dtype)
     nodes = []
-    for m, k, n in SHAPES:
+    for m, k, n in products(case.spec, dtype):
         a, b = (small_integers(dtype, case, s, 1) for s in ((m, k), (k, n)))
         if dtype.is_float and k > 1 << dtype.mantissa:
             a[:, 1 << dtype.mantissa :] = 0
@@ -304,7 +290,7 @@ def test_matmul(case: Case, dtype: DType) -> None:
     """Gates one and two for matrix products."""
     case.claims(dtype)
     inputs = []
-    for m, k, n in SHAPES:
+    for m, k, n in products(case.spec, dtype):
         a, b = (case.rng.standard_normal(s).astype(np.float32).astype(dtype.numpy) for s in ((m, k), (k, n)))
         inputs.append((a, b))
     nodes = [product(case.place(a), case.place(b)) for a, b in inputs]

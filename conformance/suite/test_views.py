@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,12 +11,14 @@ import pytest
 from ...core import engine, graph
 from ...core.dtype import ALL, DType, bool_, float32, float64, int8, int32, int64, uint8, uint64
 from ...core.evaluate import evaluate
-from ...core.graph import Node
+from ...core.graph import Node, toposort
 from ...core.ops import PRIMITIVES, Op, is_supported
 from ..case import Array, Case
+from ..choices import Choices
 from ..inputs import guarded, samples, specials
 from ..judge import judge, require_bits
 from ..movement import moves, random_shape
+from ..shrink import Make, hold
 
 View = Callable[[Node], Node]
 
@@ -29,8 +32,15 @@ def agree(case: Case, named: Sequence[tuple[str, Node]]) -> None:
     """The device's arrays of the nodes are those of the graph's meaning, to the bit."""
     nodes = [put(n) for _, n in named]
     wanted = evaluate(nodes, engine.read)
-    for (name, _), got, right in zip(named, case.run(*nodes), wanted, strict=True):
-        require_bits(name, got, np.ascontiguousarray(right).reshape(right.shape))
+    titles = [f"{name} ({_movements(node)})" for name, node in named]
+    for title, got, right in zip(titles, case.run(*nodes), wanted, strict=True):
+        require_bits(title, got, np.ascontiguousarray(right).reshape(right.shape))
+
+
+def _movements(node: Node) -> str:
+    """What is done to a buffer, in order."""
+    order = [n for n in toposort([node], stop=lambda n: n.storage is not None) if n.storage is None]
+    return ", ".join(f"{n.op!r}" for n in order) or "nothing"
 
 
 def values(case: Case, dtype: DType, *shape: int) -> Node:
@@ -179,11 +189,17 @@ def test_empty(case: Case, shape: tuple[int, ...]) -> None:
 def test_random(case: Case, part: int) -> None:
     """Two to six movements, drawn by the seed."""
     case.claims(uint8, int32)
-    named = []
+
+    def movement(choices: Choices, dtype: DType, axes: int, n: int) -> list[Node]:
+        shape = random_shape(choices, axes)
+        array = choices.array(dtype, int(np.prod(shape, dtype=int)), samples)
+        return [moves(choices, case.place(array.reshape(shape)), n)]
+
+    makes: list[Make] = []
     for i in range(16):
-        x = values(case, uint8 if i % 2 else int32, *random_shape(case.rng, int(case.rng.integers(0, 5))))
-        named.append((f"movement {i}", moves(case.rng, x, int(case.rng.integers(2, 7)))))
-    agree(case, named)
+        axes, n = int(case.rng.integers(0, 5)), int(case.rng.integers(2, 7))
+        makes.append(partial(movement, dtype=(int32, uint8)[i % 2], axes=axes, n=n))
+    hold(case, makes, lambda values: agree(case, [(f"movement {i}", v) for i, v in enumerate(values)]))
 
 
 @pytest.mark.parametrize("dtype", [float32, int32, uint8], ids=str)
