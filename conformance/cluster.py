@@ -252,6 +252,8 @@ def connected(address: str, device: str) -> Iterator[Cluster]:
         ) from e
     for name in _TALKS:
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    for handler in logging.getLogger("distributed").handlers:  # of its other parts, by their own levels
+        handler.setLevel(logging.CRITICAL + 1)
     with warnings.catch_warnings():
         warnings.simplefilter(
             "ignore"

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from unittest.mock import patch
 
-from ..core.errors import PortwrightError
+from ..core.errors import NotRunError, PortwrightError
 from ..core.graph import MOVEMENT, Node, toposort
 from ..core.ops import Op
 from .case import Case
@@ -45,6 +45,8 @@ def hold(case: Case, makes: Sequence[Make], test: Test, tell: Test | None = None
     sizes = [_operations(values) for values in made]
     try:
         test([v for values in made for v in values])
+    except NotRunError:
+        raise
     except FAULT as error:
         if not case.patience:
             error.add_note("as it was drawn: the time for making failures smaller is spent")

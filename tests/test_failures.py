@@ -232,7 +232,7 @@ def nodes() -> Iterator[Node]:
     yield graph.elementwise(Op.ADD, graph.iota(3, int64), i)
 
 
-@pytest.mark.parametrize("root", nodes(), ids=lambda n: n.op.name)
+@pytest.mark.parametrize("root", list(nodes()), ids=lambda n: n.op.name)
 def test_a_script_means_what_the_graph_means(root: Node, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         exec(script([root, graph.contiguous(root)], "NUMPY", engine.read), {})
@@ -278,7 +278,8 @@ TOLD: dict[str, tuple[str, Rung, str, str]] = {
     ),
     "a buffer's end": (
         "stores_once_more", Rung.VIEWS, "test_single[vector]",
-        r"\d+ bytes were written past the end of a buffer .*\n  ran        CONTIGUOUS float32 \[37\]\n",
+        r"\d+ bytes were written past the end of a buffer .*\n"
+        r"  ran        CONTIGUOUS float32 \[[1, ]*37[1, ]*\]\n",
     ),
     "no error": (
         "compile_errors_swallowed", Rung.PRIMITIVES, "test_refuses_half_a_kernel",

@@ -55,7 +55,12 @@ def good_devices(names: Sequence[str]) -> list[str]:
 
 
 def false_alarms_of(
-    device: str, seeds: Iterable[int], keyword: str, jobs: int, limit: float, tier: SuiteTier
+    device: str,
+    seeds: Iterable[int],
+    keyword: str,
+    jobs: int,
+    limit: float,
+    tier: SuiteTier = SuiteTier.QUICK,
 ) -> Iterator[Climb]:
     """A climb for each seed: of a device, or of one of the ``good.VARIANTS``, which is run in this process.
 

@@ -238,13 +238,6 @@ add(
 )
 add("claims_relaxed", "It claims the widest bounds", claims(tier=Tier.RELAXED), CLAIMS, seen=Seen.CERTIFICATE)
 add(
-    "claims_to_flush",
-    "It claims to flush subnormals, which it keeps",
-    claims(flushes_subnormals=True),
-    CLAIMS,
-    seen=Seen.CERTIFICATE,
-)
-add(
     "only_compiles", "It says that it only compiles, and runs nothing", not_run, CLAIMS, seen=Seen.CERTIFICATE
 )
 add(
