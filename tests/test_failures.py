@@ -232,7 +232,7 @@ def nodes() -> Iterator[Node]:
     yield graph.elementwise(Op.ADD, graph.iota(3, int64), i)
 
 
-@pytest.mark.parametrize("root", nodes(), ids=lambda n: n.op.name)
+@pytest.mark.parametrize("root", list(nodes()), ids=lambda n: n.op.name)
 def test_a_script_means_what_the_graph_means(root: Node, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         exec(script([root, graph.contiguous(root)], "NUMPY", engine.read), {})
