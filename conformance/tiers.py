@@ -69,7 +69,7 @@ QUICK: Mapping[str, Rule] = {
         "bool", "int8", "uint8", "int32", "int64", "float16", "float32", "float64"
     ),
     "primitives::test_one_operand_is_constant": some("int32", "uint32", "float32"),
-    "primitives::test_widths": _once,
+    "primitives::test_widths": some("float32", "int32"),
     "primitives::test_const": some(*_EACH_WIDTH, "float64"),
     "primitives::test_where": some(*_EACH_WIDTH),
     "primitives::test_load_store": some(*_EACH_WIDTH),
@@ -90,6 +90,8 @@ QUICK: Mapping[str, Rule] = {
     "reductions::test_sum_of_many": some("1000"),
     "reductions::test_product": some("float16", "float32"),
     "reductions::test_matmul_of_integers": some("int8", "int32", "float32"),
+    "reductions::test_matmul_around_tiles": some("float32"),
+    "reductions::test_powers_of_two": lambda parameters: parameters == ["float32", "ADD"],
     "reductions::test_matmul": some("float16", "float32"),
     "fused::test_random": some("0"),
     "fused::test_named": some("(33, 129)"),
@@ -98,7 +100,7 @@ QUICK: Mapping[str, Rule] = {
         *("transpose", "pad", "shrink", "expand", "windows", "shared"),
     ),
     "gradients::test_binary": some("mul", "div", "maximum", "matmul", "cat", "power"),
-    "gradients::test_trajectory": lambda parameters: parameters in (["mlp", "adam"], ["cnn", "momentum"]),
+    "gradients::test_trajectory": lambda parameters: parameters == ["cnn", "momentum"],
     "stress::test_no_room_within": some("1"),
 }
 """What the quick tier keeps of a test function; of one that is not named here, every case.
