@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
+import traceback
 from collections.abc import Generator, Iterator
 from dataclasses import asdict
 from fnmatch import fnmatchcase
@@ -142,9 +143,10 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     made: Case | None = getattr(item, "case", None)
     try:
         yield
-    except NotRunError:
+    except NotRunError as ended:
         if made is None or not made.compiles_only:
             raise
+        traceback.clear_frames(ended.__traceback__)  # which still hold what the case made
     if made is not None:
         made.finish()
         item.user_properties.append((RECORD, made.records()))

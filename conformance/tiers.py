@@ -99,6 +99,8 @@ QUICK: Mapping[str, Rule] = {
     "reductions::test_sum_of_many": some("1000"),
     "reductions::test_product": some("float16", "float32"),
     "reductions::test_matmul_of_integers": some("int8", "int32", "float32"),
+    "reductions::test_matmul_around_tiles": some("float32"),
+    "reductions::test_powers_of_two": lambda parameters: parameters == ["float32", "ADD"],
     "reductions::test_matmul": some("float32"),
     "fused::test_random": lambda p: p[-1] == "0" and p[0] in ("float32", "float16", "int32", "mixed"),
     "fused::test_named": some("(33, 129)"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import threading
 import time
@@ -158,7 +157,7 @@ def without_constants(source: str) -> str:
 
 def programs_by_text(device: Device) -> None:
     """A program is found again by its text less the constants."""
-    compile_, load, key = device.compile, device.load, device.compiler_key()
+    compile_, load = device.compile, device.load
     texts, made = dict[bytes, str](), dict[tuple[str, int], Any]()
 
     def compiled(source: str) -> bytes:
@@ -173,7 +172,6 @@ def programs_by_text(device: Device) -> None:
 
     put(device, "compile", compiled)
     put(device, "load", loaded)
-    put(device, "compiler_key", lambda: f"{key} of process {os.getpid()}")  # so that each text is seen
 
 
 def after_launch(device: Device, change: Callable[[Launch, np.ndarray[Any, Any]], bool]) -> None:
