@@ -96,14 +96,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = kept
 
 
+def _worker() -> str:
+    """What pytest-xdist calls this process; "" where it runs none."""
+    return os.environ.get("PYTEST_XDIST_WORKER", "")
+
+
 @pytest.fixture(scope="session")
 def watch(request: pytest.FixtureRequest) -> Iterator[Watch]:
     """The guard bands of the device under test."""
     option = request.config.option
     device = open_device(option.device_under_test)
     if option.last_words and Ability.LAST_WORDS in device.spec.abilities:
-        worker = os.environ["PYTEST_XDIST_WORKER"]
-        cast(LastWords, device).last_words(str(Path(option.last_words, worker)))
+        cast(LastWords, device).last_words(str(Path(option.last_words, _worker())))
     with Watch(device).installed() as made:
         yield made
 
@@ -113,7 +117,6 @@ def case(request: pytest.FixtureRequest, watch: Watch) -> Case:
     """The case: see ``Case``."""
     config = request.config
     option = config.option
-    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
     left = MOST_LOOKED - config.stash.get(LOOKED, 0.0)
     made = Case(
         option.device_under_test,
@@ -121,7 +124,7 @@ def case(request: pytest.FixtureRequest, watch: Watch) -> Case:
         case_id(request.node.nodeid),
         watch,
         patience=max(0.0, min(option.patience, option.timeout / 4, left)),
-        refuge=refuge_of(option.last_words, worker) if option.last_words else None,
+        refuge=refuge_of(option.last_words, _worker()) if option.last_words else None,
     )
     request.node.case = made
     checker = made.spec.checker  # which sees for itself where a buffer ends, and what was never written

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import acme
+
 PORT = """
 import os
 import time
@@ -67,13 +69,8 @@ class Bench:
 
     def __init__(self, folder: Path, **environment: str) -> None:
         self.folder = folder
-        self.site = folder / "site"
-        about = self.site / "acme-1.0.dist-info"
-        about.mkdir(parents=True)
-        (about / "METADATA").write_text("Metadata-Version: 2.1\nName: acme\nVersion: 1.0\n")
-        (about / "entry_points.txt").write_text("[portwright.devices]\nACME = acme:Acme\n")
-        (self.site / "acme.py").write_text(PORT)
-        self.environment = {**os.environ, "PORTWRIGHT_CACHE": str(folder / "cache"), **environment}
+        self.site = acme.installed(folder, PORT)
+        self.environment = {**acme.environment(folder), **environment}
         self.workers: dict[str, subprocess.Popen[bytes]] = {}
         self._started: list[subprocess.Popen[bytes]] = []
         file = folder / "scheduler.json"

@@ -12,6 +12,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import acme
+
 PORT = """
 import os
 import time
@@ -61,19 +63,10 @@ class Bench:
 
     def __init__(self, folder: Path, *told: str) -> None:
         self.folder = folder
-        self.site = folder / "site"
-        about = self.site / "acme-1.0.dist-info"
-        about.mkdir(parents=True)
-        (about / "METADATA").write_text("Metadata-Version: 2.1\nName: acme\nVersion: 1.0\n")
-        (about / "entry_points.txt").write_text("[portwright.devices]\nACME = acme:Acme\n")
-        (self.site / "acme.py").write_text(PORT)
+        self.site = acme.installed(folder, PORT)
         for what in told:
             self.tell(what)
-        self._environment = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join([str(self.site), os.environ.get("PYTHONPATH", "")]),
-            "PORTWRIGHT_CACHE": str(folder / "cache"),
-        }
+        self._environment = acme.environment(folder, self.site)
 
     def tell(self, what: str, on: bool = True) -> None:
         """Has the port fail so, or no longer."""
