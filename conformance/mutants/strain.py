@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import count
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from ...core.device import Device, Launch
+from ...core.device import Ability, Device, Launch, Replays
 from ...core.errors import CompileError, DeviceError, OutOfMemoryError
 from .faults import BOARD
 from .means import claims, known, method, put, together
@@ -216,9 +216,10 @@ def keeps_launches(device: Device, launch: Callable[..., Any]) -> Callable[..., 
 
 def first_inputs_again(device: Device) -> None:
     """A recording reads what it read when it was recorded; where it writes can be changed."""
-    rebind: Callable[..., None] | None = getattr(device, "rebind", None)
-    if rebind is None:
+    if Ability.REPLAY not in device.spec.abilities:
         raise DeviceError(f"{device.name} does not replay: choose another --base")
+
+    rebind = cast(Replays, device).rebind
 
     def bound(recording: Any, launch: int, argument: int, buffer: Any) -> None:
         if argument == 0:
