@@ -70,7 +70,7 @@ _CORNERS = frozenset({bool_, int8, uint8, int32, int64, float16})
 _EACH_WIDTH = ("bool", "int8", "int32", "uint64", "float16", "float32")
 
 QUICK: Mapping[str, Rule] = {
-    "primitives::test_unary": some("int8", "int32", "float16", "float32", "float64"),
+    "primitives::test_unary": some("int8", "int16", "uint16", "int32", "float16", "float32", "float64"),
     "primitives::test_subnormals": some("float32", "float64"),
     "primitives::test_binary": some(
         "bool", "int8", "uint8", "int32", "int64", "float16", "float32", "float64"
@@ -113,8 +113,8 @@ QUICK: Mapping[str, Rule] = {
         *("reciprocal", "exp2", "log2", "where", "sum_of_rows", "max", "softmax"),
         *("pad", "shrink", "expand", "windows"),
     ),
-    "speed::test_limit": some("copy", "launch", "float32"),
-    "speed::test_kernel": some("matmul_512", "conv2d"),
+    "speed::test_limit": some("copy", "read", "launch", "float32"),
+    "speed::test_kernel": some("softmax", "matmul_512", "conv2d"),
     "gradients::test_binary": some("mul", "div", "maximum", "matmul", "cat"),
     "gradients::test_trajectory": lambda parameters: parameters == ["cnn", "momentum"],
     "stress::test_no_room_within": some("1"),

@@ -76,7 +76,8 @@ class Bench:
         file = folder / "scheduler.json"
         self.without = folder / "without"
         (self.without / "portwright").mkdir(parents=True)
-        (self.without / "portwright" / "__init__.py").touch()
+        # it says no by itself: an editable install finds the package's parts beside any package of the name
+        (self.without / "portwright" / "__init__.py").write_text("raise ImportError('it is not here')\n")
         where = ("--host", "127.0.0.1", "--port", "0", "--scheduler-file", str(file))
         self.scheduler = self._dask("scheduler", *where, PYTHONPATH=str(self.without))  # needs no Portwright
         wait_for(lambda: file.exists() and file.read_text().rstrip().endswith("}"), "the scheduler")
