@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..conformance.journal import LastRun
     from ..conformance.outcome import CaseResult, Outcome
     from ..conformance.project import Project
-    from ..conformance.subject import Subject
+    from ..conformance.subject import Document, Subject
 
 
 @click.command()
@@ -152,6 +152,10 @@ def certify(
         could_write = not kept.fault
         so_far: list[Outcome] = []
 
+        def sealed(outcome: Outcome) -> Document:
+            document = certificate.build(outcome, place.subject)
+            return signer.sign(document) if signer is not None else document
+
         def seen(outcome: Outcome, newest: CaseResult | None) -> None:
             so_far[:] = [outcome]
             shown(outcome, newest)
@@ -173,7 +177,7 @@ def certify(
             except (KeyboardInterrupt, ClusterError):
                 if folder is not None and so_far:
                     so_far[0].seconds = round(sum(r.seconds for r in so_far[0].results), 3)
-                    reports.write(folder, so_far[0], certificate.build(so_far[0], place.subject))
+                    reports.write(folder, so_far[0], sealed(so_far[0]))
                     click.echo(f"report, as far as it came: {folder / reports.PAGE}", err=True)
                 if not kept.fault:
                     click.echo("what is done is kept: the same command with --resume goes on", err=True)
@@ -182,9 +186,7 @@ def certify(
     outcome.seconds = round(outcome.seconds + kept.seconds, 3)
     project = place.project
     ticks = project.tick(outcome) if project is not None else None
-    document = certificate.build(outcome, place.subject)
-    if signer is not None:
-        document = signer.sign(document)
+    document = sealed(outcome)
     if output is not None:
         certificate.save(document, output)
     if badge is not None:

@@ -7,6 +7,7 @@ shown by a script of its own where a value is wrong by that rule too, and else b
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -98,7 +99,10 @@ def shown(case: Case) -> str:
     first that is wrong by itself, or all together.
     """
     ran = [n for n in case.ran if n.op is not GraphOp.BUFFER]
+    until = time.monotonic() + case.patience
     for nodes in (*([node] for node in ran), *([ran] if len(ran) > 1 else [])):
+        if time.monotonic() >= until:
+            break
         _forget(nodes)
         if _operand_bytes(nodes) > MOST_BYTES and len(nodes) > 1:
             continue
@@ -117,6 +121,8 @@ def shown(case: Case) -> str:
 
 def fault(nodes: Sequence[Node], case: Case) -> Exception | None:
     """What is wrong with values that are realized together; None when nothing is, or nothing was run."""
+    if case.watch is not None:
+        case.watch.look()  # what others wrote is not the fault of these
     try:
         check(nodes, case.name, case.watch)
     except NotRunError:

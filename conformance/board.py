@@ -20,6 +20,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from typing import Any, BinaryIO
 
+from . import interpreter
+
 SILENCE = 120.0
 """Seconds, beside the limit of a case, without a word from the process: it hangs."""
 _LOOK = 0.5
@@ -126,13 +128,12 @@ def answer(task: str) -> str:
 @contextmanager
 def _process(words: BinaryIO) -> Iterator[tuple[subprocess.Popen[bytes], queue.SimpleQueue[bytes | None]]]:
     """The process, and the lines that it says, with None after the last; it ends with the block."""
-    path = os.pathsep.join(os.path.abspath(p) for p in sys.path)
     process = subprocess.Popen(
-        [sys.executable, "-P", "-m", f"{__package__}.piece"],
+        interpreter.command(f"{__package__}.piece"),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=words,
-        env={**os.environ, "PYTHONPATH": path},
+        env=interpreter.environment(),
         start_new_session=True,
     )
     lines = queue.SimpleQueue[bytes | None]()

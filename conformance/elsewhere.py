@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -18,6 +17,7 @@ import numpy as np
 from ..core import engine
 from ..core.errors import PortwrightError
 from ..core.graph import Node
+from . import interpreter
 from .case import Array, place
 from .named import NAMED
 
@@ -50,12 +50,10 @@ def digests_of(device: str, seed: int) -> dict[str, str]:
     Raises:
         PortwrightError: when that process does not end well, with what it said last.
     """
-    path = [os.path.abspath(p) for p in sys.path]
-    request = {"path": path, "device": device, "seed": seed}
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
-    command = [sys.executable, "-P", "-m", __name__, json.dumps(request)]
+    command = interpreter.command(__name__, json.dumps({"device": device, "seed": seed}))
+    own = interpreter.environment()
     try:
-        ran = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=PATIENCE)
+        ran = subprocess.run(command, capture_output=True, text=True, env=own, timeout=PATIENCE)
     except subprocess.TimeoutExpired:
         raise PortwrightError(f"{device} gave nothing within {PATIENCE} s in a process of its own") from None
     if ran.returncode:
@@ -70,7 +68,6 @@ def digests_of(device: str, seed: int) -> dict[str, str]:
 def main() -> None:
     """Does what was asked for."""
     request = json.loads(sys.argv[1])
-    sys.path[:] = request["path"]
     print(json.dumps(digests(request["device"], request["seed"])))
 
 

@@ -136,6 +136,12 @@ def slice_of(dtype: DType, high: int) -> Iterator[Array]:
         yield from_bits(np.arange(start, start + _PART, dtype=np.uint32), dtype)
 
 
+def small_integers(dtype: DType, rng: Rng, shape: tuple[int, ...], most: int) -> Array:
+    """Whole numbers so small that every partial sum or product is a value of ``dtype``."""
+    low = -most if dtype.is_signed else 0
+    return rng.integers(low, most + 1, shape).astype(dtype.numpy)
+
+
 def unary(op: Op, dtype: DType, rng: Rng, n: int = 4096) -> Array:
     """Operands of a unary primitive: all of them where that is few enough."""
     if dtype.bits <= 16:

@@ -185,10 +185,17 @@ def judge(op: Op, dtype: DType, got: Array, operands: Sequence[Array], spec: Spe
     assert row.reference is not None
     result = as_dtype(got.dtype)
     title = f"{op.name} {dtype.name}"
+    if op in (Op.CAST, Op.BITCAST):
+        title = f"{op.name} {as_dtype(operands[0].dtype)} to {dtype.name}"
     wanted = np.asarray(row.reference(result, *operands)).astype(result.numpy, copy=False)
     if op is Op.CAST and dtype.is_bool and spec.flushes_subnormals and operands[0].dtype.kind not in "biu":
         zeros = flushed(operands[0], as_dtype(operands[0].dtype)) == 0  # True or, of a subnormal, False
         wanted = wanted & ~(zeros & ~got)
+    if op is Op.CAST and not castable(dtype, operands[0]).all():
+        require_form(title, got, wanted)
+        bad = (got != wanted) & castable(dtype, operands[0])
+        require(title, bad, got, wanted, operands, "truncated toward zero")
+        return None
     if op in (Op.NEG, Op.WHERE, Op.BITCAST) or not dtype.is_float:
         require_bits(title, got, wanted, operands)
         return None
@@ -238,6 +245,17 @@ def judge(op: Op, dtype: DType, got: Array, operands: Sequence[Array], spec: Spe
             "flushed, as the Spec says of subnormals",
         )
     return _measured(op, dtype, str(bound), ulp, finite, got, operands) if got.size else None
+
+
+def castable(target: DType, x: Array) -> Array:
+    """Which operands a cast has a meaning for: of a float to an integer, those in its range."""
+    if x.dtype.kind in "biu" or not target.is_int:
+        return np.ones(x.shape, bool)
+    with np.errstate(all="ignore"):
+        wide = np.trunc(x.astype(np.float64))
+        return np.asarray(
+            (wide >= float(target.min)) & (wide < 2.0 ** (target.bits - (1 if target.is_signed else 0)))
+        )
 
 
 def _measured(

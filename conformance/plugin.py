@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
+import traceback
 from collections.abc import Generator, Iterator
 from dataclasses import asdict
 from fnmatch import fnmatchcase
@@ -95,14 +96,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = kept
 
 
+def _worker() -> str:
+    """What pytest-xdist calls this process; "" where it runs none."""
+    return os.environ.get("PYTEST_XDIST_WORKER", "")
+
+
 @pytest.fixture(scope="session")
 def watch(request: pytest.FixtureRequest) -> Iterator[Watch]:
     """The guard bands of the device under test."""
     option = request.config.option
     device = open_device(option.device_under_test)
     if option.last_words and Ability.LAST_WORDS in device.spec.abilities:
-        worker = os.environ["PYTEST_XDIST_WORKER"]
-        cast(LastWords, device).last_words(str(Path(option.last_words, worker)))
+        cast(LastWords, device).last_words(str(Path(option.last_words, _worker())))
     with Watch(device).installed() as made:
         yield made
 
@@ -112,7 +117,6 @@ def case(request: pytest.FixtureRequest, watch: Watch) -> Case:
     """The case: see ``Case``."""
     config = request.config
     option = config.option
-    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
     left = MOST_LOOKED - config.stash.get(LOOKED, 0.0)
     made = Case(
         option.device_under_test,
@@ -120,7 +124,7 @@ def case(request: pytest.FixtureRequest, watch: Watch) -> Case:
         case_id(request.node.nodeid),
         watch,
         patience=max(0.0, min(option.patience, option.timeout / 4, left)),
-        refuge=refuge_of(option.last_words, worker) if option.last_words else None,
+        refuge=refuge_of(option.last_words, _worker()) if option.last_words else None,
     )
     request.node.case = made
     checker = made.spec.checker  # which sees for itself where a buffer ends, and what was never written
@@ -142,9 +146,10 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     made: Case | None = getattr(item, "case", None)
     try:
         yield
-    except NotRunError:
+    except NotRunError as ended:
         if made is None or not made.compiles_only:
             raise
+        traceback.clear_frames(ended.__traceback__)  # which still hold what the case made
     if made is not None:
         made.finish()
         item.user_properties.append((RECORD, made.records()))

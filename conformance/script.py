@@ -55,6 +55,8 @@ from portwright.conformance.alone import run_again
 
 sys.exit(run_again({device!r}, {case!r}, seed={seed}))
 """
+MOST_ACROSS = 96
+"""Letters of a line of operands."""
 MOST_LITERAL = 64
 """Elements that are written as numbers."""
 
@@ -105,9 +107,13 @@ def _leaf(node: Node, value: Array) -> str:
         numbers = [x.item() if value.dtype.kind in "biuf" else float(x) for x in value]
         numbers = [math.nan if x != x else x for x in numbers]  # without what else a NaN may hold
         if np.array_equal(to_bits(_array(numbers, value.dtype)), to_bits(value)):
-            return f'leaf(DEVICE, "{node.dtype}", {node.shape}, [{", ".join(map(_number, numbers))}])'
+            text = ", ".join(map(_number, numbers))
+            if len(text) > MOST_ACROSS:
+                lines = textwrap.wrap(text, MOST_ACROSS, break_long_words=False, break_on_hyphens=False)
+                text = "\n    " + "\n    ".join(lines) + "\n"
+            return f'leaf(DEVICE, "{node.dtype}", {node.shape}, [{text}])'
     packed = base64.b64encode(zlib.compress(value.tobytes(), 9)).decode()
-    pieces = "\n".join(f'    "{line}"' for line in textwrap.wrap(packed, 96))
+    pieces = "\n".join(f'    "{line}"' for line in textwrap.wrap(packed, MOST_ACROSS))
     return f'leaf(DEVICE, "{node.dtype}", {node.shape},\n{pieces},\n)'
 
 

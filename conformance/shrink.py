@@ -51,18 +51,21 @@ def hold(case: Case, makes: Sequence[Make], test: Test, tell: Test | None = None
         if not case.patience:
             error.add_note("as it was drawn: the time for making failures smaller is spent")
             raise
-        ran = case.ran
+        ran, note = case.ran, "each program is right when it is made again alone"
         with case.kept(error):
             for make, choices, size in zip(makes, drawn, sizes, strict=True):
                 found = shrink(make, _fails_as(error, test), choices, case.patience)
                 if found is not None:
                     _tell(make, Choices(choices.seed, found.notes), tell or test, size, found)
+                    note = "made smaller, it fails only at times"
+                    break
         case.shows(ran)
-        error.add_note("each program is right when it is made again alone")
+        error.add_note(note)
         raise
 
 
 def _tell(make: Make, smallest: Choices, tell: Test, size: int, found: Shrunk) -> None:
+    """Raises what is wrong with the smallest; nothing when it is right this time."""
     values = make(smallest)
     now = _operations(values)
     try:

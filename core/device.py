@@ -12,7 +12,7 @@ import enum
 import sys
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -417,7 +417,9 @@ class Buffer:
                 "free, copy_in, copy_out and launch are then given"
             )
 
-    def __del__(self) -> None:
+    def __del__(self, ends: Callable[[], bool] = sys.is_finalizing) -> None:
+        if ends():  # the port's own module may be gone, and all memory goes with the process
+            return
         handle = getattr(self, "handle", None)  # None when alloc raised
         if handle is not None and self.keep is None:
             self.device.free(handle, max(self.nbytes, 1))

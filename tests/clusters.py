@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import acme
+
 PORT = """
 import os
 import time
@@ -67,19 +69,15 @@ class Bench:
 
     def __init__(self, folder: Path, **environment: str) -> None:
         self.folder = folder
-        self.site = folder / "site"
-        about = self.site / "acme-1.0.dist-info"
-        about.mkdir(parents=True)
-        (about / "METADATA").write_text("Metadata-Version: 2.1\nName: acme\nVersion: 1.0\n")
-        (about / "entry_points.txt").write_text("[portwright.devices]\nACME = acme:Acme\n")
-        (self.site / "acme.py").write_text(PORT)
-        self.environment = {**os.environ, "PORTWRIGHT_CACHE": str(folder / "cache"), **environment}
+        self.site = acme.installed(folder, PORT)
+        self.environment = {**acme.environment(folder), **environment}
         self.workers: dict[str, subprocess.Popen[bytes]] = {}
         self._started: list[subprocess.Popen[bytes]] = []
         file = folder / "scheduler.json"
         self.without = folder / "without"
         (self.without / "portwright").mkdir(parents=True)
-        (self.without / "portwright" / "__init__.py").touch()
+        # it says no by itself: an editable install finds the package's parts beside any package of the name
+        (self.without / "portwright" / "__init__.py").write_text("raise ImportError('it is not here')\n")
         where = ("--host", "127.0.0.1", "--port", "0", "--scheduler-file", str(file))
         self.scheduler = self._dask("scheduler", *where, PYTHONPATH=str(self.without))  # needs no Portwright
         wait_for(lambda: file.exists() and file.read_text().rstrip().endswith("}"), "the scheduler")

@@ -12,6 +12,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import acme
+
 PORT = """
 import os
 import time
@@ -61,19 +63,10 @@ class Bench:
 
     def __init__(self, folder: Path, *told: str) -> None:
         self.folder = folder
-        self.site = folder / "site"
-        about = self.site / "acme-1.0.dist-info"
-        about.mkdir(parents=True)
-        (about / "METADATA").write_text("Metadata-Version: 2.1\nName: acme\nVersion: 1.0\n")
-        (about / "entry_points.txt").write_text("[portwright.devices]\nACME = acme:Acme\n")
-        (self.site / "acme.py").write_text(PORT)
+        self.site = acme.installed(folder, PORT)
         for what in told:
             self.tell(what)
-        self._environment = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join([str(self.site), os.environ.get("PYTHONPATH", "")]),
-            "PORTWRIGHT_CACHE": str(folder / "cache"),
-        }
+        self._environment = acme.environment(folder, self.site)
 
     def tell(self, what: str, on: bool = True) -> None:
         """Has the port fail so, or no longer."""
@@ -94,18 +87,28 @@ class Bench:
             start_new_session=True,
         )
 
+    def _to_its_end(self, *command: str) -> subprocess.CompletedProcess[str]:
+        process = self.start(*command)
+        try:
+            out, err = process.communicate(timeout=300)
+        finally:
+            self._end(process)
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    def _end(self, process: subprocess.Popen[str]) -> None:
+        """Ends what is left of a session."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
     def run(self, script: Path) -> subprocess.CompletedProcess[str]:
         """A script, to its end."""
-        process = self.start(str(script))
-        out, err = process.communicate(timeout=120)
-        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+        return self._to_its_end(str(script))
 
     def certify(self, *arguments: str, status: int) -> tuple[str, str]:
         """What the command prints, to its end: standard output and error."""
-        process = self.start("-m", "portwright.cli.main", "certify", "ACME", *arguments)
-        out, err = process.communicate(timeout=240)
-        assert process.returncode == status, out + err
-        return out, err
+        done = self._to_its_end("-m", "portwright.cli.main", "certify", "ACME", *arguments)
+        assert done.returncode == status, done.stdout + done.stderr
+        return done.stdout, done.stderr
 
     def cases(self, *arguments: str) -> dict[str, Any]:
         """The cases of the certificate of a climb that fails."""
@@ -126,5 +129,4 @@ class Bench:
             os.kill(process.pid, signal.SIGINT)
             return process.communicate(timeout=60)[1]
         finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            self._end(process)

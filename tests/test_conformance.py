@@ -13,6 +13,7 @@ from xml.etree import ElementTree as Xml
 
 import jsonschema
 import pytest
+from acme import installed
 
 from portwright.cli.main import main
 from portwright.conformance import certificate, runner
@@ -188,13 +189,7 @@ class Acme(NumPy):
 @pytest.fixture
 def acme(tmp_path: Path) -> Path:
     """A folder that offers the device ACME, as an installed distribution does."""
-    folder = tmp_path / "site"
-    about = folder / "acme-1.0.dist-info"
-    about.mkdir(parents=True)
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: acme\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text("[portwright.devices]\nACME = acme:Acme\n")
-    (folder / "acme.py").write_text(PORT)
-    return folder
+    return installed(tmp_path, PORT)
 
 
 def test_a_crash_and_a_hang_are_each_one_case(acme: Path, tmp_path: Path) -> None:

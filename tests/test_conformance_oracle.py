@@ -170,7 +170,7 @@ def test_bounds_are_those_of_the_tier() -> None:
 
 def test_a_bool_is_one_byte_of_0_or_1() -> None:
     bad = np.array([1, 2, 0], np.uint8).view(np.bool_)
-    with pytest.raises(Mismatch, match=r"first at \[1\]\n  got        the byte 2"):
+    with pytest.raises(Mismatch, match=r"first at \[1\]\n  got        the byte 2 \(0x02\)"):
         judge(
             Op.CMPLT, int32, bad, [np.array([1, 1, 1], np.int32), np.array([2, 2, 0], np.int32)], EXACT_SPEC
         )

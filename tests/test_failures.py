@@ -273,7 +273,7 @@ TOLD: dict[str, tuple[str, Rung, str, str]] = {
     ),
     "a bool": (
         "true_is_255", Rung.CASTS, "test_cast[float32-bool]",
-        r"CAST bool, shape .* bools are neither 0 nor 1\n"
+        r"CAST float32 to bool, shape .* bools are neither 0 nor 1\n"
         r"  first at \[\d+\]\n  got        the byte 255 \(0xff\)\n",
     ),
     "a buffer's end": (

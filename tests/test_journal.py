@@ -15,6 +15,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import acme
 import pytest
 from timings import timing
 
@@ -65,18 +66,9 @@ class Bench:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.site = folder / "site"
-        about = self.site / "acme-1.0.dist-info"
-        about.mkdir(parents=True)
-        (about / "METADATA").write_text("Metadata-Version: 2.1\nName: acme\nVersion: 1.0\n")
-        (about / "entry_points.txt").write_text("[portwright.devices]\nACME = acme:Acme\n")
-        (self.site / "acme.py").write_text(PORT)
+        self.site = acme.installed(folder, PORT)
         (self.site / "driver").write_text("1.0")
-        self.environment = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join([str(self.site), os.environ.get("PYTHONPATH", "")]),
-            "PORTWRIGHT_CACHE": str(folder / "cache"),
-        }
+        self.environment = acme.environment(folder, self.site)
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """The command, in a session of its own."""

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from acme import installed
 
 from portwright.conformance import certificate, checked
 from portwright.core.device import Buffer, Launch
@@ -95,12 +96,7 @@ def certify(
 @pytest.fixture
 def acme(tmp_path: Path) -> Path:
     """A folder that offers the device ACME, as an installed distribution does."""
-    about = tmp_path / "acme-1.0.dist-info"
-    about.mkdir()
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: acme\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text("[portwright.devices]\nACME = acme:Acme\n")
-    (tmp_path / "acme.py").write_text(PORT)
-    return tmp_path
+    return installed(tmp_path, PORT)
 
 
 @pytest.mark.parametrize(("compiler", "chosen"), COMPILERS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Iterator
 
 from ...core.device import Device, Evidence, Reach, Spec
@@ -9,6 +11,7 @@ from ...core.dialect import CLike
 from ...core.errors import DeviceError
 from ...core.offers import offers, resolve
 from ...core.opening import OpeningError, load_port, open_port
+from .means import put
 from .mutant import Base, Mutant
 
 _CHECKED = "sanitize"
@@ -73,7 +76,11 @@ def spoiled(mutant: Mutant, name: str) -> Device:
 
     device = open_new(name)
     device.spec = replace(device.spec, name=mutant.name.upper())
+    key = device.compiler_key()
     mutant.spoil(device)
+    if "compile" in vars(device):  # what it makes of a text must never be found by a good device
+        own = f"{key} of {mutant.name} in process {os.getpid()}, at {time.time_ns()}"
+        put(device, "compiler_key", lambda: own)
     return device
 
 

@@ -5,20 +5,19 @@ from __future__ import annotations
 import json
 import queue
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
+from .. import interpreter
 from ..outcome import CRASHED, HUNG
 from .bases import base_name
 from .hunt import ENOUGH, Kill, Verdict
 from .mutant import Base, Mutant
 from .worker import Task
 
-_COMMAND = (sys.executable, "-m", f"{__package__}.worker")
 GRACE = 15.0
 """Seconds that a case may take beyond its limit before its process is ended."""
 FIRST = 120.0
@@ -150,7 +149,12 @@ class _Worker:
         if self._process is None:
             self._lines = queue.Queue()
             self._process = subprocess.Popen(
-                _COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+                interpreter.command(f"{__package__}.worker"),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=interpreter.environment(),
+                text=True,
             )
             threading.Thread(target=_pump, args=(self._process.stdout, self._lines), daemon=True).start()
         return self._process

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import re
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import count
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from ...core.device import Device, Launch
+from ...core.device import Ability, Device, Launch, Replays
 from ...core.errors import CompileError, DeviceError, OutOfMemoryError
 from .faults import BOARD
 from .means import claims, known, method, put, together
@@ -158,7 +157,7 @@ def without_constants(source: str) -> str:
 
 def programs_by_text(device: Device) -> None:
     """A program is found again by its text less the constants."""
-    compile_, load, key = device.compile, device.load, device.compiler_key()
+    compile_, load = device.compile, device.load
     texts, made = dict[bytes, str](), dict[tuple[str, int], Any]()
 
     def compiled(source: str) -> bytes:
@@ -173,7 +172,6 @@ def programs_by_text(device: Device) -> None:
 
     put(device, "compile", compiled)
     put(device, "load", loaded)
-    put(device, "compiler_key", lambda: f"{key} of process {os.getpid()}")  # so that each text is seen
 
 
 def after_launch(device: Device, change: Callable[[Launch, np.ndarray[Any, Any]], bool]) -> None:
@@ -218,9 +216,10 @@ def keeps_launches(device: Device, launch: Callable[..., Any]) -> Callable[..., 
 
 def first_inputs_again(device: Device) -> None:
     """A recording reads what it read when it was recorded; where it writes can be changed."""
-    rebind: Callable[..., None] | None = getattr(device, "rebind", None)
-    if rebind is None:
+    if Ability.REPLAY not in device.spec.abilities:
         raise DeviceError(f"{device.name} does not replay: choose another --base")
+
+    rebind = cast(Replays, device).rebind
 
     def bound(recording: Any, launch: int, argument: int, buffer: Any) -> None:
         if argument == 0:

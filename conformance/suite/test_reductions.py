@@ -33,9 +33,9 @@ from ..compounds import (
 )
 from ..exact import spacing
 from ..gates import Sums, population, within_gamma
-from ..inputs import Array, samples
+from ..inputs import samples, small_integers
 from ..judge import Mismatch, flushed, require, require_bits, require_form, require_values
-from ..sizes import FEW, products, sizes
+from ..sizes import AROUND, FEW, PRODUCTS, Shape3, around_tiles, sizes
 
 AXES: dict[str, tuple[Shape, tuple[int, ...]]] = {
     "first": ((33, 65), (0,)),
@@ -50,12 +50,6 @@ AXES: dict[str, tuple[Shape, tuple[int, ...]]] = {
 SUMMED = [d for d in FLOATS if d.bits >= 16]
 """Not the 8-bit floats: a long sum leaves their range, or is one of so few that no chance evens it out."""
 INTEGERS = [d for d in ALL if d.is_int]
-
-
-def small_integers(dtype: DType, case: Case, shape: Shape, most: int) -> Array:
-    """Whole numbers so small that every partial sum or product is a value of ``dtype``."""
-    low = -most if dtype.is_signed else 0
-    return case.rng.integers(low, most + 1, shape).astype(dtype.numpy)
 
 
 def exactly(case: Case, nodes: list[tuple[str, Node]]) -> None:
@@ -74,7 +68,7 @@ def test_sum_of_integers(case: Case, dtype: DType) -> None:
     nodes = []
     for n in sizes(dtype):
         most = max(1, min(8, room // max(1, 2 * n)))
-        x = small_integers(dtype, case, (3, n), most)
+        x = small_integers(dtype, case.rng, (3, n), most)
         if n > room // 2:  # so that no partial sum is too great: pairs that cancel
             x[:, 1::2] = -x[:, : x.shape[1] - 1 : 2] if n % 2 else -x[:, ::2]
         nodes.append((f"sum of {n}", graph.reduce(Op.ADD, case.place(x), (1,))))
@@ -209,12 +203,21 @@ def test_axes(case: Case, op: Op, axes: tuple[Shape, tuple[int, ...]]) -> None:
     """Any axes, of the array as it lies and of a transposed view."""
     case.claims(float32)
     shape, folded = axes
-    x = case.place(small_integers(float32, case, shape, 100))
+    x = case.place(small_integers(float32, case.rng, shape, 100))
     turned = graph.permute(x, tuple(reversed(range(len(shape)))))
     back = tuple(len(shape) - 1 - a for a in folded)
     exactly(
         case, [("as it lies", graph.reduce(op, x, folded)), ("transposed", graph.reduce(op, turned, back))]
     )
+
+
+@pytest.mark.parametrize("op", [Op.ADD, Op.MAX], ids=lambda o: o.name)
+@pytest.mark.parametrize("dtype", [float32, int32], ids=str)
+def test_powers_of_two(case: Case, dtype: DType, op: Op) -> None:
+    """Whole numbers, at every power of two and the sizes next to it."""
+    case.claims(dtype)
+    arrays = [small_integers(dtype, case.rng, (3, n), 8) for n in AROUND]
+    exactly(case, [(f"{op.name} of {x.shape[1]}", graph.reduce(op, case.place(x), (1,))) for x in arrays])
 
 
 @pytest.mark.parametrize("dtype", SUMMED, ids=str)
@@ -272,13 +275,27 @@ def product(a: Node, b: Node) -> Node:
     return graph.reduce(Op.ADD, graph.elementwise(Op.MUL, left, right), (2,))
 
 
-@pytest.mark.parametrize("dtype", [*FLOATS, *(d for d in INTEGERS if d.bits in (8, 32))], ids=str)
+MULTIPLIED = [*FLOATS, *(d for d in INTEGERS if d.bits in (8, 32))]
+
+
+@pytest.mark.parametrize("dtype", MULTIPLIED, ids=str)
 def test_matmul_of_integers(case: Case, dtype: DType) -> None:
-    """Gate three for matrix products, at sizes around every tile."""
+    """Gate three for matrix products, at awkward sizes."""
+    matmul_of_integers(case, dtype, PRODUCTS)
+
+
+@pytest.mark.parametrize("dtype", MULTIPLIED, ids=str)
+def test_matmul_around_tiles(case: Case, dtype: DType) -> None:
+    """Gate three for matrix products, at sizes around every tile of the device."""
+    matmul_of_integers(case, dtype, around_tiles(case.spec, dtype))
+
+
+def matmul_of_integers(case: Case, dtype: DType, shapes: tuple[Shape3, ...]) -> None:
+    """Matrix products that any order of folding gives alike."""
     case.claims(dtype)
     nodes = []
-    for m, k, n in products(case.spec, dtype):
-        a, b = (small_integers(dtype, case, s, 1) for s in ((m, k), (k, n)))
+    for m, k, n in shapes:
+        a, b = (small_integers(dtype, case.rng, s, 1) for s in ((m, k), (k, n)))
         if dtype.is_float and k > 1 << dtype.mantissa:
             a[:, 1 << dtype.mantissa :] = 0
         nodes.append((f"{m}×{k} times {k}×{n}", product(case.place(a), case.place(b))))
@@ -290,7 +307,7 @@ def test_matmul(case: Case, dtype: DType) -> None:
     """Gates one and two for matrix products."""
     case.claims(dtype)
     inputs = []
-    for m, k, n in products(case.spec, dtype):
+    for m, k, n in PRODUCTS:
         a, b = (case.rng.standard_normal(s).astype(np.float32).astype(dtype.numpy) for s in ((m, k), (k, n)))
         inputs.append((a, b))
     nodes = [product(case.place(a), case.place(b)) for a, b in inputs]
