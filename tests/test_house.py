@@ -29,6 +29,7 @@ MAY_IMPORT = {
     "cli": {"", "core", "devices", "nn", "conformance", "cli", "templates"},
     "templates": {"templates"},
     "": {"", "core", "nn"},
+    "__main__.py": {"cli"},
 }
 PORTS = {
     entry.split(":")[0].removeprefix("portwright.")
@@ -52,7 +53,8 @@ def tree(path: Path) -> ast.Module:
 
 
 def folder(path: Path) -> str:
-    return path.parts[0] if len(path.parts) > 1 else ""
+    """Whose rules hold for a file: those of its folder, and of the command line's door its own."""
+    return path.parts[0] if len(path.parts) > 1 or path.name in MAY_IMPORT else ""
 
 
 def imports(path: Path) -> Iterator[tuple[int, int, str]]:

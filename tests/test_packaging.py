@@ -34,7 +34,7 @@ def source_files(*folders: str) -> set[str]:
 def test_the_wheel_holds_every_module_and_data_file(built: Path) -> None:
     (wheel,) = built.glob("*.whl")
     held = set(zipfile.ZipFile(wheel).namelist())
-    wanted = source_files(*PACKAGE_FOLDERS) | {"__init__.py", "port.py", "py.typed"}
+    wanted = source_files(*PACKAGE_FOLDERS) | {"__init__.py", "__main__.py", "port.py", "py.typed"}
     wanted.add("cookiecutter/{{cookiecutter.__project}}/.gitignore")
     assert any("{{cookiecutter.__package}}" in name for name in wanted)
     assert any("/.github/" in name for name in wanted)
@@ -46,7 +46,7 @@ def test_the_sdist_holds_everything(built: Path) -> None:
     with tarfile.open(sdist) as archive:
         held = {m.name.partition("/")[2] for m in archive.getmembers() if m.isfile()}
     top = {"README.md", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "Makefile", "pyproject.toml", ".ci/run"}
-    wanted = source_files(*PACKAGE_FOLDERS, *BESIDE) | {"__init__.py", "port.py", "py.typed"} | top
+    wanted = source_files(*PACKAGE_FOLDERS, *BESIDE) | {"__init__.py", "__main__.py", "port.py", "py.typed"} | top
     assert not sorted(wanted - held)
 
 
@@ -54,7 +54,8 @@ def test_the_installed_package_is_not_the_checkout(installed: Path, tmp_path: Pa
     where = run(installed / "python", "-c", "import portwright; print(portwright.__file__)", cwd=tmp_path)
     assert Path(where.stdout.strip()).is_relative_to(installed.parent)
     version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
-    assert version in run(installed / "portwright", "--version", cwd=tmp_path).stdout
+    for command in ((installed / "portwright",), (installed / "python", "-m", "portwright")):
+        assert version in run(*command, "--version", cwd=tmp_path).stdout
 
 
 @pytest.mark.parametrize("device", ["NUMPY", "CPU"])
