@@ -17,6 +17,7 @@ import pytest
 from ..core import engine, graph
 from ..core.closing import close
 from ..core.device import Buffer, Device, Evidence, Launch, Reach, Spec
+from ..core.dialect import NamedKernel
 from ..core.dtype import DType, as_dtype
 from ..core.graph import GraphOp, Node
 from ..core.ops import Op
@@ -169,6 +170,12 @@ class Case:
         """The program of a kernel's text, or of another that has its name, compiled and loaded anew."""
         (program,) = self.device.load(self.device.compile(source), [made.name])
         return program
+
+    def loaded_together(self, kernels: Sequence[KernelInfo]) -> list[Any]:
+        """Their programs, compiled anew as one text."""
+        assert self.device.dialect is not None, "a device of kernels has a language"
+        text = self.device.dialect.render([NamedKernel(k.name, k.scheduled) for k in kernels], self.spec)
+        return self.device.load(self.device.compile(text), [k.name for k in kernels])
 
     def launched(self, made: KernelInfo, program: Any, arrays: Sequence[Array]) -> list[Array]:
         """What a program, launched as ``made`` is, gives of each array; all in one buffer."""

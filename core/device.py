@@ -286,7 +286,7 @@ class Device(ABC):
         """Returns when all launched work is done; raises what went wrong in it."""
 
     def compile(self, source: str) -> bytes:
-        """Generated source to a binary that ``load`` takes; core keeps it by content.
+        """Generated source, of one kernel or of several, to a binary that ``load`` takes; core keeps it.
 
         Raises:
             CompileError: with the compiler's log and the source.

@@ -15,7 +15,7 @@ from .dtype import DType
 from .index import Index, Mask
 from .ops import Op
 from .tile import Tile
-from .value import Access, Extra, Value, toposort
+from .value import Access, Extra, Value, indices, toposort
 
 
 class Bind(enum.Enum):
@@ -186,6 +186,17 @@ class Kernel:
         """Bytes of all parameters: the least that a run must move when each is read or written once."""
         return sum(p.nbytes for p in self.params)
 
+    @property
+    def is_wide(self) -> bool:
+        """Whether a position may be too large for 32 bits."""
+        extents = [s.extent for s in statements(self.body) if isinstance(s, Loop)]
+        memories = [s.memory for s in statements(self.body) if isinstance(s, Scratch)]
+        sizes = [m.size for m in (*self.params, *memories)]
+        found = (i for v in toposort(values(self.body)) for i in indices(v))
+        guards = (g for s in statements(self.body) if isinstance(s, Store) for g in (s.index, *s.guard))
+        reach = max((max(abs(x.lo), abs(x.hi)) for i in (*found, *guards) for x in _inside(i)), default=0)
+        return max((*extents, *sizes, reach), default=0) >= 2**31 - 1
+
     def with_body(self, body: Body, step: str = "") -> Kernel:
         """The kernel after a transform called ``step``."""
         return replace(self, body=body, trail=(*self.trail, step) if step else self.trail)
@@ -193,6 +204,14 @@ class Kernel:
     def __str__(self) -> str:
         head = ", ".join(f"{'out ' if p.written else ''}{p.name}: {p.dtype}[{p.size}]" for p in self.params)
         return "\n".join([f"kernel({head})", *_lines(self.body, 1)])
+
+
+def _inside(index: Index) -> Iterator[Index]:
+    """An index and those that its atoms are made of."""
+    yield index
+    for atom in index.atoms():
+        if atom.inner is not None:
+            yield atom.inner
 
 
 def statements(body: Body) -> Iterator[Stmt]:

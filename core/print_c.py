@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from . import dtype as dt
 from .device import Extra as Offer
 from .dialect import CLike, NamedKernel
-from .index import Index
 from .loops import (
     Acc,
     Barrier,
     Bind,
     Body,
-    Kernel,
     Let,
     Loop,
     Memory,
@@ -25,12 +23,11 @@ from .loops import (
     Store,
     Update,
     statements,
-    values,
 )
 from .ops import Op, identity
 from .print_names import MASKS, Names
 from .print_value import ValuePrinter, is_aligned
-from .value import Extra, Number, Value, indices, toposort
+from .value import Extra, Number, Value
 
 if TYPE_CHECKING:
     from .device import Spec
@@ -39,7 +36,7 @@ if TYPE_CHECKING:
 def print_kernels(table: CLike, spec: Spec, kernels: Sequence[NamedKernel]) -> str:
     """One source text: the types and functions that the kernels use, and an entry for each kernel."""
     names = Names(table, spec)
-    index = table.index_types[any(_is_wide(k.kernel) for k in kernels)]
+    index = table.index_types[any(k.kernel.is_wide for k in kernels)]
     bodies = [_KernelPrinter(names, index, k).text() for k in kernels]
     prelude = f"typedef {index} index_t;\n{table.prelude.rstrip()}"
     return "\n".join([prelude, *names.definitions(), "", *bodies]) + "\n"
@@ -194,22 +191,3 @@ class _KernelPrinter(ValuePrinter):
             for i in range(v.lanes)
         )
         return [f"{when}{{ const {vector} {name} = {text}; {lanes} }}"]
-
-
-def _is_wide(kernel: Kernel) -> bool:
-    """Whether a position may be too large for 32 bits."""
-    extents = [s.extent for s in statements(kernel.body) if isinstance(s, Loop)]
-    memories = [s.memory for s in statements(kernel.body) if isinstance(s, Scratch)]
-    sizes = [m.size for m in (*kernel.params, *memories)]
-    found = (i for v in toposort(values(kernel.body)) for i in indices(v))
-    guards = (g for s in statements(kernel.body) if isinstance(s, Store) for g in (s.index, *s.guard))
-    reach = max((max(abs(x.lo), abs(x.hi)) for i in (*found, *guards) for x in _inside(i)), default=0)
-    return max((*extents, *sizes, reach), default=0) >= 2**31 - 1
-
-
-def _inside(index: Index) -> Iterator[Index]:
-    """An index and those that its atoms are made of."""
-    yield index
-    for atom in index.atoms():
-        if atom.inner is not None:
-            yield atom.inner

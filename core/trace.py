@@ -11,7 +11,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from types import FrameType
@@ -69,16 +69,16 @@ class KernelPlanned(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compiled(Event):
-    """A kernel was compiled.
+    """Kernels were compiled, as one text.
 
     Attributes:
-        kernel, device: which, and for what.
+        kernels, device: which, and for what.
         driver: what the device was reached through: with its compiler's command and flags.
         seconds: that it took.
         log: what the compiler said, when it refused.
     """
 
-    kernel: str
+    kernels: tuple[str, ...]
     device: str
     driver: Mapping[str, str]
     seconds: float
@@ -279,8 +279,8 @@ def planned(group: Group, stages: Stages | None, device: Device) -> None:
 
 
 @contextmanager
-def compiling(stages: Stages, device: Device) -> Iterator[None]:
-    """A kernel is compiled."""
+def compiling(unit: Sequence[Stages], device: Device) -> Iterator[None]:
+    """Kernels are compiled, as one text."""
     begin = time.perf_counter()
     log = ""
     try:
@@ -291,8 +291,8 @@ def compiling(stages: Stages, device: Device) -> Iterator[None]:
     finally:
         if listening:
             seconds = time.perf_counter() - begin
-            driver = dict(device.spec.driver)
-            _emit(Compiled(kernel=stages.name, device=device.name, driver=driver, seconds=seconds, log=log))
+            names, driver = tuple(s.name for s in unit), dict(device.spec.driver)
+            _emit(Compiled(kernels=names, device=device.name, driver=driver, seconds=seconds, log=log))
 
 
 def loaded(stages: Stages, device: Device, kept: bool, binary: bytes) -> None:

@@ -68,7 +68,8 @@ class Screen:
         elif isinstance(event, Planned) and self.level >= _GRAPH:
             yield f"{'planned':10}{event.nodes} nodes in {_time(event.seconds)}"
         elif isinstance(event, Compiled) and self.level >= _BINARY:
-            yield f"{'compiled':10}{event.kernel} on {event.device} in {_time(event.seconds)}"
+            names = ", ".join(event.kernels)
+            yield f"{'compiled':10}{names} on {event.device} in {_time(event.seconds)}"
             yield from (f"{'':10}{name}: {value}" for name, value in event.driver.items())
             yield from (f"{'':10}{line}" for line in event.log.splitlines())
         elif isinstance(event, Loaded) and self.level >= _BINARY:

@@ -88,7 +88,7 @@ def test_a_refused_compilation_is_told_with_its_log() -> None:
     with (
         portwright.debug.record() as events,
         pytest.raises(CompileError),
-        trace.compiling(info, open_device("CPU")),
+        trace.compiling([info], open_device("CPU")),
     ):
         raise CompileError("refused", log="line 3: no such thing")
     (compiled,) = (e for e in events if isinstance(e, Compiled))

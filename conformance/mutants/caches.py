@@ -33,6 +33,11 @@ def programs_by(key: Callable[[str], object]) -> Callable[[Device, Callable[...,
     return wrong
 
 
+def entries_in_reverse(device: Device, load: Callable[..., Any]) -> Callable[..., Any]:
+    """The kernels of a text are taken for one another, last for first."""
+    return lambda binary, entries: load(binary, entries)[::-1]
+
+
 def by_kind_and_sizes(name: str) -> str:
     """All but the hash of the text."""
     return name.rpartition("_")[0]
@@ -183,6 +188,12 @@ add(
     "Programs are kept under the first digit of their hash",
     method("load", programs_by(lambda n: n.rpartition("_")[2][:1])),
     MANY,
+)
+add(
+    "entries_in_reverse",
+    "Kernels of one text are taken for one another",
+    method("load", entries_in_reverse),
+    "stress::test_one_text gradients::* fused::*",
 )
 add(
     "launches_the_first_buffers",

@@ -200,7 +200,7 @@ def test_another_process(case: Case) -> None:
     assert not others, f"{', '.join(others)}: another result in another process"
 
 
-# ----------------------------------------------------------------------------- kernels that do not compile
+# ----------------------------------------------------- texts of many kernels, and kernels that do not compile
 
 
 def scaled(case: Case, factor: float, x: Array) -> KernelInfo:
@@ -219,6 +219,18 @@ def test_one_name(case: Case) -> None:
         for factor, program in zip(factors, programs, strict=True):
             (got,) = case.launched(made, program, [x])
             require_bits(f"x · {factor}, of one name with others", got, x * np.float32(factor))
+
+
+def test_one_text(case: Case) -> None:
+    """Kernels of one text, an entry for each, do what each does alone: so those of a plan are compiled."""
+    case.claims(float32)
+    (x,) = drawn(case)
+    factors = (3.25, 7.25, 5.25)
+    kernels = [scaled(case, f, x) for f in factors]
+    programs = case.loaded_together(kernels)
+    for factor, kernel, program in zip(factors, kernels, programs, strict=True):
+        (got,) = case.launched(kernel, program, [x])
+        require_bits(f"x · {factor}, of one text with others", got, x * np.float32(factor))
 
 
 BROKEN: tuple[Callable[[str], str], ...] = (

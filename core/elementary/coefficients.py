@@ -213,3 +213,5 @@ LOG: Polynomial = {
     ),
 }
 """(2·atanh(s)/s - 2) / z by z = s², for s = (m-1)/(m+1) of m in [√½, √2]."""
+LOG_LOW: dict[DType, float] = {float32: -2.10152456e-08, float64: 3.499e-17}
+"""What rounding takes from the first of LOG's."""
