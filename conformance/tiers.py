@@ -61,9 +61,9 @@ def _once(parameters: list[str]) -> bool:
     return dtype is float32 or not is_supported(op, float32)
 
 
-def _once_and_of_a_byte(parameters: list[str]) -> bool:
-    """As ``_once``, and what integers take on those of a byte too."""
-    return _once(parameters) or parameters[1] == "int8"
+def _once_and_the_ends(parameters: list[str]) -> bool:
+    """As ``_once``, and what integers take on those of a byte and of eight too."""
+    return _once(parameters) or parameters[1] in ("int8", "int64")
 
 
 _CORNERS = frozenset({bool_, int8, uint8, int32, int64, float16})
@@ -82,13 +82,13 @@ QUICK: Mapping[str, Rule] = {
     "primitives::test_load_store": some(*_EACH_WIDTH),
     "primitives::test_sizes": some("uint8", "float32"),
     "casts::test_cast": _crosses,
-    "casts::test_views": some("int8", "uint8", "float32"),
+    "casts::test_views": some("bool", "int8", "uint8", "int32", "float32", "float64"),
     "casts::test_bitcast": _is_from_or_to_unsigned,
     "views::test_single": some("vector", "cube"),
     "views::test_every_dtype": some(*_EACH_WIDTH),
     "views::test_rank": some("0", "1", "4", "8"),
     "views::test_random": some("0"),
-    "views::test_operands": _once_and_of_a_byte,
+    "views::test_operands": _once_and_the_ends,
     "reductions::test_sum_of_integers": some("float32"),
     "reductions::test_nothing": some("bool", "int32", "float32"),
     "reductions::test_integers_wrap": some("int8", "int32"),
