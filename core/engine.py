@@ -16,7 +16,7 @@ import numpy as np
 
 from . import trace
 from .device import Buffer, Computes, Device, Launch
-from .graph import Node, toposort
+from .graph import Node
 from .registry import open_device
 from .signature import signature
 
@@ -115,10 +115,9 @@ def write(array: Array, node_bytes: int, device: Device) -> Buffer:
 
 def _planned(todo: list[Node], device: str) -> tuple[Plan, list[Node]]:
     """A plan for ``todo``, and the leaves to run it on. Called while ``storing`` is held."""
-    order = toposort(todo, stop=lambda n: n.storage is not None)
-    leaves = [n for n in order if n.storage is not None]
+    structure, leaves = signature(todo, lambda n: n.storage is not None)
     port = open_device(device)  # another may have been adopted under the name
-    key = (port, *signature(order, todo, lambda n: n.storage is not None))
+    key = (port, structure)
     plan = _plans.get(key)
     if plan is None:
         from .plan import make_plan

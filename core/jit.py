@@ -64,7 +64,7 @@ class Jit(Generic[P, R]):
             replay = self._replay
             if replay is None:
                 return self._learn(args, kwargs)
-            if len(args) == self._plain and kwargs.keys() == self._named:
+            if len(args) == self._plain and (kwargs.keys() == self._named if kwargs else not self._named):
                 tensors = (*args, *[kwargs[n] for n in self._named]) if kwargs else args
                 for t in tensors:
                     if type(t) is not Tensor:

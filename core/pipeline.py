@@ -89,8 +89,7 @@ def build(group: Group, device: Device) -> list[Piece]:
     def leaf(n: Node) -> bool:  # one that is met and not read, too: a key must not keep its memory
         return n in reads or n.storage is not None
 
-    order = toposort(group.roots, stop=leaf)
-    key = (device, signature(order, (*group.roots, *group.reads), leaf))
+    key = (device, signature(group.roots, leaf, group.reads)[0])
     found = _built.get(key)
     if found is None:
         found = _pieces(group, device)

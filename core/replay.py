@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from operator import attrgetter
 from sys import getrefcount
 from typing import Any
 
@@ -20,13 +19,11 @@ from .errors import JitError
 from .node import Node
 from .recipe import REMEDY, Given, Recipe, Source
 from .registry import default_device
-from .structure import put_back
+from .structure import HERE, put_back
 from .tape import Player, assign_memory
 from .tensor import Tensor
 from .tensor.base import TensorBase, realize_all
 from .watch import Gone, same
-
-_node_of = attrgetter("node")
 
 
 class Lease:
@@ -36,7 +33,7 @@ class Lease:
     holds it is seen from how many refer to these. A leaf that collects gradients reads it through ``top``.
     """
 
-    __slots__ = ("_unused", "bound", "leaf", "memory", "node", "shown", "top")
+    __slots__ = ("free_at", "leaf", "memory", "node", "shown", "top")
 
     def __init__(self, given: Given, memory: Buffer, leaf: TensorBase | None) -> None:
         self.memory, self.leaf = memory, leaf
@@ -46,21 +43,14 @@ class Lease:
             before = leaf.node
             leaf._become_leaf(self.node)
             self.top, leaf.node = leaf.node, before
-        self.bound = 0
-        """How many players read it at their next turn."""
-        self._unused = 0
+        self.free_at = 0
+        """The references that there are while no tensor holds it: those of the players that read it too."""
 
-    def _references(self) -> int:
-        inner = 0 if self.node is self.top else getrefcount(self.node)
-        return getrefcount(self.top) + getrefcount(self.shown) + inner
-
-    def measure(self) -> None:
-        """Now no tensor holds it: remembers how that looks."""
-        self._unused = self._references()
-
-    def is_free(self) -> bool:
-        """Whether no tensor holds it."""
-        return self._references() == self._unused + self.bound
+    def references(self) -> int:
+        """How many refer to what tensors read it through."""
+        if self.node is self.top:
+            return getrefcount(self.top) + getrefcount(self.shown)
+        return getrefcount(self.top) + getrefcount(self.shown) + getrefcount(self.node)
 
 
 @dataclass(slots=True)
@@ -95,6 +85,12 @@ class Replay:
         self._placed = {(id(e.place.found), e.place.index): e for e in recipe.placed}
         collects = any(e.place.found is recipe.watch.gradients for e in recipe.placed)
         self._moves_leaves = bool(leaves) or collects
+        # what most calls need not look at: one that only computes, of its arguments, a single tensor
+        self._holds = recipe.watch.holds
+        effects = bool(recipe.assigned or recipe.placed or recipe.graded)
+        self._takes_all = not (recipe.pinned or recipe.captured or effects)
+        single = recipe.results[0] if recipe.rest is HERE and not effects else None
+        self._one = single if isinstance(single, Given) else None
 
     def refuse(self, why: str) -> JitError:
         """The error that says why it can't be replayed, and what to do."""
@@ -114,29 +110,25 @@ class Replay:
             raise self.refuse(f"Tensor.training was {recipe.training} and is {Tensor.training}")
         if default_device() != recipe.device:
             raise self.refuse(f"the default device was {recipe.device} and is {default_device()}")
-        if not recipe.watch.holds():
+        if not self._holds():
             self._reconcile()
-        if recipe.pinned or recipe.graded:
-            self._check_arguments(tensors)
-        own = [tensors[i] for i in recipe.own] if recipe.pinned else tensors
-        sources = [*own, *recipe.captured]
-        if recipe.assigned and len(set(map(id, sources))) != len(sources):
-            raise self.refuse("it changes tensors, and one that was two is met under two names")
+        sources = tensors if self._takes_all else self._sources(tensors)
         if not self._turns:
             self._open(sources)
         turn = self._turns[self._next]
-        nodes = list(map(_node_of, sources))
-        if nodes != turn.nodes:
-            for i, (node, bound) in enumerate(zip(nodes, turn.nodes, strict=True)):
-                if node is not bound:
-                    self._bind(turn, i, sources[i])
+        bound = turn.nodes
+        for i, t in enumerate(sources):
+            if t.node is not bound[i]:
+                self._bind(turn, i, t)
         for value, lease in turn.leases.items():
-            if not lease.is_free():
+            if lease.references() != lease.free_at:
                 self._lend(turn, value)
         turn.player.play()
         if trace.listening:
             trace.jitted("replayed", recipe.name, f"{len(recipe.tape.actions)} kernels")
         self._next = 1 - self._next
+        if self._one is not None:
+            return Tensor._of(self._node(turn, self._one), self._one.device)
         results: list[TensorBase] = [
             sources[r] if isinstance(r, int) else Tensor._of(self._node(turn, r), r.device)
             for r in recipe.results
@@ -144,6 +136,17 @@ class Replay:
         if recipe.assigned or recipe.placed or recipe.graded:
             self._take_effect(turn, tensors, sources)
         return put_back(recipe.rest, iter(results))
+
+    def _sources(self, tensors: Sequence[TensorBase]) -> list[TensorBase]:
+        """What the tape reads from outside: of the arguments, and what was captured."""
+        recipe = self.recipe
+        if recipe.pinned or recipe.graded:
+            self._check_arguments(tensors)
+        own = [tensors[i] for i in recipe.own] if recipe.pinned else tensors
+        sources = [*own, *recipe.captured]
+        if recipe.assigned and len(set(map(id, sources))) != len(sources):
+            raise self.refuse("it changes tensors, and one that was two is met under two names")
+        return sources
 
     def _node(self, turn: _Turn, given: Given) -> Node:
         lease = turn.leases.get(given.value)
@@ -213,7 +216,7 @@ class Replay:
         v = self.recipe.tape.values[value]
         lease = Lease(self._lent[value], Buffer(v.device, v.nbytes), self._leaves.get(value))
         self._lease_of[lease.top] = lease
-        lease.measure()
+        lease.free_at = lease.references()  # no tensor has met it yet
         return lease
 
     def _lend(self, turn: _Turn, value: int) -> None:
@@ -231,9 +234,9 @@ class Replay:
         turn.player.rebind(s.value, _own_memory(t))
         before_node = turn.nodes[index]
         if before_node in self._lease_of:
-            self._lease_of[before_node].bound -= 1
+            self._lease_of[before_node].free_at -= 1
         if t.node in self._lease_of:
-            self._lease_of[t.node].bound += 1
+            self._lease_of[t.node].free_at += 1
         turn.nodes[index] = t.node
 
     # ----------------------------------------------------------------------------------------- checking

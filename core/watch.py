@@ -132,11 +132,13 @@ class Watch:
     def holds(self) -> bool:
         """Whether every place holds the very object that it held. A few loops in C."""
         try:
-            if not all(map(is_, flat(map(call, self._nows)), flat(self._kept))):
-                return False
+            if len(self._found) == 1:
+                same = all(map(is_, self._nows[0](), self._kept[0]))
+            else:
+                same = all(map(is_, flat(map(call, self._nows)), flat(self._kept)))
         except (KeyError, AttributeError, ValueError):  # a name, an attribute or a cell that is gone
             return False
-        if self._sized and list(map(len, self._sized)) != self._lengths:
+        if not same or (self._sized and list(map(len, self._sized)) != self._lengths):
             return False
         return not self._contents or all(c.holds() for c in self._contents)
 
