@@ -13,7 +13,7 @@ from portwright.cli.main import main
 from portwright.conformance import runner
 from portwright.conformance.ladder import Rung
 from portwright.conformance.mutants import show
-from portwright.conformance.mutants.alarms import false_alarms_of
+from portwright.conformance.mutants.alarms import Alarm, Climb, false_alarms_of
 from portwright.conformance.mutants.bases import base_name, open_new, spoiled
 from portwright.conformance.mutants.catalogue import FAMILIES, MUTANTS, mutant, select
 from portwright.conformance.mutants.hunt import Verdict, hunt, matches
@@ -170,6 +170,15 @@ def test_what_is_wrong_is_said(
 def test_a_good_device_raises_no_alarm(bases: dict[Base, str]) -> None:
     climbs: list[Any] = list(false_alarms_of(bases[Base.DISPATCH], range(3), "test_binary and int8", 0, 60))
     assert [(c.seed, c.failed) for c in climbs] == [(0, ()), (1, ()), (2, ())]
+
+
+def test_a_false_alarm_says_why() -> None:
+    alarm = Alarm("speed::test_limit[launch]", "hung", "did not end within 60 s")
+    line = Climb("tree", 3, 5, 4, (alarm,), 61.24).line()
+    assert line.startswith(
+        "tree seed 3: 4 of 5 passed, FALSE ALARMS speed::test_limit[launch] hung: did not end"
+    )
+    assert line.endswith(": did not end within 60 s, 61.2 s")
 
 
 def test_the_command_lists_and_runs(capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,13 +14,31 @@ from .good import VARIANTS, find, opened
 
 
 @dataclass(frozen=True)
+class Alarm:
+    """A case that failed on a good device, which is the suite's fault or the device's.
+
+    Attributes:
+        case: its id.
+        outcome: "failed", "crashed" or another that is none of the good ones.
+        said: the first line of why.
+    """
+
+    case: str
+    outcome: str
+    said: str
+
+    def __str__(self) -> str:
+        return f"{self.case} {self.outcome}: {self.said}"
+
+
+@dataclass(frozen=True)
 class Climb:
     """One climb on a good device.
 
     Attributes:
         device, seed: of what.
         cases, passed: how many.
-        failed: those that did, which is the suite's fault or the device's.
+        failed: those that did.
         seconds: how long it took.
     """
 
@@ -28,7 +46,7 @@ class Climb:
     seed: int
     cases: int
     passed: int
-    failed: tuple[str, ...]
+    failed: tuple[Alarm, ...]
     seconds: float
 
     def as_json(self) -> dict[str, Any]:
@@ -37,7 +55,7 @@ class Climb:
 
     def line(self) -> str:
         """On one line."""
-        said = f"FAILED {', '.join(self.failed)}" if self.failed else "none failed"
+        said = f"FALSE ALARMS {'; '.join(map(str, self.failed))}" if self.failed else "none failed"
         return (
             f"{self.device} seed {self.seed}: {self.passed} of {self.cases} passed, {said}, "
             f"{self.seconds:.1f} s"
@@ -72,5 +90,5 @@ def false_alarms_of(
     for seed in seeds:
         outcome = runner.run(chosen, keyword=keyword, seed=seed, jobs=jobs, limit=limit, tier=tier)
         passed = sum(r.outcome == "passed" for r in outcome.results)
-        failed = tuple(r.id for r in outcome.failures)
+        failed = tuple(Alarm(r.id, r.outcome, r.message.partition("\n")[0]) for r in outcome.failures)
         yield Climb(device, seed, len(outcome.cases), passed, failed, outcome.seconds)
