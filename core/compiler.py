@@ -54,7 +54,7 @@ def compile_all(device: Device, stages: Sequence[Stages]) -> list[Program]:
     """The programs of several kernels; those that no cache holds are compiled in units, side by side.
 
     Raises:
-        CompileError: of the first kernel that the compiler refuses. Nothing of its unit is kept.
+        CompileError: of the first kernel that the compiler refuses. Of its unit, those before it are kept.
     """
     kept: dict[bytes, list[Stages]] = {}
     missing: list[Stages] = []

@@ -87,9 +87,9 @@ class Replay:
         self._moves_leaves = bool(leaves) or collects
         # what most calls need not look at: one that only computes, of its arguments, a single tensor
         self._holds = recipe.watch.holds
-        effects = bool(recipe.assigned or recipe.placed or recipe.graded)
-        self._takes_all = not (recipe.pinned or recipe.captured or effects)
-        single = recipe.results[0] if recipe.rest is HERE and not effects else None
+        self._has_effects = bool(recipe.assigned or recipe.placed or recipe.graded)
+        self._takes_all = not (recipe.pinned or recipe.captured or self._has_effects)
+        single = recipe.results[0] if recipe.rest is HERE and not self._has_effects else None
         self._one = single if isinstance(single, Given) else None
 
     def refuse(self, why: str) -> JitError:
@@ -133,7 +133,7 @@ class Replay:
             sources[r] if isinstance(r, int) else Tensor._of(self._node(turn, r), r.device)
             for r in recipe.results
         ]
-        if recipe.assigned or recipe.placed or recipe.graded:
+        if self._has_effects:
             self._take_effect(turn, tensors, sources)
         return put_back(recipe.rest, iter(results))
 
