@@ -160,6 +160,18 @@ def test_flushing_is_allowed_only_where_it_is_claimed() -> None:
         judge(Op.MUL, float32, one, [tiny, one], flushes)
 
 
+def test_a_product_that_only_moves_a_subnormal_need_not_flush_it() -> None:
+    tiny, one = np.array([float32.smallest_normal / 2], np.float32), np.ones(1, np.float32)
+    flushes = Spec("ACME", dtypes=frozenset(ALL), flushes_subnormals=True)
+    judge(Op.MUL, float32, tiny, [tiny, one], flushes)
+    judge(Op.MUL, float32, -tiny, [tiny, -one], flushes)
+    judge(Op.SUB, float32, -tiny, [0 * one, tiny], flushes)
+    with pytest.raises(Mismatch, match="not flushed"):
+        judge(Op.MUL, float32, tiny / 2, [tiny, one / 2], flushes)
+    with pytest.raises(Mismatch, match="not flushed"):
+        judge(Op.SUB, float32, tiny * 1.5, [tiny * 2, tiny / 2], flushes)
+
+
 def test_bounds_are_those_of_the_tier() -> None:
     x = np.array([3.0], np.float32)
     off = np.nextafter(np.sqrt(x), np.float32(9))
