@@ -100,6 +100,8 @@ class CLike(Dialect):
         vector_name, vector_type: a vector type's name, and its definition where the language has none.
         vector, scalar: what each operation is, of vectors and of scalars; a vector's is the scalar's where
             they are spelled alike.
+        lesser, greater: what of two vectors of floats ``{0} < {1} ? {0} : {1}`` and ``{0} < {1} ? {1} : {0}``
+            is; empty where WHERE does as well.
         by_dtype: what a scalar operation is of one dtype, where that differs.
         literal, lane: a vector of its ``{lanes}``, and lane ``{1}`` of a vector.
         permute: a vector's ``{lanes}`` in this order; empty where the language has no such thing.
@@ -131,6 +133,8 @@ class CLike(Dialect):
     infinity: Mapping[DType, str]
     nan: Mapping[DType, str]
     literal: str
+    lesser: str = ""
+    greater: str = ""
     vector_load: str = ""
     vector_store: str = ""
     aligned_load: str = ""

@@ -26,7 +26,7 @@ from .node import (
     intern,
     toposort,
 )
-from .ops import PRIMITIVES, REDUCIBLE, Op, Result, is_supported
+from .ops import PRIMITIVES, REDUCIBLE, Op, Result, Rounding, is_supported
 
 if TYPE_CHECKING:
     from .device import Buffer
@@ -97,6 +97,15 @@ def elementwise(op: Op, *srcs: Node) -> Node:
     if op is Op.WHERE and srcs[0].dtype is not bool_:
         raise _refusal(op, srcs)
     return intern(op, result, shape, srcs)
+
+
+def free_product(a: Node, b: Node) -> Node:
+    """a·b of floats, rounded before it is added to something, or with the sum: as the device likes best.
+
+    Only for what means the same both ways to within its bound; what users write is rounded as they wrote it.
+    """
+    product = elementwise(Op.MUL, a, b)
+    return intern(Op.MUL, product.dtype, product.shape, (a, b), Rounding.FREE)
 
 
 def _refusal(op: Op, srcs: tuple[Node, ...]) -> PortwrightError:

@@ -65,8 +65,8 @@ class _Hoist:
         # what can be computed outside of this body, and how often the rest is used in it
         outside: dict[Value, None] = {}
         uses: dict[Value, int] = {}
+        seen: set[Value] = set()  # what a shared value is made of is used by it alone, once
         for _, roots in wanted:
-            seen: set[Value] = set()
             stack = list(roots)
             for r in roots:
                 uses[r] = uses.get(r, 0) + 1

@@ -331,7 +331,7 @@ class _Lowering:
                 return val.cast(srcs[0], node.dtype)
             if op is Op.BITCAST:
                 return val.bitcast(srcs[0], node.dtype)
-            return val.primitive(op, *srcs)
+            return val.primitive(op, *srcs) if arg is None else val.free_product(*srcs)
         if op is GraphOp.IOTA:
             return index_value(d.position[0], node.dtype)
         if op is GraphOp.REDUCE:

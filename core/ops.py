@@ -27,6 +27,13 @@ OLDEST_CONTRACT = 1
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
+class Rounding(enum.Enum):
+    """What a MUL may leave to the device, as the ``arg`` of its node or value; of others it is None."""
+
+    FREE = "free"
+    """Whether the product is rounded before it is added to something: it costs nothing where there is FMA."""
+
+
 class Op(enum.Enum):
     """The 25 primitives."""
 

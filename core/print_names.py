@@ -55,6 +55,7 @@ class Names:
         name = f"{vector}_{kind}"
         if name not in self.helpers:
             bits = self.type(MASKS[dtype.itemsize], lanes)
+            self.needed_by(self.table.functions[kind], dtype, lanes)
             one = {
                 op: self.table.by_dtype.get((op, dtype), self.table.scalar.get(op, ""))
                 for op in (Op.SQRT, Extra.FMA)
@@ -65,6 +66,12 @@ class Names:
                 sqrt=one[Op.SQRT].format("a[l]"), fma=one[Extra.FMA].format("a[l]", "b[l]", "c[l]"),
             )  # fmt: skip
         return name
+
+    def needed_by(self, text: str, dtype: DType, lanes: int) -> None:
+        """Has those functions defined that a spelling or a function's body calls, on vectors of this type."""
+        for kind in self.table.functions:
+            if f"{{V}}_{kind}(" in text and f"{{V}} {{V}}_{kind}(" not in text:
+                self.helper(kind, dtype, lanes)
 
     def fold_steps(self, kind: str, dtype: DType, lanes: int) -> str:
         """Statements that fold the lanes of ``a`` by halves and return what is left."""
@@ -89,9 +96,7 @@ class Names:
         fields = {"V": self.type(dtype, lanes), "I": self.type(MASKS[dtype.itemsize], lanes)}
         fields |= {"T": self.type(dtype, 1), "n": str(lanes)}
         spelled = self.table.vector.get(op) or self.table.scalar[op]
-        for kind in self.table.functions:
-            if f"{{V}}_{kind}" in spelled:
-                self.helper(kind, dtype, lanes)
+        self.needed_by(spelled, dtype, lanes)
         steps = []
         half = lanes // 2
         while half:

@@ -156,27 +156,20 @@ class ValuePrinter:
         t = self.table
         if dtype.is_bool:
             op = ON_BOOL.get(op, op)
-        by = t.by_dtype.get((op, dtype))
         if lanes > 1:
-            text = t.vector.get(op) or t.scalar[op]
-        else:
-            text = by or t.scalar[op]
-        fields = {"T": self.p.type(dtype, 1)}
-        if lanes > 1:
-            vector = self.p.type(dtype, lanes)
-            fields |= {"V": vector, "n": str(lanes), "I": self.p.type(MASKS[dtype.itemsize], lanes)}
-            for kind in t.functions:
-                if f"{{V}}_{kind}" in text:
-                    self.p.helper(kind, dtype, lanes)
-        text = text.format(*srcs, **fields)
-        if (
-            lanes == 1
-            and dtype.is_int
-            and dtype.bits < 32
-            and op not in (Op.WHERE, Op.CAST, Op.CMPLT, Op.CMPNE)
-        ):
+            return self.on_vectors(t.vector.get(op) or t.scalar[op], dtype, lanes, srcs)
+        text = (t.by_dtype.get((op, dtype)) or t.scalar[op]).format(*srcs, T=self.p.type(dtype, 1))
+        if dtype.is_int and dtype.bits < 32 and op not in (Op.WHERE, Op.CAST, Op.CMPLT, Op.CMPNE):
             text = f"({t.types[dtype]}){text}"
         return text
+
+    def on_vectors(self, text: str, dtype: DType, lanes: int, srcs: list[str]) -> str:
+        """A template of the table's, filled for vectors of a type."""
+        self.p.needed_by(text, dtype, lanes)
+        bits = self.p.type(MASKS[dtype.itemsize], lanes)
+        return text.format(
+            *srcs, T=self.p.type(dtype, 1), V=self.p.type(dtype, lanes), n=lanes, I=bits
+        )  # fmt: skip
 
     def many(self, v: Value, srcs: list[str]) -> str:
         """A primitive of several lanes; bools become masks."""
@@ -204,6 +197,9 @@ class ValuePrinter:
                 w = self.width[v] = self.width[first]
                 a, b = (self.as_width(srcs[i], self.width[v.srcs[i]], w, n) for i in (1, 2))
                 return f"(({srcs[0]} & {a}) | (~{srcs[0]} & {b}))"
+            clamp = self.clamp(v)
+            if clamp:
+                return self.on_vectors(clamp, v.dtype, n, [self.done[s] for s in first.srcs])
             mask = self.as_width(srcs[0], self.width[first], v.dtype.itemsize, n)
             return self.spell(op, v.dtype, n, [mask, srcs[1], srcs[2]])
         if v.dtype.is_bool:
@@ -214,6 +210,14 @@ class ValuePrinter:
             ]
             return self.spell(ON_BOOL.get(op, op), MASKS[w], n, srcs)
         return self.spell(op, v.dtype, n, srcs)
+
+    def clamp(self, v: Value) -> str:
+        """The table's spelling of a WHERE that gives the lesser or the greater of what it compares."""
+        condition, *chosen = v.srcs
+        if condition.op is not Op.CMPLT or not v.dtype.is_float:
+            return ""
+        less, more = condition.srcs
+        return {(less, more): self.table.lesser, (more, less): self.table.greater}.get(tuple(chosen), "")  # type: ignore[arg-type]
 
     def as_width(self, text: str, width: int, to: int, lanes: int) -> str:
         """A mask, converted to lanes of ``to`` bytes."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .dtype import DType, Scalar, bool_
-from .ops import PRIMITIVES, Op, Result
+from .ops import PRIMITIVES, Op, Result, Rounding
 
 if TYPE_CHECKING:
     from .index import Index, Mask
@@ -128,6 +128,11 @@ def primitive(op: Op, *srcs: Value) -> Value:
     if row.result is Result.BOOL:
         return make(op, bool_, srcs)
     return make(op, srcs[1].dtype if row.result is Result.SECOND else srcs[0].dtype, srcs)
+
+
+def free_product(a: Value, b: Value) -> Value:
+    """MUL, of which no one asks whether it is rounded before it is added to something."""
+    return make(Op.MUL, a.dtype, (a, b), Rounding.FREE)
 
 
 def cast(x: Value, dtype: DType) -> Value:

@@ -17,6 +17,18 @@ def _function(body: str) -> str:
     return "__attribute__((always_inline)) static inline " + body
 
 
+def _by_processor(kind: str, lane: str) -> str:
+    """A function of two vectors that the prelude may have, by the processor; else lane by lane."""
+    macro, body = (
+        f"{kind.upper()}_{{V}}",
+        f"{{{{ {{V}} r; for (int l = 0; l < {{n}}; l++) {lane} return r; }}}}",
+    )
+    return (
+        f"#ifdef {macro}\n#define {{V}}_{kind} {macro}\n#else\n"
+        f"{_function(f'{{V}} {{V}}_{kind}({{V}} a, {{V}} b) {body}')}\n#endif"
+    )
+
+
 C = replace(
     C99,
     prelude=Path(__file__).with_name("c_prelude.h").read_text(encoding="utf-8"),
@@ -46,16 +58,17 @@ C = replace(
         Op.WHERE: "{V}_where({0}, {1}, {2})",
         Extra.FMA: "{V}_fma({0}, {1}, {2})",
     },
+    lesser="{V}_lesser({0}, {1})",
+    greater="{V}_greater({0}, {1})",
     functions={
         "set": _function("{V} {V}_set({T} x) {{ return ({V}){{{all}}}; }}"),
         "where": _function(
             "{V} {V}_where({I} m, {V} a, {V} b) {{ {V} r; for (int l = 0; l < {n}; l++) "
             "r[l] = m[l] ? a[l] : b[l]; return r; }}"
         ),
-        "max": _function(
-            "{V} {V}_max({V} a, {V} b) {{ {I} m = (a > b) | (a != a); "
-            "return ({V})((m & ({I})a) | (~m & ({I})b)); }}"
-        ),
+        "lesser": _by_processor("lesser", "r[l] = a[l] < b[l] ? a[l] : b[l];"),
+        "greater": _by_processor("greater", "r[l] = a[l] < b[l] ? b[l] : a[l];"),
+        "max": _function("{V} {V}_max({V} a, {V} b) {{ return {V}_where(b != b, b, {V}_greater(a, b)); }}"),
         "stream": _function("void {V}_stream({T} *p, {V} v) {{ STREAM({V}, p, v); }}"),
         "sqrt": _function(
             "{V} {V}_sqrt({V} a) {{ {V} r; for (int l = 0; l < {n}; l++) r[l] = {sqrt}; return r; }}"

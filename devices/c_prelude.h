@@ -22,5 +22,23 @@ typedef long long i64x4_s __attribute__((vector_size(32)));
 #else
 #define STREAM_END() __atomic_thread_fence(__ATOMIC_RELEASE)
 #endif
+#if !defined(__clang__) && defined(__AVX512F__)
+#define LESSER_f32x16(a, b) __builtin_ia32_minps512_mask(a, b, a, (unsigned short)-1, 4)
+#define GREATER_f32x16(a, b) __builtin_ia32_maxps512_mask(b, a, a, (unsigned short)-1, 4)
+#define LESSER_f64x8(a, b) __builtin_ia32_minpd512_mask(a, b, a, (unsigned char)-1, 4)
+#define GREATER_f64x8(a, b) __builtin_ia32_maxpd512_mask(b, a, a, (unsigned char)-1, 4)
+#endif
+#if !defined(__clang__) && defined(__AVX__)
+#define LESSER_f32x8(a, b) __builtin_ia32_minps256(a, b)
+#define GREATER_f32x8(a, b) __builtin_ia32_maxps256(b, a)
+#define LESSER_f64x4(a, b) __builtin_ia32_minpd256(a, b)
+#define GREATER_f64x4(a, b) __builtin_ia32_maxpd256(b, a)
+#endif
+#if !defined(__clang__) && defined(__SSE2__)
+#define LESSER_f32x4(a, b) __builtin_ia32_minps(a, b)
+#define GREATER_f32x4(a, b) __builtin_ia32_maxps(b, a)
+#define LESSER_f64x2(a, b) __builtin_ia32_minpd(a, b)
+#define GREATER_f64x2(a, b) __builtin_ia32_maxpd(b, a)
+#endif
 static inline index_t floordiv(index_t a, index_t b) { index_t q = a / b; return q - (a % b < 0); }
 static inline index_t floormod(index_t a, index_t b) { index_t r = a % b; return r < 0 ? r + b : r; }

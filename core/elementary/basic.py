@@ -146,11 +146,17 @@ class Expr:
         """A value whose sign bit is clear, with the bit of ``sign_bit`` set."""
         return (self.bits() | sign).as_float(self.node.dtype)
 
+    def times_plus(self, b: Expr | Scalar, c: Expr | Scalar) -> Expr:
+        """self·b + c, rounded once or twice: as the device likes best."""
+        other = b.node if isinstance(b, Expr) else full(b, self.node)
+        return Expr(graph.free_product(self.node, other)) + c
+
     def poly(self, coefficients: tuple[float, ...]) -> Expr:
         """c0 + c1·x + c2·x² + …, by Horner's rule."""
-        out: Expr = self * coefficients[-1] + coefficients[-2]
-        for c in coefficients[-3::-1]:
-            out = out * self + c
+        *rest, last = coefficients
+        out = full_expr(last, self)
+        for c in reversed(rest):
+            out = out.times_plus(self, c)
         return out
 
 

@@ -22,6 +22,8 @@ from .basic import Expr, where, wide
 
 LOG2_E = 1 / math.log(2)
 LN_2 = math.log(2)
+NOTHING = 40.0
+"""exp(-40) added to 1 is 1, of any width."""
 
 
 @dataclass(frozen=True)
@@ -29,23 +31,26 @@ class Split:
     """Constants of one width. Sums of the parts are the constant to twice the width.
 
     Attributes:
-        ln2: ln 2, the first part short enough to be multiplied by a coarse exponent exactly.
+        ln2: ln 2, the first part short enough to be multiplied by an exponent exactly.
         log2e: 1 / ln 2.
-        grid: adding and subtracting it rounds to a multiple of 2^-8.
         top: the first power of two that overflows.
+        none: 2 to the power of this, and of less, is rounded to 0.
     """
 
     ln2: tuple[float, float]
     log2e: tuple[float, float]
-    grid: float
     top: int
+    none: float
 
 
 SPLIT: dict[DType, Split] = {
-    float32: Split((0.69140625, 0.0017409305599453094), (1.4426950216293335, 1.925963033500011e-08), 1.5 *
-    2**15, 128), float64: Split(
-        (0.6931471803691238, 1.9082149292705877e-10), (1.4426950408889634, 2.0355273740931033e-17), 1.5 *
-        2**44, 1024 ),
+    float32: Split(
+        (0.693145751953125, 1.4286068203094173e-06), (1.4426950216293335, 1.925963033500011e-08), 128, -150.25
+    ),
+    float64: Split(
+        (0.6931471803691238, 1.9082149292705877e-10), (1.4426950408889634, 2.0355273740931033e-17), 1024,
+        -1075.25,
+    ),
 }  # fmt: skip
 
 Function = Callable[[Node], Node]
@@ -67,21 +72,47 @@ def mul(a: Node, b: Node) -> Node:
     return graph.elementwise(Op.MUL, a, b)
 
 
-def scaled_exp(x: Expr, halvings: int = 0, *, negative: bool = False) -> Expr:
-    """exp(x) / 2^halvings, without overflow before the division; ``negative`` says that x is at most 0.
+def exp_times_power(r: Expr, n: Expr, from_: int, to: int) -> Expr:
+    """exp(r)·2^n of an |r| up to ln 2 / 2 and a whole n.
 
-    x = t·ln 2 + r with t a multiple of 2^-8: EXP2(t) errs only as the primitive does, because t is exact, and
-    the rest is 1 + r + r²/2 + … of an |r| below 0.0014.
+    exp(r) is a polynomial, of a result 2^s times as large, and n less by s such that EXP2(n - s) is a normal
+    number over the range of n, if there is such an s: so a result that is none is rounded once. Over a range
+    too wide for that s is 1, which the largest results need.
+
+    Args:
+        r, n: as said.
+        from_, to: between which n lies.
     """
-    c = SPLIT[x.node.dtype]
-    t = (x * LOG2_E + c.grid) - c.grid
-    if not negative:
-        last = c.top - 2.0**-8 + halvings
-        t = where(t < last, t, last)
-    r = (x - t * c.ln2[0]) - t * c.ln2[1]
-    power = (t - halvings).exp2() if halvings else t.exp2()
-    rest = r.poly((1.0, 0.5) if x.node.dtype is float32 else (1.0, 0.5, 1 / 6, 1 / 24, 1 / 120))
-    return where(t > -float(c.top + 64), power + power * (r * rest), power)
+    dtype = r.node.dtype
+    top = SPLIT[dtype].top
+    s = min(max(0, to - (top - 1)), from_ + (top - 2)) if to - from_ < 2 * top - 2 else 1
+    scaled = tuple(math.ldexp(c, s) for c in coefficients.EXP[dtype])
+    return r.poly(scaled) * (n - s if s else n).exp2()
+
+
+def scaled_exp(x: Expr, halvings: int = 0, *, least: float = -math.inf, most: float = math.inf) -> Expr:
+    """exp(x) / 2^halvings, without overflow before the division.
+
+    x = n·ln 2 + r with n the nearest whole number: EXP2(n) is exact on every device, and for one that builds
+    it no more than an exponent.
+
+    Args:
+        x: any number.
+        halvings: how often the result is halved.
+        least, most: what is below or above counts as these, for who knows that x lies between or sees no
+            difference; the range of results is narrower for it, and they cost less.
+    """
+    dtype = x.node.dtype
+    c = SPLIT[dtype]
+    least = max(least, (c.none + halvings) * LN_2)
+    most = min(most, (c.top + 0.25 + halvings) * LN_2)
+    x = where(x < least, least, x)
+    x = where(x > most, most, x)
+    whole = 1.5 * 2.0**dtype.mantissa
+    n = x.times_plus(LOG2_E, whole) - whole
+    r = n.times_plus(-c.ln2[1], n.times_plus(-c.ln2[0], x))
+    from_, to = (round(end * LOG2_E) - halvings for end in (least, most))
+    return exp_times_power(r, n - halvings if halvings else n, from_, to)
 
 
 @in_float32
@@ -94,7 +125,7 @@ def exp(x: Node) -> Node:
 def expm1(x: Node) -> Node:
     """exp(x) - 1, accurate near 0: within 3 ulp."""
     e = Expr(x)
-    near = e + (e * e) * e.poly(coefficients.EXPM1[x.dtype])
+    near = (e * e).times_plus(e.poly(coefficients.EXPM1[x.dtype]), e)
     y = where(e.abs() < 1, near, scaled_exp(e) - 1).abs().with_sign(e.sign_bit())
     return define(y.node, (x,), lambda g, y: [mul(g, (Expr(y) + 1).node)])
 
@@ -133,8 +164,15 @@ def log1p(x: Node) -> Node:
 @in_float32
 def sigmoid(x: Node) -> Node:
     """1 / (1 + exp(-x)): within 3 ulp and the primitives' own errors."""
-    y = (scaled_exp(-Expr(x)) + 1).recip()
+    y = one_over_one_plus_exp(-Expr(x))
     return define(y.node, (x,), lambda g, y: [mul(g, (Expr(y) * (1.0 - Expr(y))).node)])
+
+
+def one_over_one_plus_exp(x: Expr) -> Expr:
+    """1 / (1 + exp(x)), of a sum so much smaller that none is infinite whose inverse is not 0."""
+    spare = x.node.dtype.mantissa + 1
+    part = 2.0**-spare
+    return (scaled_exp(x, spare, least=-NOTHING) + part).recip() * part
 
 
 @in_float32
@@ -142,9 +180,9 @@ def tanh(x: Node) -> Node:
     """The hyperbolic tangent: within 4 ulp."""
     e = Expr(x)
     z = e * e
-    near = e + e * (z * z.poly(coefficients.TANH[x.dtype]))
+    near = e.times_plus(z * z.poly(coefficients.TANH[x.dtype]), e)
     a = e.abs()
-    far = 1.0 - 2.0 * (scaled_exp(a + a) + 1).recip()
+    far = 1.0 - 2.0 * (scaled_exp(a + a, least=0.0, most=NOTHING) + 1).recip()
     y = where(z < 0.4, near, far).abs().with_sign(e.sign_bit())
     return define(y.node, (x,), lambda g, y: [mul(g, (1.0 - Expr(y) * Expr(y)).node)])
 
@@ -154,7 +192,7 @@ def sinh(x: Node) -> Node:
     """The hyperbolic sine: within 4 ulp, to the last finite value."""
     e = Expr(x)
     z = e * e
-    near = e + e * (z * z.poly(coefficients.SINH[x.dtype]))
+    near = e.times_plus(z * z.poly(coefficients.SINH[x.dtype]), e)
     half = scaled_exp(e.abs(), 1)
     y = where(z < 1, near, half - 0.25 * half.recip()).abs().with_sign(e.sign_bit())
     return define(y.node, (x,), lambda g, y: [mul(g, cosh(x))])
@@ -225,12 +263,12 @@ def erf(x: Node) -> Node:
     last, middle = (6.0, 3.5) if x.dtype is float64 else (4.0, 2.5)
     a = e.abs()
     tail = (where(a < last, a, last) - middle).poly(coefficients.ERFC_TAIL[x.dtype])
-    far = where(a < last, 1.0 - scaled_exp(tail), 1.0).with_sign(e.sign_bit())
+    far = where(a < last, 1.0 - scaled_exp(tail, least=-NOTHING, most=0.0), 1.0).with_sign(e.sign_bit())
     y = where(e.ne(e), e, where(z < 1, near, far))
 
     def rule(g: Node, y: Node) -> list[Node | None]:
         e = Expr(x)
-        return [mul(g, (scaled_exp(-(e * e)) * (2 / math.sqrt(math.pi))).node)]
+        return [mul(g, (scaled_exp(-(e * e), most=0.0) * (2 / math.sqrt(math.pi))).node)]
 
     return define(y.node, (x,), rule)
 
@@ -242,6 +280,8 @@ def rsqrt(x: Node) -> Node:
 
 
 __all__ = [
-    "LN_2", "LOG2_E", "SPLIT", "Function", "acosh", "asinh", "atanh", "cosh", "erf", "exp", "expm1",
-    "in_float32", "log", "log1p", "log10", "mul", "rsqrt", "scaled_exp", "sigmoid", "sinh", "tanh",
+    "LN_2", "LOG2_E", "NOTHING", "SPLIT", "Function", "acosh", "asinh", "atanh", "cosh", "erf", "exp",
+    "exp_times_power", "expm1",
+    "in_float32", "log", "log1p", "log10", "mul", "one_over_one_plus_exp",
+    "rsqrt", "scaled_exp", "sigmoid", "sinh", "tanh",
 ]  # fmt: skip

@@ -10,7 +10,7 @@ from ..dtype import float32
 from ..graph import Node
 from . import coefficients
 from .basic import Expr, trunc, where
-from .exponential import SPLIT, log, mul
+from .exponential import SPLIT, exp_times_power, log, mul
 
 Pair = tuple[Expr, Expr]
 """A value and what rounding left over."""
@@ -76,16 +76,13 @@ def _log2(a: Expr) -> Pair:
 def _exp2(high: Expr, low: Expr) -> Expr:
     """2 to the power high + low."""
     c = SPLIT[high.node.dtype]
-    bound = 2.0 * c.top + 64
-    inside = (high < bound) & (high > -bound)
-    q = where(high < bound, where(high > -bound, high, -bound), bound)
-    t = (q + c.grid) - c.grid
-    last = c.top - 2.0**-8
-    t = where(t < last, t, last)
-    r = ((q - t) + where(inside, low, 0.0)) * math.log(2)
-    power = t.exp2()
-    rest = r.poly((1.0, 0.5) if c.top == 128 else (1.0, 0.5, 1 / 6, 1 / 24, 1 / 120))
-    return power + power * (r * rest)
+    least, most = c.none, c.top + 0.25
+    inside = (high < most) & (high > least)
+    q = where(high < most, where(high > least, high, least), most)
+    whole = 1.5 * 2.0**high.node.dtype.mantissa
+    n = (q + whole) - whole
+    r = ((q - n) + where(inside, low, 0.0)) * math.log(2)
+    return exp_times_power(r, n, round(least), round(most))
 
 
 def power(x: Node, y: Node) -> Node:

@@ -14,10 +14,10 @@ from ..device import Spec
 from ..dtype import DType, bool_, float64, int32, uint8, uint32
 from ..errors import DeviceError
 from ..index import Index
-from ..ops import Op
+from ..ops import Op, Rounding
 from ..value import Access, Extra, Number, Value, ValueOp, make, toposort
 from . import divide, roots, simple
-from .exp2 import exp2
+from .exp2 import exp2, exp2_of_whole
 from .floor import FLOOR, FLOOR_BITS, FLOOR_DTYPES, STAND_IN, floor_faults
 from .form import Form, Storage, element
 from .log2 import log2
@@ -25,6 +25,7 @@ from .narrow import Narrow
 from .quotient import quotient
 from .sin import sin
 from .small import Small
+from .span import span_of
 from .term import Target, Term
 from .unsigned import Unsigned
 from .words import Words
@@ -166,6 +167,15 @@ class Legalizer:
             return target.cast(xs[0], v.dtype)
         if op is Op.BITCAST:
             return target.bitcast(xs[0], v.dtype)
+        if op is Op.ADD and target.fused and v.dtype.is_float:
+            for product, other in (v.srcs, xs[1]), (v.srcs[::-1], xs[0]):
+                if product[0].arg is Rounding.FREE:
+                    a, b = (self._memo[s] for s in product[0].srcs)
+                    return self._on_floats(v.dtype, (a, b, other), lambda a, b, c: a.times_plus(b, c))
+        if op is Op.EXP2 and form is None and not target.has(op):
+            power = self._power_of_two(v.srcs[0])
+            if power is not None:
+                return power
         if isinstance(op, Op):
             divided = quotient(v) if target.divides else None
             return target.emit(op, *xs) if divided is None else self._divided(*divided)
@@ -179,6 +189,18 @@ class Legalizer:
             return self.register(str(v.arg), v.dtype)
         kin = form.kin[0]  # of several lanes: what is stood in for by one part
         return form.term(Term(target, make(op, kin, tuple(x.parts[0].value for x in xs), v.arg, v.lanes)))
+
+    def _power_of_two(self, exponent: Value) -> Term | None:
+        """EXP2 of a value that is known to be whole; None where it may have a fraction."""
+        first, more = exponent, 0
+        if exponent.op in (Op.ADD, Op.SUB):
+            number = exponent.srcs[1].arg
+            if isinstance(number, Number) and float(number.value).is_integer():
+                first, more = exponent.srcs[0], int(number.value) * (1 if exponent.op is Op.ADD else -1)
+        span = span_of(first)
+        if not span.is_whole or more < -1:
+            first, more, span = exponent, 0, span_of(exponent)
+        return exp2_of_whole(self._memo[first], span, more) if span.is_whole else None
 
     def _divided(self, a: Value, b: Value) -> Term:
         return self._on_floats(a.dtype, (self._memo[a], self._memo[b]), lambda x, y: x / y)

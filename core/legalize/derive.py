@@ -72,7 +72,8 @@ def main() -> None:
     """Prints every polynomial with its error."""
     mp.mp.prec = 240
     small, eighth_turn = mp.mpf(2) ** -20, mp.pi / 4 * (1 + mp.mpf(2) ** -10)
-    for bits, degrees in ((24, (6, 10, 7, 8)), (53, (11, 22, 13, 14))):
+    half_ln2 = mp.log(2) / 2 * (1 + mp.mpf(2) ** -12)
+    for bits, degrees in ((24, (6, 10, 7, 8, 6)), (53, (11, 22, 13, 14, 11))):
         leading = rounded(1 / mp.log(2), bits)
         fits: tuple[tuple[str, Function, Function, Real, Real, int, int], ...] = (
             # name, function less what is given, what it is relative to, interval, first power and step
@@ -80,6 +81,7 @@ def main() -> None:
             ("log2", lambda x: _log2_1p(x) - leading * x, _log2_1p, mp.sqrt(0.5) - 1, mp.sqrt(2) - 1, 1, 1),  # noqa: B023
             ("sin", lambda x: mp.sin(x) - x, mp.sin, small, eighth_turn, 3, 2),
             ("cos", lambda x: mp.cos(x) - 1 + x * x / 2, mp.cos, small, eighth_turn, 4, 2),
+            ("exp", lambda x: mp.exp(x) - 1 - x, mp.exp, -half_ln2, half_ln2, 2, 1),
         )
         for (name, f, relative_to, low, high, first, step), degree in zip(fits, degrees, strict=True):
             powers = range(first, degree + 1, step)

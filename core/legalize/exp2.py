@@ -4,11 +4,14 @@
 integer, which then stands in the low bits of the sum; 2^r is a polynomial; 2^n is made as two factors of half
 the exponent each, so that both are normal numbers and a subnormal or infinite result is rounded once, by the
 last product.
+
+Of a whole number it is only an exponent: ``exp2_of_whole``.
 """
 
 from __future__ import annotations
 
 from ..dtype import DType, float32, float64
+from .span import Span
 from .term import Term, from_hex, horner
 
 COEFFICIENTS: dict[DType, tuple[float, ...]] = {
@@ -38,3 +41,30 @@ def exp2(x: Term) -> Term:
     power = horner(r, COEFFICIENTS[dtype])
     power = power * (half << dtype.mantissa).read_as(dtype)
     return power * ((n - half) << dtype.mantissa).read_as(dtype)
+
+
+def exp2_of_whole(x: Term, span: Span, more: int = 0) -> Term:
+    """2 to the power x + more, of whole numbers: exact, or infinity or 0 where no float is as large or small.
+
+    Args:
+        x: of float32 or float64.
+        span: within which bounds it lies: what they rule out is not seen to here.
+        more: -1 or greater.
+    """
+    dtype = x.dtype
+    bias = (1 << (dtype.exponent - 1)) - 1
+    high, low = bias + 1 - more, -(bias + dtype.mantissa + 1) - more  # beyond: infinity, and 0
+    whole = 1.5 * 2.0**dtype.mantissa  # the low bits of a sum with this hold what else is added
+    n = x
+    if span.hi > high:
+        n = (n > high).choose(high, n)
+    if span.lo >= 1 - bias - more:
+        power = ((n + (whole + bias + more)).bits << dtype.mantissa).read_as(dtype)
+    else:
+        if span.lo < low:
+            n = (n < low).choose(low, n)
+        both = (n + (whole + 2 * bias + more)).bits  # whose halves are two biased exponents
+        half = both >> 1
+        power = (half << dtype.mantissa).read_as(dtype)
+        power = power * ((both - half) << dtype.mantissa).read_as(dtype)
+    return (x < power).choose(power, x)  # no whole x is more than 2^(x - 1): it is chosen where it is NaN

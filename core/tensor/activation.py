@@ -10,7 +10,7 @@ from ..derivative import define
 from ..dtype import DTypeLike, default_float, float32
 from ..elementary import basic
 from ..elementary.basic import Expr, where
-from ..elementary.exponential import scaled_exp
+from ..elementary.exponential import one_over_one_plus_exp, scaled_exp
 from ..graph import Node
 from ..ops import Op
 from .reduce import Reduce
@@ -58,8 +58,8 @@ class Activation(Reduce):
     def gelu(self, approximate: str = "none") -> Self:
         """self·Φ(self), Φ the normal distribution: by erf, or by tanh when ``approximate="tanh"``."""
         if approximate == "tanh":
-            inner = self.add(self.mul(self).mul(self).mul(0.044715)).mul(math.sqrt(2 / math.pi))
-            return self.mul(0.5).mul(inner.tanh().add(1.0))
+            twice = self.add(self.mul(self).mul(self).mul(0.044715)).mul(2 * math.sqrt(2 / math.pi))
+            return self.mul(twice.sigmoid())  # (1 + tanh(u)) / 2 is sigmoid(2u)
         return self.mul(0.5).mul(self.mul(math.sqrt(0.5)).erf().add(1.0))
 
     def quick_gelu(self) -> Self:
@@ -106,7 +106,7 @@ class Activation(Reduce):
         if x is None:
             return self.cast(dtype or default_float).mul(0).exp()
         node, own = x.node, x.dtype
-        e = scaled_exp(_shifted(node, axis), negative=True)
+        e = scaled_exp(_shifted(node, axis), most=0.0)
         y = e * Expr(graph.expand(Expr(graph.reduce(Op.ADD, e.node, (axis,))).recip().node, node.shape))
 
         def rule(g: Node, y: Node) -> list[Node | None]:
@@ -123,12 +123,12 @@ class Activation(Reduce):
             return self.cast(dtype or default_float).mul(0)
         node, own = x.node, x.dtype
         s = _shifted(node, axis)
-        total = Expr(graph.reduce(Op.ADD, scaled_exp(s, negative=True).node, (axis,))).log2() * math.log(2)
+        total = Expr(graph.reduce(Op.ADD, scaled_exp(s, most=0.0).node, (axis,))).log2() * math.log(2)
         y = s - Expr(graph.expand(total.node, node.shape))
 
         def rule(g: Node, y: Node) -> list[Node | None]:
             total = graph.expand(graph.reduce(Op.ADD, g, (axis,)), y.shape)
-            return [(Expr(g) - scaled_exp(Expr(y), negative=True) * Expr(total)).node]
+            return [(Expr(g) - scaled_exp(Expr(y), most=0.0) * Expr(total)).node]
 
         return x._new(define(y.node, (node,), rule)).cast(self._result(dtype, own.name))
 
@@ -154,4 +154,4 @@ def _shifted(x: Node, axis: int) -> Expr:
 
 
 def _scaled_sigmoid(g: Node, x: Node, beta: float) -> Node:
-    return (Expr(g) * ((scaled_exp(-Expr(x)) + 1).recip() * (1.0 / beta))).node
+    return (Expr(g) * (one_over_one_plus_exp(-Expr(x)) * (1.0 / beta))).node
