@@ -16,7 +16,7 @@ from .screen import console, write_json
 @click.option("--mutant", "names", multiple=True, metavar="NAME", help="Only this mutant.")
 @click.option("--seed", default=0, show_default=True, help="What the samples depend on.")
 @click.option(
-    "--seeds", default=5, show_default=True, type=click.IntRange(1), help="Of --false-alarms: how many."
+    "--seeds", default=5, show_default=True, type=click.IntRange(1), help="Of --false-alarms: how many, from --seed on."
 )
 @click.option(
     "--jobs", default=1, show_default=True, type=click.IntRange(1), help="Processes that run side by side."
@@ -77,7 +77,7 @@ def mutate(
     if false_alarms:
         tier, alarms = SuiteTier(share), []
         for name in good_devices(false_alarms):
-            for a in false_alarms_of(name, range(seeds), keyword, jobs, limit, tier):
+            for a in false_alarms_of(name, range(seed, seed + seeds), keyword, jobs, limit, tier):
                 alarms.append(a)
                 click.echo(a.line(), err=as_json or as_markdown)
         if as_json:

@@ -47,6 +47,23 @@ def source(root: Node) -> str:
 
 
 @pytest.mark.parametrize("n", SIZES)
+@pytest.mark.parametrize("dtype", [dt.float16, dt.float32, dt.float64], ids=str)
+def test_the_lesser_and_the_greater_keep_or_drop_nan_as_written(dtype, n):
+    rng = np.random.default_rng(n)
+    values = np.array([0.0, -0.0, 1.0, -1.0, 2.5, np.inf, -np.inf, np.nan])
+    x, y = (t.place(rng.choice(values, n), dtype=dtype) for _ in range(2))
+    less, more = graph.elementwise(Op.CMPLT, x, y), graph.elementwise(Op.CMPLT, y, x)
+    roots = [
+        graph.elementwise(Op.WHERE, condition, *chosen)
+        for condition in (less, more)
+        for chosen in ((x, y), (y, x))
+    ]
+    for root, got, want in zip(roots, t.realized(*roots), t.meaning(*roots), strict=True):
+        assert np.array_equal(got, want, equal_nan=True), root
+        assert np.array_equal(np.signbit(got[got == 0]), np.signbit(want[want == 0])), root
+
+
+@pytest.mark.parametrize("n", SIZES)
 @pytest.mark.parametrize("to", dt.ALL, ids=str)
 def test_casts_to(to, n):
     check(*(graph.cast(some(d, n), to) for d in dt.ALL if not (d.is_signed and not to.is_signed)))
