@@ -16,7 +16,11 @@ from .screen import console, write_json
 @click.option("--mutant", "names", multiple=True, metavar="NAME", help="Only this mutant.")
 @click.option("--seed", default=0, show_default=True, help="What the samples depend on.")
 @click.option(
-    "--seeds", default=5, show_default=True, type=click.IntRange(1), help="Of --false-alarms: how many, from --seed on."
+    "--seeds",
+    default=5,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Of --false-alarms: how many, from --seed on.",
 )
 @click.option(
     "--jobs", default=1, show_default=True, type=click.IntRange(1), help="Processes that run side by side."

@@ -144,6 +144,23 @@ def test_a_panel_is_packed_where_many_tiles_read_it() -> None:
     assert "stage" not in trail(square, replace(spec, cache_bytes=(1 << 10, 1 << 10)))  # no room for a panel
 
 
+def test_an_operand_that_lies_across_the_lanes_is_turned_where_many_rows_read_it() -> None:
+    spec = t.spec(16, cache_bytes=(1 << 14, 1 << 20))
+
+    def by_its_transpose(m: int, k: int, n: int) -> t.Node:
+        return t.matmul(t.integers((m, k)), t.graph.permute(t.integers((n, k), seed=2), (1, 0)))
+
+    said = trail(by_its_transpose(128, 64, 128), spec)
+    assert "vectorize i1" in said
+    assert "stage in1 by r0_2, i1" in said
+    assert "stage in1" in trail(by_its_transpose(128, 8, 32), spec), "however near it lies"
+    few = trail(by_its_transpose(32, 64, 128), spec)
+    assert "stage" not in few
+    assert "split accumulator acc0 over r0_2" in few
+    no_room = replace(spec, cache_bytes=(1 << 10, 1 << 10))
+    assert "stage" not in trail(by_its_transpose(128, 64, 128), no_room)
+
+
 def test_few_columns_are_shared_out_by_blocks_of_rows() -> None:
     spec = t.spec(16, cache_bytes=(1 << 10, 1 << 20), threads=2)
     tall = t.matmul(t.integers((1024, 64)), t.integers((64, 16)))
