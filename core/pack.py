@@ -16,6 +16,7 @@ from .device import Spec
 from .index import flatten, variable
 from .loops import Body, Kernel, Let, Loop, Memory, Stmt, Store, Update, values
 from .ops import Op
+from .schedule.across import across
 from .schedule.nest import perfect
 from .value import Access, Value, toposort
 from .work import iterations
@@ -79,6 +80,9 @@ def pack(kernel: Kernel, spec: Spec) -> Packed:
                 best = (-fill, size, loop.var, wrong)
     if best is None or not best[3]:
         return Packed(kernel, ())
+    walked = any(_step(v, loop.var) == 1 for v in loads for loop in shape.outputs)
+    if not walked and across(shape.outputs, shape.outputs[-1].body, spec, 2 * lanes) is not None:
+        return Packed(kernel, ())  # its tiles turn what they read, each panel by itself
     return _rewrite(kernel, shape, best[2], best[3])
 
 

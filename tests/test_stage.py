@@ -161,6 +161,20 @@ def test_an_operand_that_lies_across_the_lanes_is_turned_where_many_rows_read_it
     assert "stage" not in trail(by_its_transpose(128, 64, 128), no_room)
 
 
+@pytest.mark.parametrize("shape", [(40, 9, 128), (41, 8, 131), (37, 11, 96), (32, 5, 256)], ids=str)
+def test_products_through_groups_of_panels_and_strips_of_rows(shape: tuple[int, int, int]) -> None:
+    """A transposed operand, whose steps down the reduction are far apart."""
+    m, k, n = shape
+    a = t.graph.shrink(t.integers((k, 600)), [(0, k), (3, 3 + m)])
+    root = t.matmul(t.graph.permute(a, (1, 0)), t.integers((k, n), seed=2))
+    tiny = t.spec(16, cache_bytes=(64, 1 << 20), threads=1)
+    said = trail(root, tiny)
+    assert "split i1 by" in said
+    assert "stage in0 by r0_2, i0" in said
+    for name, (got,) in t.by_stage([root], tiny).items():
+        assert np.array_equal(got, t.meaning(root)[0]), name
+
+
 def test_few_columns_are_shared_out_by_blocks_of_rows() -> None:
     spec = t.spec(16, cache_bytes=(1 << 10, 1 << 20), threads=2)
     tall = t.matmul(t.integers((1024, 64)), t.integers((64, 16)))

@@ -8,7 +8,7 @@ from math import prod
 
 from ..loops import Acc, Bind, Body, Let, Loop, Scratch, Store, values
 from ..value import Access, toposort
-from .scheduling import Scheduling, unrolled
+from .scheduling import Scheduling, room, unrolled
 from .transforms import chunks, split_chunks
 from .turn import BLOCK, crossing, turned
 
@@ -56,8 +56,8 @@ def elementwise(work: Scheduling, nest: Sequence[Loop], outermost: bool) -> Body
 
 def _crossed(work: Scheduling, vector: Loop, around: Sequence[Loop], inner: Body) -> Loop | None:
     """The loop along which operands lie that lie across the lanes, where that is worth turning them."""
-    room, near = work.room()
-    if not room or vector.extent < BLOCK:
+    panel, near = room(work.spec)
+    if not panel or vector.extent < BLOCK:
         return None
     found = set()
     for rows in around:

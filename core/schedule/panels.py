@@ -4,6 +4,10 @@ In: the loop over rows, whose body holds the loop that becomes lanes' body: accu
 Out: loops over column panels, in each of which tiles follow each other down the rows; a tile's accumulators
 are variables of their own, which the reductions update side by side. What every tile of a panel reads again
 is packed first (``stage``), where there are tiles enough to repay the copy and a near cache has room.
+
+Where the rows' own operand lies far apart along the reduction, as of a transposed matrix, each step down it
+costs a cache line and soon a page. Then panels form groups, whose tiles take turns: a strip of rows is packed
+once for all panels of a group.
 """
 
 from __future__ import annotations
@@ -17,10 +21,12 @@ from ..ops import Op
 from ..value import Access, Value, toposort
 from .nest import wrap
 from .stage import stage
-from .transforms import Chunk, chunks, split_chunks
+from .transforms import Chunk, by_blocks, chunks, split_chunks
 
 REUSE = 4
-"""Tiles that must read a packed panel for it to be worth its copy."""
+"""Tiles that must read a packed panel for it to be worth its copy, and panels a packed strip of rows."""
+FAR = 512
+"""Elements apart from which on each step down an operand costs a cache line, and soon a page, of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +40,7 @@ class Tile:
         room: bytes that a packed panel may have; 0: nothing is packed.
         near: bytes of an operand that need no packing, since it stays in the nearest cache whole.
         memories: the kernel's parameters by name.
+        groups: of panels there should be at least, so that no thread is idle.
         note: told of each step.
     """
 
@@ -43,6 +50,7 @@ class Tile:
     room: int
     near: int
     memories: Mapping[str, Memory]
+    groups: int
     note: Callable[[str], None]
 
 
@@ -50,12 +58,76 @@ def panels(tile: Tile, rows: Loop) -> Body:
     """The panels of all results of ``rows``."""
     down = chunks(rows.extent, 1, tile.height, least=2)
     tile.note(f"unroll {rows.var} as {', '.join(map(str, down))}")
-    body = split_chunks(replace(tile.vector, body=split_chunks(rows, down)), tile.across)
     mine = {f"{rows.var}{'abcdefgh'[k]}_{part}" for k in range(len(down)) for part in "ou"}
-    return tuple(_packed(panel, tile, rows, mine) for panel in sink(body))
+    wide = _group(tile, rows)
+    if not wide:
+        body = split_chunks(replace(tile.vector, body=split_chunks(rows, down)), tile.across)
+        return tuple(_packed(panel, tile, rows, mine) for panel in sink(body))
+
+    def group(columns: Loop) -> Body:
+        pieces = chunks(columns.extent, tile.across[0].lanes, tile.across[0].unroll)
+        return sink(split_chunks(replace(rows, body=split_chunks(columns, pieces)), down))
+
+    tile.note(f"split {tile.vector.var} by {wide}")
+    groups = [_packed(s, tile, rows, mine) for s in by_blocks(tile.vector, wide, group)]
+    return tuple(
+        replace(
+            g, body=tuple(_strip(s, tile) if isinstance(s, Loop) and s.var in mine else s for s in g.body)
+        )
+        for g in groups
+    )
 
 
-def _packed(panel: Stmt, tile: Tile, rows: Loop, down: set[str]) -> Stmt:
+def _group(tile: Tile, rows: Loop) -> int:
+    """Columns of a group of panels; 0 where each panel is by itself."""
+    reductions = [s for s in statements(rows.body) if isinstance(s, Loop)]
+    far = any(
+        load.op is Op.LOAD and isinstance(load.arg, Access)
+        and load.arg.index.coefficient(rows.var) == 1 and not load.arg.guard
+        and tile.vector.var not in load.arg.index.names()
+        and any(abs(load.arg.index.coefficient(r.var) or 0) >= FAR for r in reductions)
+        for load in toposort(values(rows.body))
+    )  # fmt: skip
+    if not far or rows.extent < REUSE * tile.height:
+        return 0
+    panel = tile.across[0].unroll * tile.across[0].lanes
+    most = tile.across[0].iterations // tile.groups
+    size = prod(r.extent for r in reductions) * panel * max(v.dtype.itemsize for v in values(rows.body))
+    most = min(most, tile.room // size)
+    return max((n for n in range(REUSE, most + 1) if tile.across[0].iterations % n == 0), default=0) * panel
+
+
+def _strip(strip: Loop, tile: Tile) -> Loop:
+    """Tiles side by side that share their rows, with what only these rows read packed first."""
+    inside = {s.var: s for s in statements(strip.body) if isinstance(s, Loop)}
+    body, count = strip.body, 0
+    for load in toposort(values(strip.body)):
+        access = load.arg
+        if load.op is not Op.LOAD or not isinstance(access, Access) or access.guard:
+            continue
+        memory = tile.memories.get(access.memory)
+        names = access.index.names()
+        loops = [loop for var, loop in inside.items() if var in names]
+        copies = [loop for loop in loops if loop.bind is Bind.UNROLL]
+        reduced = [loop for loop in loops if loop.bind is Bind.SERIAL]
+        if memory is None or memory.written or strip.var not in names or len(copies) != 1:
+            continue
+        if not reduced or len(loops) != len(copies) + len(reduced):
+            continue
+        tile.note(f"stage {access.memory} by {', '.join(loop.var for loop in (*reduced, *copies))}")
+        if access.index.coefficient(copies[0].var) == 1 and _fills(copies[0], tile):
+            copies = [replace(copies[0], bind=Bind.VECTOR)]
+        body = stage(body, load, (*reduced, *copies), f"strip_{strip.var}_{count}")
+        count += 1
+    return replace(strip, body=body)
+
+
+def _fills(copies: Loop, tile: Tile) -> bool:
+    """Whether a tile's rows are as many as a vector has lanes, or a half or a quarter of that."""
+    return copies.extent >= 4 and tile.across[0].lanes % copies.extent == 0
+
+
+def _packed(panel: Stmt, tile: Tile, rows: Loop, down: set[str]) -> Loop:
     """The panel with the operands packed that all of its tiles read; ``down`` are the loops over rows."""
     assert isinstance(panel, Loop)
     if rows.extent < REUSE * tile.height:

@@ -9,23 +9,19 @@ of results are reduced side by side (``along_memory``).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import prod
 
-from ..loops import Acc, Body, Loop, Scratch, Store, statements
-from ..value import Access
-from .nest import keeps_order, perfect
-from .panels import Tile, panels, sink
-from .scheduling import Scheduling, heavy, loads
+from ..loops import Acc, Body, Loop, Scratch, statements
+from .across import across
+from .nest import perfect
+from .panels import FAR, Tile, panels, sink
+from .scheduling import Scheduling, heavy, loads, room
 from .stripe import column, striped
 from .transforms import by_blocks, chunks, split_chunks
 
 TALLEST = 8
 """Rows of a register tile, at most."""
-FAR = 512
-"""Elements apart from which on each step down a column costs a cache line, and soon a page, of its own."""
-PACKED = 64
-"""Rows that must read a panel for it to be worth turning: that costs more than a copy."""
 STRIPE = 1024
 """Columns that are reduced together: their accumulators stay in the nearest cache."""
 
@@ -35,10 +31,10 @@ def tiled(work: Scheduling, nest: Sequence[Loop], outermost: bool) -> Body | Non
     inner = nest[-1].body
     lanes = work.lanes(inner)
     vector = _vector_loop(work, nest, inner, lanes)
-    room, near = work.room()
+    panel, near = room(work.spec)
     turned = None
     if vector is None:
-        turned = _turned(nest, inner, 2 * lanes, room)
+        turned = across(nest, inner, work.spec, 2 * lanes)
         if turned is None:
             return None
         vector, near = turned.columns, 0
@@ -48,11 +44,11 @@ def tiled(work: Scheduling, nest: Sequence[Loop], outermost: bool) -> Body | Non
     rows = turned.rows if turned is not None else _shares_most(rest, tuple(heavy(inner)), vector.var)
     if rows is not None:
         columns = 2 if vector.extent >= 2 * lanes and budget >= 8 else 1
-        across = tuple(chunks(vector.extent, lanes, columns))
-        work.note(f"vectorize {vector.var} as {', '.join(map(str, across))}")
+        pieces = tuple(chunks(vector.extent, lanes, columns))
+        work.note(f"vectorize {vector.var} as {', '.join(map(str, pieces))}")
         tile = Tile(
-            vector, across, _height(rows.extent, min(budget // columns, TALLEST)),
-            room, near, work.memories, work.note,
+            vector, pieces, _height(rows.extent, min(budget // columns, TALLEST)),
+            panel, near, work.memories, 2 * work.spec.threads, work.note,
         )  # fmt: skip
         others = [n for n in rest if n is not rows]
         return work.finish(
@@ -64,9 +60,9 @@ def tiled(work: Scheduling, nest: Sequence[Loop], outermost: bool) -> Body | Non
         work.note(f"stripe {vector.var} by {width}")
         return work.finish(rest, by_blocks(loop, width, lambda part: striped(part, lanes)), outermost)
     columns = 4 if budget >= 4 and vector.extent >= 4 * lanes * work.spec.threads else 1
-    across = tuple(chunks(vector.extent, lanes, columns))
-    work.note(f"vectorize {vector.var} as {', '.join(map(str, across))}")
-    return work.finish(rest, split_chunks(loop, across), outermost)
+    pieces = tuple(chunks(vector.extent, lanes, columns))
+    work.note(f"vectorize {vector.var} as {', '.join(map(str, pieces))}")
+    return work.finish(rest, split_chunks(loop, pieces), outermost)
 
 
 def along_memory(
@@ -118,42 +114,6 @@ def _vector_loop(work: Scheduling, nest: Sequence[Loop], inner: Body, lanes: int
         if isinstance(x, Loop) and not any(isinstance(y, Loop) for y in x.body)
     ]
     return None if own and sum(own) < cost else nest[-at]
-
-
-@dataclass(frozen=True, slots=True)
-class _Turned:
-    """Results whose operand lies across the lanes, and comes to lie along them where panels are packed."""
-
-    columns: Loop
-    rows: Loop
-
-
-def _turned(nest: Sequence[Loop], inner: Body, width: int, room: int) -> _Turned | None:
-    """Columns that lie side by side where they are stored, ``width`` of which are a panel, and rows enough to
-    repay that each panel is packed; else None."""
-    reductions = heavy(inner)
-    if len(reductions) != 1 or any(isinstance(s, Scratch) for s in statements(inner)):
-        return None
-    reduced = [n for n in perfect(reductions[0]) if not keeps_order(n)]
-    read = loads((reductions[0],))
-    for columns in reversed(nest):
-        across = [a for a in read if _mentions(a, columns)]
-        size = width * prod(n.extent for n in reduced) * 8  # of the widest elements
-        if columns.extent < width or size > room or not across or len(across) == len(read):
-            continue
-        stored = [s.index.coefficient(columns.var) for s in statements(inner) if isinstance(s, Store)]
-        if set(stored) != {1} or any(a.index.coefficient(columns.var) is None for a in across):
-            continue
-        for rows in nest:
-            if rows is columns or rows.extent < PACKED or any(_mentions(a, rows) for a in across):
-                continue
-            if any(_mentions(a, rows) for a in read):
-                return _Turned(columns, rows)
-    return None
-
-
-def _mentions(access: Access, loop: Loop) -> bool:
-    return any(loop.var in i.names() for i in access.indices())
 
 
 def _panels(work: Scheduling, tile: Tile, rows: Loop, others: Sequence[Loop], outermost: bool) -> Body:

@@ -77,16 +77,6 @@ class Scheduling:
                     unit, other = (unit + 2, other) if step == 1 else (unit, other + 2)
         return Strides(shared, unit, other)
 
-    def room(self) -> tuple[int, int]:
-        """Bytes of a packed panel, and bytes that need no packing.
-
-        A panel may fill half of the nearest cache but one, where a thread has one work item at a time.
-        """
-        caches = self.spec.cache_bytes
-        if not caches or self.spec.max_block > 1:
-            return 0, 0
-        return caches[min(1, len(caches) - 1)] // 2, caches[0] // 2
-
     # ------------------------------------------------------------------ how it ends
 
     def finish(self, around: Sequence[Loop], body: Body, outermost: bool) -> Body:
@@ -115,6 +105,17 @@ class Scheduling:
             loop = fuse_loops(loop)
         self.note(f"grid {loop.var} of {loop.extent}")
         return replace(loop, bind=Bind.GRID)
+
+
+def room(spec: Spec) -> tuple[int, int]:
+    """Bytes of a packed panel, and bytes that need no packing.
+
+    A panel may fill half of the nearest cache but one, where a thread has one work item at a time.
+    """
+    caches = spec.cache_bytes
+    if not caches or spec.max_block > 1:
+        return 0, 0
+    return caches[min(1, len(caches) - 1)] // 2, caches[0] // 2
 
 
 def heavy(inner: Body) -> list[Loop]:
