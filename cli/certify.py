@@ -105,6 +105,7 @@ def certify(
     from ..conformance import folder as reports
     from ..conformance import junit as xml
     from ..conformance.cluster import ClusterError
+    from ..conformance.selection import Selection
     from ..conformance.signing import private_key
     from ..conformance.vendor import expected_of
 
@@ -139,14 +140,19 @@ def certify(
         if folder is not None:
             reports.prepare(folder)
         expected = expected_of(place.project, expect)
-        chosen = [r for r in Rung if not rungs or r.value in rungs]
+        chosen = tuple(r for r in Rung if not rungs or r.value in rungs)
         last = _last(name) if last_failed else None
         tier = SuiteTier(share) if share else last.tier if last else SuiteTier.STANDARD
         seed = seed if seed is not None else last.seed if last else 0
-        only = last.failed if last else None
-        named = tuple(sorted(only)) if only else None
-        selection = journal.Selection(tier, seed, tuple(chosen), keyword, named, scheduler is not None)
-        kept = journal.open_journal(place.subject, selection, limit=limit, expected=expected, resume=resume)
+        selection = Selection(chosen, keyword, tier, seed, last.failed if last else None, stop)
+        kept = journal.open_journal(
+            place.subject,
+            selection,
+            boards=scheduler is not None,
+            limit=limit,
+            expected=expected,
+            resume=resume,
+        )
         for line in filter(None, (kept.said, kept.fault)):
             click.echo(line, err=True)
         could_write = not kept.fault
@@ -163,15 +169,10 @@ def certify(
         with report.progress(name) as shown:
             try:
                 outcome = place.climb(
-                    rungs=chosen,
-                    keyword=keyword,
-                    seed=seed,
-                    stop=stop,
+                    selection,
                     limit=limit,
                     watch=kept.watching(seen),
                     expected=expected,
-                    tier=tier,
-                    only=only,
                     done=kept.taken,
                 )
             except (KeyboardInterrupt, ClusterError):

@@ -76,18 +76,19 @@ def mutate(
     from ..conformance.mutants import catalogue, show
     from ..conformance.mutants.alarms import false_alarms_of, good_devices
     from ..conformance.mutants.matrix import Survey, survey
+    from ..conformance.selection import Selection
 
     out = console()
     if false_alarms:
-        tier, alarms = SuiteTier(share), []
+        selection, alarms = Selection(keyword=keyword, tier=SuiteTier(share)), []
         for name in good_devices(false_alarms):
-            for a in false_alarms_of(name, range(seed, seed + seeds), keyword, jobs, limit, tier):
+            for a in false_alarms_of(name, selection, range(seed, seed + seeds), jobs=jobs, limit=limit):
                 alarms.append(a)
                 click.echo(a.line(), err=as_json or as_markdown)
         if as_json:
             write_json([a.as_json() for a in alarms])
         elif as_markdown:
-            click.echo(show.alarms(alarms, tier), nl=False)
+            click.echo(show.alarms(alarms, selection.tier), nl=False)
         return 1 if any(a.failed for a in alarms) else 0
     chosen = catalogue.select(families, names)
     if only_list:

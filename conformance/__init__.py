@@ -1,7 +1,7 @@
 """Conformance: the ladder that certifies a port, and the certificate that says what was seen.
 
-``run("CPU")`` climbs the ladder on a device and gives the outcome; ``portwright certify CPU`` is the same
-from a shell. Nothing here is imported by ``import portwright``.
+``runner.run("CPU", Selection())`` climbs the ladder on a device and gives the outcome; ``portwright certify
+CPU`` is the same from a shell. Nothing here is imported by ``import portwright``.
 """
 
 from __future__ import annotations

@@ -84,9 +84,11 @@ def run_again(device: str, case: str, seed: int) -> int:
     """Runs a case and prints what is wrong: 1 when something is, 0 when nothing is."""
     from .ladder import rung_of
     from .runner import run
+    from .selection import Selection
     from .tiers import SuiteTier
 
-    outcome = run(device, rungs=[rung_of(case)], seed=seed, tier=SuiteTier.FULL, only=frozenset({case}))
+    selection = Selection((rung_of(case),), tier=SuiteTier.FULL, seed=seed, only=frozenset({case}))
+    outcome = run(device, selection)
     for result in outcome.results:
         print(f"{result.outcome.upper()} {result.id}\n{result.message}".rstrip())
     return 1 if outcome.failures else 0

@@ -40,7 +40,8 @@ class Task:
     Attributes:
         device: the name to open it by.
         cases: which to run; none: only to say what it is.
-        seed, tier, limit: as in ``runner.run``.
+        seed, tier: as in ``Selection``.
+        limit: as in ``runner.run``.
         agreed: what it must be for a case to be run on it: ``Subject.common``.
     """
 

@@ -35,7 +35,7 @@ def build(outcome: Outcome, of: Device | Subject) -> Document:
     """
     subject = subject_of(of) if isinstance(of, Device) else of
     machine, *others = sorted(outcome.machines, key=canonical) or [subject.machine]
-    sdk = subject.portwright
+    sdk, asked = subject.portwright, outcome.selection
     results = {r.id: r for r in outcome.results}
     return seal(
         {
@@ -45,16 +45,16 @@ def build(outcome: Outcome, of: Device | Subject) -> Document:
             "verdict": outcome.verdict,
             "suite": {
                 "version": sdk["suite"],
-                "tier": outcome.tier.value,
+                "tier": asked.tier.value,
                 "portwright": sdk["version"],
                 "commit": sdk["commit"],
                 "dirty": sdk["dirty"],
                 "cases": len(outcome.cases),
                 "cases_sha256": cases_hash(outcome.cases),
                 "complete": outcome.complete,
-                "rungs": [r.value for r in outcome.rungs],
-                "keyword": outcome.keyword,
-                "seed": outcome.seed,
+                "rungs": [r.value for r in asked.rungs],
+                "keyword": asked.keyword,
+                "seed": asked.seed,
                 "seconds": outcome.seconds,
             },
             "machine": machine,

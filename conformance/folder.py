@@ -107,8 +107,8 @@ def _failures(folder: Path, outcome: Outcome) -> Iterator[Written]:
 
 
 def _program(result: CaseResult, outcome: Outcome) -> str:
-    text = result.script or script_of_case(outcome.device, result.id, outcome.seed)
-    return f"{MARK}\n# {again(outcome.device, result.id, outcome.seed)}\n\n{text}"
+    which = (outcome.device, result.id, outcome.selection.seed)
+    return f"{MARK}\n# {again(*which)}\n\n{result.script or script_of_case(*which)}"
 
 
 def _forget(failures: Path) -> None:

@@ -22,9 +22,9 @@ from ..core.cache import cache_folder
 from ..core.cache import digest as name_of
 from .certificate import Document, canonical
 from .expected import ExpectedFailure
-from .ladder import Rung
 from .outcome import FAULTS, CaseResult, Outcome
 from .runner import Watcher
+from .selection import Selection
 from .subject import Subject, differences
 from .tiers import SuiteTier
 
@@ -33,35 +33,6 @@ MOST_KEPT = 16
 """Journals of a device that are kept; the oldest go."""
 SYNC = 1.0
 """Seconds of results that a power cut may cost."""
-
-
-@dataclass(frozen=True)
-class Selection:
-    """Which run a journal is of: with the device's name, what the command line asked for.
-
-    Attributes:
-        tier, seed, rungs, keyword: as in ``runner.run``.
-        only: the cases that were asked for by name, sorted; None of all.
-        boards: whether a cluster's boards run it, on whichever machines they are.
-    """
-
-    tier: SuiteTier
-    seed: int
-    rungs: tuple[Rung, ...]
-    keyword: str = ""
-    only: tuple[str, ...] | None = None
-    boards: bool = False
-
-    def as_json(self) -> Document:
-        """What the first line says of it."""
-        return {
-            "tier": self.tier.value,
-            "seed": self.seed,
-            "rungs": [r.value for r in self.rungs],
-            "keyword": self.keyword,
-            "only": None if self.only is None else list(self.only),
-            "boards": self.boards,
-        }
 
 
 @dataclass(frozen=True)
@@ -186,6 +157,7 @@ def open_journal(
     subject: Subject,
     selection: Selection,
     *,
+    boards: bool = False,
     limit: float,
     expected: Sequence[ExpectedFailure] = (),
     resume: bool = False,
@@ -194,13 +166,15 @@ def open_journal(
 
     Args:
         subject: what is certified: on this machine, or on the boards of a cluster.
-        selection: what is run.
+        selection: what is run. A climb that stops at a rung has the journal of the one that does not.
+        boards: whether a cluster's boards run it, on whichever machines they are.
         limit, expected: as in ``runner.run``: other ones would have given other results.
         resume: whether to take over what such a run has done.
     """
-    path = _folder() / f"{_device_key(subject.device)}-{name_of(canonical(selection.as_json()))[:16]}.jsonl"
+    which = _which(selection, boards)
+    path = _folder() / f"{_device_key(subject.device)}-{name_of(canonical(which))[:16]}.jsonl"
     kept = _read(path)
-    header = _header(subject, selection, limit, expected)
+    header = _header(subject, which, limit, expected)
     taken: tuple[CaseResult, ...] = ()
     machines: tuple[Document, ...] = ()
     seconds, length = 0.0, 0
@@ -273,18 +247,28 @@ def _tidy(device: str, kept: Path) -> None:
             return  # a folder that cannot be written shows itself when a journal is opened
 
 
-def _header(
-    subject: Subject, selection: Selection, limit: float, expected: Sequence[ExpectedFailure]
-) -> Document:
+def _which(selection: Selection, boards: bool) -> Document:
+    """Which run a journal is of, with the device's name: what the first line says of the selection."""
+    return {
+        "tier": selection.tier.value,
+        "seed": selection.seed,
+        "rungs": [r.value for r in selection.rungs],
+        "keyword": selection.keyword,
+        "only": None if selection.only is None else sorted(selection.only),
+        "boards": boards,
+    }
+
+
+def _header(subject: Subject, which: Document, limit: float, expected: Sequence[ExpectedFailure]) -> Document:
     """The first line."""
     today = datetime.date.today()
     return {
         "journal": FORMAT,
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "device": subject.device,
-        "selection": selection.as_json(),
+        "selection": which,
         "once": {
-            **(subject.common if selection.boards else subject.whole),
+            **(subject.common if which["boards"] else subject.whole),
             "limit": str(limit),
             "expected failures": [[e.cases, e.reason, str(e.expires), e.is_over(today)] for e in expected],
         },

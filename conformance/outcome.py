@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .ladder import Rung, rung_of
-from .tiers import SuiteTier
+from .selection import Selection
 
 PASSED, FAILED, CRASHED, HUNG, UNCLAIMED = "passed", "failed", "crashed", "hung", "unclaimed"
 EXPECTED = "expected"
@@ -95,39 +95,25 @@ class Outcome:
 
     Attributes:
         device: which one.
-        seed: what the samples depended on.
-        keyword: the selection given by ``-k``, or "".
-        rungs: those that were asked for, in order.
+        selection: what was asked for.
         cases: the ids of all that were selected, in order.
         results: of the cases that ran.
         seconds: wall time.
-        stop: whether it ends after the first rung in which a case fails.
-        tier: how much of the suite was asked.
-        only: the cases that were asked for by name; None of all that the rest selects.
         machines: those that cases ran on, each once, as certificates say them; none where that was this one.
     """
 
     device: str
-    seed: int
-    keyword: str
-    rungs: tuple[Rung, ...]
+    selection: Selection
     cases: list[str] = field(default_factory=list)
     results: list[CaseResult] = field(default_factory=list)
     seconds: float = 0.0
-    stop: bool = False
-    tier: SuiteTier = SuiteTier.STANDARD
-    only: frozenset[str] | None = None
     machines: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def complete(self) -> bool:
         """True when every case that the tier has of every rung was run."""
-        return self.has_whole_rungs and self.rungs == tuple(Rung) and self.reached == set(Rung)
-
-    @property
-    def has_whole_rungs(self) -> bool:
-        """Whether nothing that the tier has of a rung was left out by name."""
-        return not self.keyword and self.only is None
+        asked = self.selection
+        return asked.has_whole_rungs and asked.rungs == tuple(Rung) and self.reached == set(Rung)
 
     @property
     def reached(self) -> set[Rung]:
@@ -164,7 +150,7 @@ class Outcome:
         """How each rung that was asked for stands, in order."""
         found = Counter(rung_of(c) for c in self.cases)
         rows = []
-        for rung in self.rungs:
+        for rung in self.selection.rungs:
             results = [r for r in self.results if r.rung is rung]
             outcomes = Counter(r.outcome for r in results)
             ulps = [a["ulp"] for r in results for a in r.accuracy]

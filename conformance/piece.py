@@ -21,6 +21,7 @@ from ..core.registry import open_device
 from .ladder import rung_of
 from .outcome import CaseResult, Outcome
 from .runner import run
+from .selection import Selection
 from .subject import differences, subject_of
 from .tiers import SuiteTier
 
@@ -43,15 +44,13 @@ def main() -> None:
         subject = subject_of(open_device(task["device"]))
         answer(subject=subject.as_json())
         if task["cases"] and _is_alike(subject.common, task["agreed"]):
-            run(
-                task["device"],
-                rungs=list(dict.fromkeys(map(rung_of, task["cases"]))),
-                seed=task["seed"],
-                limit=task["limit"],
-                watch=tell,
+            selection = Selection(
+                tuple(dict.fromkeys(map(rung_of, task["cases"]))),
                 tier=SuiteTier(task["tier"]),
+                seed=task["seed"],
                 only=frozenset(task["cases"]),
             )
+            run(task["device"], selection, limit=task["limit"], watch=tell)
     except PortwrightError as e:
         answer(error=str(e))
     answer(done=True)

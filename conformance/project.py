@@ -61,8 +61,8 @@ class Project:
             text = self.checklist.read_text(encoding="utf-8")
         except OSError:
             return None
-        rows = [r for r in outcome.summary() if r.reached and outcome.has_whole_rungs]
-        is_sample = outcome.tier is SuiteTier.QUICK
+        rows = [r for r in outcome.summary() if r.reached and outcome.selection.has_whole_rungs]
+        is_sample = outcome.selection.tier is SuiteTier.QUICK
         passed = {r.rung.value: r.holds for r in rows if not (is_sample and r.holds)}
         ticked = ticked_text(text, passed.items())
         if ticked != text:

@@ -70,7 +70,7 @@ def show(outcome: Outcome, said: Document, console: Console) -> None:
         said: what the certificate says of the device: ``Subject.said``.
         console: where.
     """
-    most = 1 if outcome.stop else MOST_FAILURES
+    most = 1 if outcome.selection.stop else MOST_FAILURES
     groups = _alike(outcome.failures)
     for results in groups[:most]:
         first = results[0]
@@ -102,12 +102,13 @@ def _alike(failures: Sequence[CaseResult]) -> list[list[CaseResult]]:
 
 def advice(outcome: Outcome) -> Text:
     """What to do next, after a climb that stops at the first rung that wants work."""
-    name, tier = outcome.device, "" if outcome.tier is SuiteTier.STANDARD else f" --tier {outcome.tier.value}"
+    name, asked = outcome.device, outcome.selection.tier
+    tier = "" if asked is SuiteTier.STANDARD else f" --tier {asked.value}"
     if outcome.failures:
         first = _alike(outcome.failures)[0][0]
         todo = first.alike if first.alike.startswith(WRITE) else f"mend {first.id}"
         said = f"{todo}, then: portwright certify {name} --next{tier}"
-    elif outcome.complete and outcome.tier is SuiteTier.QUICK:
+    elif outcome.complete and asked is SuiteTier.QUICK:
         said = f"the whole suite: portwright certify {name} --next"
     elif outcome.complete:
         said = f"keep the certificate: portwright certify {name} -o {name.replace(':', '-').lower()}.json"
@@ -163,7 +164,8 @@ def verdict(outcome: Outcome) -> Text:
     passed, cases = sum(r.passed for r in rows), sum(r.cases for r in rows)
     said = f"{outcome.device}: {passed:,} of {cases:,} cases passed in {outcome.seconds:.1f} s"
     if outcome.passed:
-        less = [] if outcome.tier is SuiteTier.STANDARD else [f"the {outcome.tier.value} tier"]
+        tier = outcome.selection.tier
+        less = [] if tier is SuiteTier.STANDARD else [f"the {tier.value} tier"]
         less += [] if outcome.complete else ["a part of the ladder"]
         part = f" ({', '.join(less)})" if less else ""
         if outcome.expected:

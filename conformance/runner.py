@@ -24,9 +24,9 @@ from .expected import ExpectedFailure
 from .ladder import SUITE, Rung, again, rung_of
 from .outcome import CRASHED, EXPECTED, FAILED, FAULTS, HUNG, PASSED, UNCLAIMED, CaseResult, Outcome
 from .plugin import RECORD, TIMING, case_id
+from .selection import Selection
 from .teach import ALIKE
 from .tell import SCRIPT, refuge_of
-from .tiers import SuiteTier
 
 PLUGIN = "portwright.conformance.plugin"
 DEFAULT_LIMIT = 120.0
@@ -163,9 +163,10 @@ class Recorder:
             CRASHED: "the process that ran the case died: a kernel or the driver crashed",
             HUNG: f"the case ran past its limit of {self.limit:g} s",
         }[outcome]
-        command = again(self.outcome.device, case_id(report.nodeid), self.outcome.seed)
+        seed = self.outcome.selection.seed
+        command = again(self.outcome.device, case_id(report.nodeid), seed)
         said = "".join(f"    {line}\n" for line in self._said_by(report))
-        return f"{what}\n{said}  seed       {self.outcome.seed}\n  again      {command}"
+        return f"{what}\n{said}  seed       {seed}\n  again      {command}"
 
     def _kept(self, report: pytest.TestReport) -> str:
         """What a worker that died had already found, when it died of looking further."""
@@ -187,33 +188,23 @@ class Recorder:
 
 def run(
     device: str | Device,
+    selection: Selection,
     *,
-    rungs: Sequence[Rung] = tuple(Rung),
-    keyword: str = "",
-    seed: int = 0,
-    stop: bool = False,
     jobs: int = 1,
     limit: float = DEFAULT_LIMIT,
     watch: Watcher | None = None,
     expected: Sequence[ExpectedFailure] = (),
-    tier: SuiteTier = SuiteTier.STANDARD,
-    only: frozenset[str] | None = None,
     done: Sequence[CaseResult] = (),
 ) -> Outcome:
     """Climbs the ladder.
 
     Args:
         device: a name; or an opened device, which is then run in this process.
-        rungs: which of them, in order.
-        keyword: only cases whose names match this expression, as pytest's ``-k``.
-        seed: what the samples depend on; the same seed gives the same samples.
-        stop: stop after the first rung that a case of fails, or in it once ``MOST_FAILED`` have.
+        selection: which cases.
         jobs: processes that run cases; 0 runs them in this one, where a crash is the end of everything.
         limit: seconds that a case may take.
         watch: called with the outcome so far and the newest result (None when cases were found).
         expected: the failures that the port is known for.
-        tier: how much of the suite.
-        only: of the cases that the rest selects, those with these names; None: all.
         done: results that are known already: cases of the selection that are not run again.
 
     Raises:
@@ -224,10 +215,10 @@ def run(
         registry.adopt(device)
         device, jobs = device.name, 0
     name = registry.open_device(device).name
-    outcome = Outcome(name, seed, keyword, tuple(rungs), stop=stop, tier=tier, only=only)
+    outcome = Outcome(name, selection)
     start = time.monotonic()
-    chosen = collect(rungs, keyword, tier, only) if done or only is not None else None
-    for group in groups(rungs, stop):
+    chosen = collect(selection) if done or selection.only is not None else None
+    for group in selection.groups:
         workers = min(jobs, 1) if group[0].is_alone else jobs
         with tempfile.TemporaryDirectory(prefix="portwright-") as folder:
             recorder = Recorder(outcome, limit, watch, Path(folder), expected)
@@ -235,7 +226,7 @@ def run(
                 _run(recorder, group, workers)
             else:
                 _run_rest(recorder, group, workers, [c for c in chosen if rung_of(c) in group], done)
-        if outcome.failures and stop:
+        if outcome.failures and selection.stop:
             break
     return settled(outcome, start)
 
@@ -254,34 +245,22 @@ def settled(outcome: Outcome, start: float) -> Outcome:
     outcome.results.sort(key=lambda r: place[r.id])  # whichever worker was first, and in whichever run
     outcome.seconds = round(time.monotonic() - start, 3)
     if not outcome.cases:
-        which = "" if outcome.only is None else f" of the {len(outcome.only)} that were named"
-        what = f"matches -k {outcome.keyword!r}" if outcome.keyword else "is"
-        rungs = ", ".join(r.value for r in outcome.rungs)
-        raise SuiteError(f"no case{which} {what} in {rungs} of the {outcome.tier.value} tier")
+        asked = outcome.selection
+        which = "" if asked.only is None else f" of the {len(asked.only)} that were named"
+        what = f"matches -k {asked.keyword!r}" if asked.keyword else "is"
+        rungs = ", ".join(r.value for r in asked.rungs)
+        raise SuiteError(f"no case{which} {what} in {rungs} of the {asked.tier.value} tier")
     return outcome
 
 
-def groups(rungs: Sequence[Rung], stop: bool) -> list[tuple[Rung, ...]]:
-    """The rungs whose cases may run side by side, in order: none, in a climb that stops at one that fails."""
-    if stop:
-        return [(r,) for r in rungs]
-    together = tuple(r for r in rungs if not r.is_alone)
-    return [*([together] if together else []), *((r,) for r in rungs if r.is_alone)]
-
-
-def collect(
-    rungs: Sequence[Rung],
-    keyword: str = "",
-    tier: SuiteTier = SuiteTier.STANDARD,
-    only: frozenset[str] | None = None,
-) -> list[str]:
-    """The names of the cases that a climb would select, in order; none is run and no device opened.
+def collect(selection: Selection) -> list[str]:
+    """The names of the cases that are selected, in order; none is run and no device opened.
 
     Raises:
         SuiteError: when the cases could not be read, or ``keyword`` is no expression.
     """
-    outcome = Outcome("", 0, keyword, tuple(rungs), tier=tier)
-    _run(Recorder(outcome, DEFAULT_LIMIT, None, Path(), ()), rungs, jobs=0, dry=True)
+    outcome, only = Outcome("", selection), selection.only
+    _run(Recorder(outcome, DEFAULT_LIMIT, None, Path(), ()), selection.rungs, jobs=0, dry=True)
     return [case for case in outcome.cases if only is None or case in only]
 
 
@@ -315,16 +294,16 @@ def _run_rest(
         _run(recorder, rungs, jobs, only)
 
 
-def session(recorder: Recorder, rungs: Sequence[Rung]) -> None:
+def session(recorder: Recorder) -> None:
     """One session of pytest in this process, of cases that the recorder may choose and put in order."""
-    _run(recorder, rungs, jobs=0)
+    _run(recorder, recorder.outcome.selection.rungs, jobs=0)
 
 
 def _run(
     recorder: Recorder, rungs: Sequence[Rung], jobs: int, only: Path | None = None, dry: bool = False
 ) -> None:
     """One session of pytest, of the cases that the file ``only`` names, or of all; ``dry`` runs none."""
-    outcome, limit = recorder.outcome, recorder.limit
+    device, asked, limit = recorder.outcome.device, recorder.outcome.selection, recorder.limit
     arguments = [
         *(str(r.path) for r in rungs),
         f"--rootdir={SUITE.parent}",
@@ -335,17 +314,17 @@ def _run(
         *(f"-pno:{name}" for name in NOT_NEEDED),
         "-ppytest_timeout",
         f"-p{PLUGIN}",
-        f"--device-under-test={outcome.device}",
-        f"--seed={outcome.seed}",
-        f"--tier={outcome.tier.value}",
+        f"--device-under-test={device}",
+        f"--seed={asked.seed}",
+        f"--tier={asked.tier.value}",
         f"--timeout={limit:g}",
         f"--patience={recorder.patience:g}",
         "--tb=short",
     ]
-    if outcome.stop:
+    if asked.stop:
         arguments += [f"--maxfail={MOST_FAILED}"]
-    if outcome.keyword:
-        arguments.append(f"-k{outcome.keyword}")  # in one piece: a certificate's keyword is never an option
+    if asked.keyword:
+        arguments.append(f"-k{asked.keyword}")  # in one piece: a certificate's keyword is never an option
     if only is not None:
         arguments.append(f"--only={only}")
     if dry:

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING
 from .board import Answer, PieceLostError, Task
 from .cluster import LOOK, Cluster, ClusterError
 from .expected import ExpectedFailure
-from .ladder import Rung, again, rung_of
+from .ladder import again, rung_of
 from .outcome import CRASHED, HUNG, CaseResult, Outcome
-from .runner import DEFAULT_LIMIT, MOST_CRASHES, MOST_FAILED, Watcher, as_expected, collect, groups, settled
+from .runner import DEFAULT_LIMIT, MOST_CRASHES, MOST_FAILED, Watcher, as_expected, collect, settled
+from .selection import Selection
 from .subject import Subject
-from .tiers import SuiteTier
 
 if TYPE_CHECKING:
     from distributed import Future
@@ -35,16 +35,11 @@ ABSENT = 20.0
 def climb(
     cluster: Cluster,
     subject: Subject,
+    selection: Selection,
     *,
-    rungs: Sequence[Rung] = tuple(Rung),
-    keyword: str = "",
-    seed: int = 0,
-    stop: bool = False,
     limit: float = DEFAULT_LIMIT,
     watch: Watcher | None = None,
     expected: Sequence[ExpectedFailure] = (),
-    tier: SuiteTier = SuiteTier.STANDARD,
-    only: frozenset[str] | None = None,
     done: Sequence[CaseResult] = (),
 ) -> Outcome:
     """Climbs the ladder, on every board that there is.
@@ -52,18 +47,18 @@ def climb(
     Args:
         cluster: where.
         subject: what its boards are.
-        rungs, keyword, seed, stop, limit, watch, expected, tier, only, done: as in ``runner.run``.
+        selection, limit, watch, expected, done: as in ``runner.run``.
 
     Raises:
         ClusterError: when boards or scheduler are lost, or a worker came that is not as the others are.
         SuiteError: when the cases could not be run.
     """
     start = time.monotonic()
-    outcome = Outcome(subject.device, seed, keyword, tuple(rungs), stop=stop, tier=tier, only=only)
-    task = Task(cluster.device, (), seed, tier.value, limit, subject.common)
-    chosen = collect(rungs, keyword, tier, only)
+    outcome = Outcome(subject.device, selection)
+    task = Task(cluster.device, (), selection.seed, selection.tier.value, limit, subject.common)
+    chosen = collect(selection)
     known = {r.id: r for r in done}
-    for group in groups(rungs, stop):
+    for group in selection.groups:
         cases = [case for case in chosen if rung_of(case) in group]
         outcome.cases += cases
         outcome.results += [known[case] for case in cases if case in known]
@@ -71,7 +66,7 @@ def climb(
             watch(outcome, None)
         shards = _Shards(cluster, task, outcome, watch, expected, whole=group[0].is_alone)
         shards.run([case for case in cases if case not in known])
-        if outcome.failures and stop:
+        if outcome.failures and selection.stop:
             break
     return settled(outcome, start)
 
@@ -176,11 +171,12 @@ class _Shards:
         if self._watch is not None:
             self._watch(outcome, result)
         crashes = sum(r.outcome in (CRASHED, HUNG) for r in outcome.results)
-        if crashes > MOST_CRASHES or (outcome.stop and len(outcome.failures) >= MOST_FAILED):
+        if crashes > MOST_CRASHES or (outcome.selection.stop and len(outcome.failures) >= MOST_FAILED):
             self._waiting.clear()
             self._alone.clear()
 
     def _crashed(self, case: str, lost: PieceLostError) -> str:
-        command = again(self._outcome.device, case, self._outcome.seed)
+        seed = self._outcome.selection.seed
+        command = again(self._outcome.device, case, seed)
         what = f"the case took down what ran it, each time: {lost}"
-        return f"{what}\n  seed       {self._outcome.seed}\n  again      {command}"
+        return f"{what}\n  seed       {seed}\n  again      {command}"

@@ -18,6 +18,7 @@ from .ladder import Rung
 from .outcome import UNCLAIMED, Outcome
 from .project import Project, project_of
 from .runner import run
+from .selection import Selection
 from .tiers import SuiteTier
 
 SHOWN = 3
@@ -46,7 +47,7 @@ def conformance(
     @pytest.mark.parametrize("rung", list(Rung), ids=lambda r: r.value)
     def test_conformance(rung: Rung) -> None:
         known = expected_of(project_of(type(open_device(device))), expected)
-        outcome = run(device, rungs=[rung], seed=seed, jobs=jobs, expected=known, tier=tiers[tier])
+        outcome = run(device, Selection((rung,), tier=tiers[tier], seed=seed), jobs=jobs, expected=known)
         if all(r.outcome == UNCLAIMED for r in outcome.results):
             pytest.skip(f"no case of it is claimed: {outcome.results[0].message}")
         assert outcome.passed, _said(outcome)

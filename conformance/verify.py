@@ -20,6 +20,7 @@ from .form import form
 from .ladder import Rung
 from .outcome import EXPECTED, FAILED, FAULTS, NOT_REACHED, PASSED, UNCLAIMED
 from .runner import SuiteError, collect
+from .selection import Selection
 from .spread import percentile
 from .tiers import SuiteTier
 
@@ -224,9 +225,9 @@ def _own_cases(document: Document) -> Iterator[str]:
     stopped = (
         {r["rung"] for r in document["rungs"] if not r["cases"]} if document["verdict"] == FAILED else set()
     )
-    rungs = [Rung(name) for name in suite["rungs"] if name not in stopped]
+    rungs = tuple(Rung(name) for name in suite["rungs"] if name not in stopped)
     try:
-        own = set(collect(rungs, suite["keyword"], tier))
+        own = set(collect(Selection(rungs, suite["keyword"], tier)))
     except SuiteError:
         yield f"its keyword {suite['keyword']!r} selects nothing that can be told"
         return

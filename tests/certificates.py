@@ -11,6 +11,7 @@ from typing import Any
 from portwright.conformance import certificate, runner
 from portwright.conformance.expected import ExpectedFailure
 from portwright.conformance.ladder import Rung
+from portwright.conformance.selection import Selection
 from portwright.core.device import Device
 from portwright.core.dtype import float64
 from portwright.devices.cpu import CPU
@@ -45,7 +46,8 @@ def climb(
     device: Device, rungs: Sequence[Rung], keyword: str = "", expected: Sequence[ExpectedFailure] = ()
 ) -> Document:
     """The certificate of some rungs of a device."""
-    return certificate.build(runner.run(device, rungs=rungs, keyword=keyword, expected=expected), device)
+    outcome = runner.run(device, Selection(tuple(rungs), keyword), expected=expected)
+    return certificate.build(outcome, device)
 
 
 def slipping() -> Document:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from portwright.conformance import runner
+from portwright.conformance.selection import Selection
 from portwright.core import dtype as dt
 from portwright.core import registry
 from portwright.devices.c99_dialect import C99
@@ -61,7 +62,7 @@ def test_it_is_certified(plain: PlainC, part: str) -> None:
     """Integer arithmetic wraps without an operation that C leaves undefined; and something of every rung."""
     integers = "(test_binary or test_unary or test_one_operand) and int and not float"
     rest = "float32 and (test_unary or test_sum or test_matmul) or test_bitcast or softmax or test_mlp"
-    outcome = runner.run(plain, keyword=integers if part == "integers" else rest, jobs=0)
+    outcome = runner.run(plain, Selection(keyword=integers if part == "integers" else rest), jobs=0)
     assert not outcome.failures, outcome.failures[0].message
     assert outcome.passed
 

@@ -19,11 +19,11 @@ from portwright.cli.main import main
 from portwright.conformance import certificate
 from portwright.conformance.claims import claims
 from portwright.conformance.form import form
-from portwright.conformance.journal import Selection, open_journal
+from portwright.conformance.journal import open_journal
 from portwright.conformance.ladder import Rung
 from portwright.conformance.outcome import CaseResult, Outcome
+from portwright.conformance.selection import Selection
 from portwright.conformance.subject import Subject, subject_of
-from portwright.conformance.tiers import SuiteTier
 from portwright.devices.numpy import NumPy
 
 SOME = "test_open or test_memory or (test_unary and (float16 or int8) and not bfloat16)"
@@ -282,6 +282,7 @@ def test_without_a_cluster_nothing_of_dask_is_imported() -> None:
 # --------------------------------------------------------------------------------- boards on several machines
 
 CASE = CaseResult("open::test_name", "passed", 0.25)
+OPEN = Selection((Rung.OPEN,))
 
 
 def machines() -> list[dict[str, Any]]:
@@ -290,7 +291,7 @@ def machines() -> list[dict[str, Any]]:
 
 
 def test_a_certificate_names_every_machine() -> None:
-    outcome = Outcome("NUMPY", 0, "", (Rung.OPEN,), [CASE.id], [CASE], machines=machines())
+    outcome = Outcome("NUMPY", OPEN, [CASE.id], [CASE], machines=machines())
     made = certificate.build(outcome, NumPy())
     assert form(made).faults == ()
     assert [made["machine"], *made["other_machines"]] == sorted(machines(), key=certificate.canonical)
@@ -300,7 +301,7 @@ def test_a_certificate_names_every_machine() -> None:
     outcome.machines.reverse()
     again = certificate.build(outcome, NumPy())
     assert timeless(again) == timeless(made)  # whichever came first
-    assert "other_machines" not in certificate.build(Outcome("NUMPY", 0, "", (Rung.OPEN,)), NumPy())
+    assert "other_machines" not in certificate.build(Outcome("NUMPY", OPEN), NumPy())
 
 
 def test_a_journal_keeps_the_machines_of_what_is_taken_over(
@@ -308,12 +309,11 @@ def test_a_journal_keeps_the_machines_of_what_is_taken_over(
 ) -> None:
     monkeypatch.setenv("PORTWRIGHT_CACHE", str(tmp_path))
     subject = subject_of(NumPy())
-    selection = Selection(SuiteTier.STANDARD, 0, (Rung.OPEN,), boards=True)
-    outcome = Outcome("NUMPY", 0, "", (Rung.OPEN,), machines=machines())
-    watch = open_journal(subject, selection, limit=120).watching(lambda *_: None)
+    outcome = Outcome("NUMPY", OPEN, machines=machines())
+    watch = open_journal(subject, OPEN, boards=True, limit=120).watching(lambda *_: None)
     watch(outcome, CASE)
     watch(outcome, None)
-    kept = open_journal(subject, selection, limit=120, resume=True)
+    kept = open_journal(subject, OPEN, boards=True, limit=120, resume=True)
     assert kept.machines == machines()
     assert kept.taken == (CASE,)
 

@@ -16,6 +16,7 @@ from portwright import Tensor
 from portwright.conformance import certificate, runner
 from portwright.conformance.ladder import Rung
 from portwright.conformance.outcome import PASSED, UNCLAIMED, Outcome
+from portwright.conformance.selection import Selection
 from portwright.core import dtype as dt
 from portwright.core.compound import Compound, Dense
 
@@ -28,8 +29,8 @@ CASES = {
 }
 
 
-def climbed(device: Any, **how: Any) -> Outcome:
-    return runner.run(device, rungs=[Rung.REDUCTIONS], keyword="test_compounds", jobs=0, **how)
+def climbed(device: Any, seed: int = 0) -> Outcome:
+    return runner.run(device, Selection((Rung.REDUCTIONS,), "test_compounds", seed=seed), jobs=0)
 
 
 def failures(outcome: Outcome) -> dict[str, str]:
@@ -103,7 +104,8 @@ def test_whatever_can_be_written_can_be_offered(compound: Compound) -> None:
 
 def test_whole_models_are_right_on_it() -> None:
     library = c.Library()
-    outcome = runner.run(library, rungs=[Rung.GRADIENTS], keyword="mlp or convolution or attention", jobs=0)
+    selection = Selection((Rung.GRADIENTS,), "mlp or convolution or attention")
+    outcome = runner.run(library, selection, jobs=0)
     assert failures(outcome) == {}
     assert library.ran > 0
 

@@ -21,6 +21,7 @@ from portwright.conformance.case import place
 from portwright.conformance.ladder import Rung
 from portwright.conformance.outcome import CaseResult, Outcome
 from portwright.conformance.script import script
+from portwright.conformance.selection import Selection
 from portwright.core import engine, graph
 from portwright.core.dtype import float32
 from portwright.core.errors import CertificateError, DeviceError
@@ -102,9 +103,9 @@ def test_a_changed_certificate_is_refused(written: Path, tmp_path: Path) -> None
 
 
 def test_the_case_list_does_not_depend_on_the_seed() -> None:
-    climbs = [runner.run("NUMPY", rungs=[Rung.OPEN, Rung.COPY], seed=s, jobs=0) for s in (0, 7)]
+    climbs = [runner.run("NUMPY", Selection((Rung.OPEN, Rung.COPY), seed=s), jobs=0) for s in (0, 7)]
     assert certificate.cases_hash(climbs[0].cases) == certificate.cases_hash(climbs[1].cases)
-    fewer = runner.run("NUMPY", rungs=[Rung.OPEN], jobs=0)
+    fewer = runner.run("NUMPY", Selection((Rung.OPEN,)), jobs=0)
     assert certificate.cases_hash(fewer.cases) != certificate.cases_hash(climbs[0].cases)
 
 
@@ -225,7 +226,7 @@ def test_a_device_that_does_not_open_is_one_line(acme: Path, tmp_path: Path) -> 
 
 
 def test_next_stops_and_lists_what_was_not_reached() -> None:
-    outcome = Outcome("ACME", 0, "", (Rung.OPEN, Rung.MEMORY, Rung.COPY))
+    outcome = Outcome("ACME", Selection((Rung.OPEN, Rung.MEMORY, Rung.COPY)))
     outcome.cases = ["open::test_a", "memory::test_b", "memory::test_c"]
     outcome.results = [
         CaseResult("open::test_a", "passed", 0.1),
@@ -242,15 +243,14 @@ def test_next_stops_and_lists_what_was_not_reached() -> None:
 
 
 def test_nothing_run_is_not_passed() -> None:
-    outcome = Outcome(
-        "ACME", 0, "", (Rung.OPEN,), ["open::test_a"], [CaseResult("open::test_a", "unclaimed", 0.1)]
-    )
+    result = CaseResult("open::test_a", "unclaimed", 0.1)
+    outcome = Outcome("ACME", Selection((Rung.OPEN,)), [result.id], [result])
     assert not outcome.passed
 
 
 def test_an_unknown_device_is_refused() -> None:
     with pytest.raises(DeviceError, match="NOSUCH"):
-        runner.run("NOSUCH")
+        runner.run("NOSUCH", Selection())
 
 
 def test_a_script_stands_alone(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
@@ -20,6 +19,8 @@ from portwright.conformance.mutants.hunt import Verdict, hunt, matches
 from portwright.conformance.mutants.matrix import Survey, survey
 from portwright.conformance.mutants.mutant import Base, Mutant
 from portwright.conformance.mutants.walk import Array, walking
+from portwright.conformance.selection import Selection
+from portwright.conformance.tiers import SuiteTier
 from portwright.core import registry
 from portwright.core.device import Device
 from portwright.core.errors import ArgumentError
@@ -44,7 +45,7 @@ def test_there_are_enough_and_each_has_its_name() -> None:
 
 
 def test_what_is_tried_first_exists() -> None:
-    cases = runner.collect(list(Rung))
+    cases = runner.collect(Selection())
     for m in MUTANTS:
         assert any(matches(p, c) for p in m.tried for c in cases), m.name
 
@@ -127,8 +128,7 @@ def sleeper(base: str) -> Device:
 def test_a_hang_is_one_case(bases: dict[Base, str]) -> None:
     outcome = runner.run(
         sleeper(bases[Base.DISPATCH]),
-        rungs=[Rung.PRIMITIVES],
-        keyword="test_unary and float16 and not bfloat16",
+        Selection((Rung.PRIMITIVES,), "test_unary and float16 and not bfloat16"),
         limit=0.5,
     )
     assert [(r.id, r.outcome) for r in outcome.failures] == [("primitives::test_unary[SQRT-float16]", "hung")]
@@ -140,7 +140,7 @@ def test_a_claim_that_is_not_made_is_skipped_and_counted(bases: dict[Base, str])
     narrow = open_new(bases[Base.DISPATCH])
     kept = frozenset(d for d in narrow.spec.dtypes if d.name != "float16")
     narrow.spec = replace(narrow.spec, name="NARROW", dtypes=kept, arithmetic=kept)
-    outcome = runner.run(narrow, rungs=[Rung.PRIMITIVES], keyword="test_unary and (float16 or float32)")
+    outcome = runner.run(narrow, Selection((Rung.PRIMITIVES,), "test_unary and (float16 or float32)"))
     assert outcome.passed
     unclaimed = [r for r in outcome.results if r.outcome == "unclaimed"]
     assert {r.message for r in unclaimed} == {"NARROW does not claim float16"}
@@ -160,15 +160,15 @@ def test_a_claim_that_is_not_made_is_skipped_and_counted(bases: dict[Base, str])
 def test_what_is_wrong_is_said(
     name: str, rung: Rung, keyword: str, said: str, bases: dict[Base, str]
 ) -> None:
-    (failure,) = runner.run(
-        spoiled(mutant(name), bases[Base.KERNELS]), rungs=[rung], keyword=keyword
-    ).failures
+    device = spoiled(mutant(name), bases[Base.KERNELS])
+    (failure,) = runner.run(device, Selection((rung,), keyword)).failures
     assert said in failure.message
     assert "void " in failure.message.partition("  kernel\n")[2]
 
 
 def test_a_good_device_raises_no_alarm(bases: dict[Base, str]) -> None:
-    climbs: list[Any] = list(false_alarms_of(bases[Base.DISPATCH], range(3), "test_binary and int8", 0, 60))
+    selection = Selection(keyword="test_binary and int8", tier=SuiteTier.QUICK)
+    climbs = list(false_alarms_of(bases[Base.DISPATCH], selection, range(3), jobs=0, limit=60))
     assert [(c.seed, c.failed) for c in climbs] == [(0, ()), (1, ()), (2, ())]
 
 

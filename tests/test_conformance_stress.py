@@ -19,6 +19,7 @@ from portwright.conformance.elsewhere import digests, digests_of
 from portwright.conformance.ladder import Rung
 from portwright.conformance.named import softmax
 from portwright.conformance.outcome import PASSED, UNCLAIMED, Outcome
+from portwright.conformance.selection import Selection
 from portwright.conformance.sizes import AROUND, around_tiles
 from portwright.conformance.threads import at_once
 from portwright.conformance.watch import BAND, POISON, Watch
@@ -58,7 +59,7 @@ class Board(NumPy):
 
 
 def stress(device: Device, keyword: str = "") -> Outcome:
-    return runner.run(device, rungs=[Rung.STRESS], keyword=keyword)
+    return runner.run(device, Selection((Rung.STRESS,), keyword))
 
 
 def outcomes(outcome: Outcome) -> dict[str, str]:
@@ -155,9 +156,8 @@ def test_a_simulator_in_a_process_of_its_own() -> None:
     device = Starter("MORTAL")
     registry.adopt(device, another=lambda: Starter("MORTAL"))
     assert Ability.KILL in device.spec.abilities
-    outcome = runner.run(
-        "MORTAL", rungs=[Rung.STRESS], keyword="lost or another or threads or refused", jobs=0
-    )
+    selection = Selection((Rung.STRESS,), "lost or another or threads or refused")
+    outcome = runner.run("MORTAL", selection, jobs=0)
     assert outcome.passed, [r.message for r in outcome.failures]
     passed = {name for name, how in outcomes(outcome).items() if how == PASSED}
     assert passed >= {"test_lost", "test_lost_in_a_run", "test_beside_another", "test_threads_take_memory"}

@@ -12,6 +12,7 @@ import support as t
 from portwright import Tensor
 from portwright.conformance import certificate, runner
 from portwright.conformance.ladder import Rung
+from portwright.conformance.selection import Selection
 from portwright.core import dtype as dt
 from portwright.core.device import Evidence
 from portwright.core.errors import CompileError, DeviceError
@@ -220,9 +221,8 @@ def test_the_target_is_the_devices_own_or_the_last_before_it():
 
 
 def test_a_certificate_claims_that_the_compiler_took_the_text(tmp_path):
-    outcome = runner.run(
-        "CUDA:sm_80", rungs=[Rung.OPEN, Rung.VIEWS, Rung.FUSED], keyword="test_name or rank or many", jobs=0
-    )
+    selection = Selection((Rung.OPEN, Rung.VIEWS, Rung.FUSED), "test_name or rank or many")
+    outcome = runner.run("CUDA:sm_80", selection, jobs=0)
     assert outcome.passed
     assert len(outcome.results) > 1
     document = certificate.build(outcome, open_device("CUDA:sm_80"))
@@ -237,5 +237,5 @@ def test_a_text_that_the_compiler_refuses_fails_its_case(monkeypatch):
 
     monkeypatch.setattr(device._compiler, "compile", refuse, raising=False)
     monkeypatch.setattr(device, "compiler_key", lambda: "another compiler")
-    outcome = runner.run("CUDA:sm_80", rungs=[Rung.VIEWS], keyword="every_dtype and int8", jobs=0)
+    outcome = runner.run("CUDA:sm_80", Selection((Rung.VIEWS,), "every_dtype and int8"), jobs=0)
     assert not outcome.passed

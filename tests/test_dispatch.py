@@ -18,6 +18,7 @@ from portwright.cli.devices import _primitives
 from portwright.conformance import certificate, runner
 from portwright.conformance.ladder import Rung
 from portwright.conformance.report import coverage
+from portwright.conformance.selection import Selection
 from portwright.conformance.subject import subject_of
 from portwright.core import engine, graph, registry
 from portwright.core.device import Ability, Evidence
@@ -68,14 +69,14 @@ def tensor(shape: tuple[int, ...], dtype: DType = float32) -> Tensor:
 def test_every_table_certifies_alike(table: Mapping[Op, Native]) -> None:
     chosen = "not float64 and not uint and not int16 and not int64 and not float8"
     kept = (Rung.OPEN, Rung.VIEWS, Rung.REDUCTIONS)
-    outcome = runner.run(port(table)(), rungs=kept, keyword=chosen)
+    outcome = runner.run(port(table)(), Selection(kept, chosen))
     assert [r.message for r in outcome.failures] == []
     assert len(outcome.results) == len(outcome.cases) > 100
 
 
 @pytest.mark.parametrize("make", [port(FULL), port(CONTIGUOUS), port(PART), port({}), Apart])
 def test_models_learn(make: type[Dispatch]) -> None:
-    outcome = runner.run(make(), rungs=[Rung.GRADIENTS], keyword="test_mlp or softmax")
+    outcome = runner.run(make(), Selection((Rung.GRADIENTS,), "test_mlp or softmax"))
     assert outcome.passed
     assert len(outcome.cases) > 1
 
@@ -83,7 +84,7 @@ def test_models_learn(make: type[Dispatch]) -> None:
 def test_memory_that_the_host_does_not_see() -> None:
     device = Apart()
     kept = (Rung.OPEN, Rung.MEMORY, Rung.COPY, Rung.VIEWS)
-    outcome = runner.run(device, rungs=kept)
+    outcome = runner.run(device, Selection(kept))
     assert [r.message for r in outcome.failures] == []
     assert device.calls.host.keys() <= {Op.LOAD, Op.STORE, Op.CONST}, "GATHER, SCATTER and IOTA alone"
 
@@ -179,7 +180,7 @@ def test_claims_say_what_is_native_in_part() -> None:
 
 def test_a_certificate_says_what_ran_on_the_host() -> None:
     device = opened(PART)
-    document = certificate.build(runner.run(device, rungs=[Rung.OPEN]), device)
+    document = certificate.build(runner.run(device, Selection((Rung.OPEN,))), device)
     assert document["primitives"] == {"total": 25, "native": 6, "legalized": 0, "host": 19}
     assert document["spec"]["native_on"]["CAST"] == ["float16", "float32"]
 
@@ -305,7 +306,7 @@ def one_more(out: Strided, a: Strided, b: Strided) -> None:
 def test_the_suite_finds_a_faulty_call(op: Op, call: Any, rung: Rung) -> None:
     device = port({op: Native(call, frozenset({float32}))})()
     chosen = "float32 or test_random or test_composed"
-    outcome = runner.run(device, rungs=RUNGS, keyword=chosen, stop=True)
+    outcome = runner.run(device, Selection(RUNGS, chosen, stop=True))
     assert not outcome.passed
     assert {r.rung for r in outcome.failures} == {rung}
     assert "again      portwright certify ACME" in outcome.failures[0].message
@@ -433,7 +434,7 @@ def test_a_scaffold_is_green_on_its_first_minute(
     monkeypatch.delitem(sys.modules, "portwright_acme.table", raising=False)
     monkeypatch.delitem(sys.modules, "portwright_acme.port", raising=False)
     device = importlib.import_module("portwright_acme.port").Acme()
-    outcome = runner.run(device, rungs=[Rung.OPEN, Rung.MEMORY, Rung.COPY])
+    outcome = runner.run(device, Selection((Rung.OPEN, Rung.MEMORY, Rung.COPY)))
     assert outcome.passed
     assert device.spec.evidence is Evidence.EMULATED
     assert "native 0/25, host 25/25" in coverage(subject_of(device).said)

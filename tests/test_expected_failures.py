@@ -21,6 +21,7 @@ from portwright.conformance.expected import ExpectedFailure, read
 from portwright.conformance.ladder import Rung
 from portwright.conformance.outcome import CaseResult
 from portwright.conformance.runner import as_expected, run
+from portwright.conformance.selection import Selection
 from portwright.core.errors import ArgumentError
 from portwright.devices.numpy import NumPy
 
@@ -96,6 +97,9 @@ def test_both_ways(outcome: str, today: datetime.date, after: str, said: str) ->
     assert as_expected(other, [ENTRY], today) is other
 
 
+MEMORY = Selection((Rung.MEMORY,))
+
+
 class Lossy(NumPy):
     """Loses the first byte of what it is given, where that is four bytes or more."""
 
@@ -110,12 +114,12 @@ def far() -> datetime.date:
 
 
 def test_a_climb_with_expected_failures() -> None:
-    plain = run(Lossy(), rungs=[Rung.MEMORY])
+    plain = run(Lossy(), MEMORY)
     failing = [r.id for r in plain.failures]
     assert failing
     assert plain.verdict == "failed"
     known = [ExpectedFailure(case, "the first byte is lost", far()) for case in failing]
-    outcome = run(Lossy(), rungs=[Rung.MEMORY], expected=known)
+    outcome = run(Lossy(), MEMORY, expected=known)
     assert outcome.passed
     assert outcome.verdict == "conditional"
     assert {r.id for r in outcome.expected} == set(failing)
@@ -126,16 +130,16 @@ def test_a_climb_with_expected_failures() -> None:
 
 def test_a_pass_that_was_not_expected_fails() -> None:
     known = [ExpectedFailure("memory::test_empty", "it was so once", far())]
-    outcome = run(NumPy(), rungs=[Rung.MEMORY], expected=known)
+    outcome = run(NumPy(), MEMORY, expected=known)
     assert [r.id for r in outcome.failures] == ["memory::test_empty"]
     assert "take 'memory::test_empty' out of the list" in outcome.failures[0].message
 
 
 def test_the_certificate_says_so(tmp_path: Path) -> None:
-    plain = run(Lossy(), rungs=[Rung.MEMORY])
+    plain = run(Lossy(), MEMORY)
     known = [ExpectedFailure(r.id, "lost", far()) for r in plain.failures]
     device = Lossy()
-    outcome = run(device, rungs=[Rung.MEMORY], expected=known)
+    outcome = run(device, MEMORY, expected=known)
     document = certificate.build(outcome, device)
     jsonschema.validate(document, json.loads(certificate.SCHEMA.read_text()))
     assert document["verdict"] == "conditional"

@@ -23,6 +23,7 @@ from portwright.conformance.mutants.bases import base_name, spoiled
 from portwright.conformance.mutants.catalogue import mutant
 from portwright.conformance.outcome import CaseResult, Outcome
 from portwright.conformance.script import script
+from portwright.conformance.selection import Selection
 from portwright.conformance.teach import told
 from portwright.core import engine, graph, registry
 from portwright.core.device import Device
@@ -137,7 +138,7 @@ def test_a_run_that_is_cut_short_leaves_a_report_of_what_it_did(tmp_path: Path) 
 
 
 def climbed(path: Path, results: list[CaseResult]) -> None:
-    outcome = Outcome("NUMPY", 0, "", (Rung.OPEN,), [r.id for r in results], results)
+    outcome = Outcome("NUMPY", Selection((Rung.OPEN,)), [r.id for r in results], results)
     document = certificate.build(outcome, open_device("NUMPY"))
     folder.prepare(path)
     folder.write(path, outcome, document)
@@ -250,7 +251,7 @@ def wrong(name: str) -> Device:
 
 def failed(device: Device, rung: Rung, keyword: str) -> CaseResult:
     """The first case that fails."""
-    outcome = runner.run(device, rungs=[rung], keyword=keyword)
+    outcome = runner.run(device, Selection((rung,), keyword))
     return outcome.failures[0]
 
 

@@ -22,10 +22,11 @@ from timings import timing
 from portwright.cli.main import main
 from portwright.conformance import certificate, journal
 from portwright.conformance.expected import ExpectedFailure
-from portwright.conformance.journal import Selection, last_run, open_journal
+from portwright.conformance.journal import last_run, open_journal
 from portwright.conformance.ladder import Rung
 from portwright.conformance.outcome import CaseResult
 from portwright.conformance.runner import collect
+from portwright.conformance.selection import Selection
 from portwright.conformance.subject import subject_of
 from portwright.conformance.tiers import SuiteTier
 from portwright.devices.numpy import NumPy
@@ -174,7 +175,7 @@ def test_a_finished_run_leaves_nothing_to_go_on_with(bench: Bench) -> None:
     bench.run(*few)
     _, said = bench.run(*few, "--resume")
     assert "no run of this selection was cut short: all of it is run" in said
-    assert len(bench.results()) == len(collect([Rung.OPEN]))
+    assert len(bench.results()) == len(collect(Selection((Rung.OPEN,))))
 
 
 def test_another_selection_is_another_journal(bench: Bench) -> None:
@@ -256,7 +257,7 @@ def test_what_does_not_go_together(
     assert said in capsys.readouterr().err
 
 
-WHOLE = Selection(SuiteTier.STANDARD, 0, tuple(Rung))
+WHOLE = Selection()
 RESULTS = [
     CaseResult("open::test_name", "passed", 0.25),
     CaseResult("copy::test_a", "failed", 0.5, "é\n\r\u2028 not\x1b 'equal'", (), "alike"),
@@ -288,6 +289,26 @@ def test_results_come_back_as_they_were(folder: Path) -> None:
     assert again.taken == tuple(RESULTS)
     assert again.said.startswith("4 cases are taken over")
     assert not again.fault
+
+
+def test_a_journal_is_found_under_the_name_that_it_always_had(folder: Path) -> None:
+    cases = frozenset({"copy::test_b", "copy::test_a"})
+    begun(selection=Selection((Rung.OPEN, Rung.COPY), "a or b", SuiteTier.FULL, 7, cases))
+    (path,) = folder.iterdir()
+    assert path.name == "d822fdc133d49385-1397881a1a19c615.jsonl"
+    assert json.loads(path.read_bytes().splitlines()[0])["selection"] == {
+        "tier": "full",
+        "seed": 7,
+        "rungs": ["open", "copy"],
+        "keyword": "a or b",
+        "only": ["copy::test_a", "copy::test_b"],
+        "boards": False,
+    }
+
+
+def test_a_climb_that_stops_and_one_that_does_not_share_a_journal(folder: Path) -> None:
+    begun(selection=replace(WHOLE, stop=True))
+    assert resumed().taken == tuple(RESULTS)
 
 
 def test_a_torn_end_is_tolerated(folder: Path) -> None:
@@ -362,7 +383,7 @@ def test_a_certificate_that_could_not_be_written_is_not_lost(bench: Bench) -> No
     assert "cannot write" in said
     (bench.folder / "full.json.part").rmdir()
     _, said = bench.run("--rung", "open", "--jobs", "0", "-o", "full.json", "--resume")
-    cases = len(collect([Rung.OPEN]))
+    cases = len(collect(Selection((Rung.OPEN,))))
     assert f"{cases} cases are taken over" in said
     assert certificate.load(bench.folder / "full.json")["rungs"][0]["cases"] == cases
 
@@ -377,7 +398,7 @@ def test_the_last_run_is_the_newest_with_results(folder: Path) -> None:
 
 
 def test_what_was_to_be_run_again_and_was_not_reached_still_counts(folder: Path) -> None:
-    names = ("copy::test_a", "copy::test_b", "copy::test_c")
+    names = frozenset({"copy::test_a", "copy::test_b", "copy::test_c"})
     begun([RESULTS[1], RESULTS[2]], replace(WHOLE, only=names))
     last = last_run("NUMPY")
     assert last is not None

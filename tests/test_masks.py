@@ -14,6 +14,7 @@ import pytest
 from portwright import Tensor
 from portwright.conformance import runner
 from portwright.conformance.ladder import Rung
+from portwright.conformance.selection import Selection
 from portwright.core import dtype as dt
 from portwright.core import value as val
 from portwright.core.device import Extra, Spec
@@ -78,7 +79,7 @@ class Masked(CPU):
 
 def certify(mask: str, rungs: Sequence[Rung], keyword: str = "") -> None:
     """Every case of the masked port passes, and there are some."""
-    outcome = runner.run(Masked(f"without={mask}"), rungs=rungs, keyword=keyword)
+    outcome = runner.run(Masked(f"without={mask}"), Selection(tuple(rungs), keyword))
     assert outcome.passed, outcome.failures[0].message
     assert any(r.outcome == "passed" for r in outcome.results)
 

@@ -18,6 +18,7 @@ from portwright.cli.main import main
 from portwright.conformance import certificate, runner
 from portwright.conformance.ladder import Rung
 from portwright.conformance.outcome import PASSED, UNCLAIMED, Outcome
+from portwright.conformance.selection import Selection
 from portwright.core.device import Device, Evidence
 from portwright.core.registry import adopt
 
@@ -87,7 +88,7 @@ def test_it_computes_as_numpy_does(riscv: Device) -> None:
 
 @needs_riscv
 def test_the_first_rungs(riscv: Device) -> None:
-    outcome = runner.run(riscv, rungs=[Rung.OPEN, Rung.MEMORY, Rung.COPY])
+    outcome = runner.run(riscv, Selection((Rung.OPEN, Rung.MEMORY, Rung.COPY)))
     assert all_passed(outcome)
     assert certificate.build(outcome, riscv)["evidence"] == "emulated"
 
@@ -96,11 +97,10 @@ def test_the_first_rungs(riscv: Device) -> None:
 @needs_riscv
 def test_primitives(riscv: Device, dtype: str) -> None:
     operands = f"({' or '.join(('test_unary', 'test_binary', 'test_where'))}) and {dtype}"
-    assert all_passed(runner.run(riscv, rungs=[Rung.PRIMITIVES], keyword=operands))
+    assert all_passed(runner.run(riscv, Selection((Rung.PRIMITIVES,), operands)))
 
 
 @needs_riscv
 def test_reductions(riscv: Device) -> None:
-    assert all_passed(
-        runner.run(riscv, rungs=[Rung.REDUCTIONS], keyword="(test_sum or test_max) and float32")
-    )
+    selection = Selection((Rung.REDUCTIONS,), "(test_sum or test_max) and float32")
+    assert all_passed(runner.run(riscv, selection))

@@ -12,6 +12,7 @@ from portwright.conformance import report, speed
 from portwright.conformance.ladder import Rung
 from portwright.conformance.outcome import CaseResult, Outcome
 from portwright.conformance.roofline import HEIGHT, WIDTH, jobs, roofline, roofs
+from portwright.conformance.selection import Selection
 
 LIMITS = {
     "copy": timing(1.0, bytes=9_000_000_000, flops=0),
@@ -107,7 +108,7 @@ def test_axes_go_by_powers_of_ten_with_units() -> None:
 
 
 def test_a_climb_says_its_speed() -> None:
-    outcome = Outcome("ACME", 0, "", (Rung.SPEED,))
+    outcome = Outcome("ACME", Selection((Rung.SPEED,)))
     kernel = timing(1.0, bytes=4_500_000_000, flops=4_500_000_000)
     held = {**{f"{speed.LIMIT}[{n}]": t for n, t in LIMITS.items()}, "speed::test_kernel[softmax]": kernel}
     held[f"{speed.LIMIT}[launch]"] = timing(6e-6)
@@ -118,4 +119,4 @@ def test_a_climb_says_its_speed() -> None:
         "speed: 100 Gflop/s float32, 1.11 Tflop/s int32, a launch 6.00 µs",
         "speed: share of that: softmax 50 %",
     ]
-    assert report.speed_lines(Outcome("ACME", 0, "", (Rung.OPEN,))) == []
+    assert report.speed_lines(Outcome("ACME", Selection((Rung.OPEN,)))) == []

@@ -19,6 +19,7 @@ from portwright.conformance.claims import claims, no_speed
 from portwright.conformance.compare import compare
 from portwright.conformance.form import form
 from portwright.conformance.ladder import Rung
+from portwright.conformance.selection import Selection
 from portwright.conformance.speed import Timing, Work, kernel_seconds, over_and_over, scaled, work_of
 from portwright.conformance.vendor import conformance
 from portwright.conformance.verify import verify
@@ -139,8 +140,7 @@ def test_cases_of_speed_run_after_all_others_and_one_at_a_time(monkeypatch: pyte
     seen: list[str] = []
     outcome = runner.run(
         "NUMPY",
-        rungs=[Rung.OPEN, Rung.COPY, Rung.SPEED],
-        keyword="test_name or int8 or launch or copy_in",
+        Selection((Rung.OPEN, Rung.COPY, Rung.SPEED), "test_name or int8 or launch or copy_in"),
         jobs=2,
         watch=lambda _, newest: seen.append(newest.rung.value) if newest is not None else None,
     )

@@ -19,6 +19,7 @@ from portwright import Tensor
 from portwright.conformance import runner
 from portwright.conformance.ladder import Rung
 from portwright.conformance.outcome import FAILED
+from portwright.conformance.selection import Selection
 from portwright.conformance.watch import Watch
 from portwright.core.device import Ability, Buffer, Evidence
 from portwright.core.errors import DeviceError, LostError, OutOfMemoryError
@@ -202,7 +203,7 @@ def test_the_suite_goes_on_after_a_kernel_that_ends_the_simulator(monkeypatch: p
 
     monkeypatch.setattr(device, "compile", compile)
     monkeypatch.setattr(device, "compiler_key", lambda: "fragile")
-    outcome = runner.run(device, rungs=[Rung.PRIMITIVES], keyword="test_unary and float32")
+    outcome = runner.run(device, Selection((Rung.PRIMITIVES,), "test_unary and float32"))
     wrong = {r.id: r.message for r in outcome.results if r.outcome == FAILED}
     assert len(broken) == 1
     assert set(wrong) == {"primitives::test_unary[RECIP-float32]"}

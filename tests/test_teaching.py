@@ -12,6 +12,7 @@ from rich.console import Console
 from portwright.conformance import report, runner
 from portwright.conformance.ladder import Rung
 from portwright.conformance.outcome import Outcome
+from portwright.conformance.selection import Selection
 from portwright.conformance.subject import subject_of
 from portwright.conformance.teach import place
 from portwright.core import registry
@@ -36,7 +37,7 @@ def forgotten() -> Iterator[None]:
 
 
 def climb(port: type[Wrong], *rungs: Rung, keyword: str = "", stop: bool = False) -> Outcome:
-    return runner.run(port(), rungs=rungs, keyword=keyword, jobs=0, stop=stop)
+    return runner.run(port(), Selection(rungs, keyword, stop=stop), jobs=0)
 
 
 def message(port: type[Wrong], rung: Rung, case: str) -> str:

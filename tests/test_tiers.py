@@ -26,6 +26,7 @@ from portwright.conformance.outcome import CaseResult, Outcome
 from portwright.conformance.page import page
 from portwright.conformance.project import Project
 from portwright.conformance.runner import collect, run
+from portwright.conformance.selection import Selection
 from portwright.conformance.tiers import ONLY_FULL, QUICK, SuiteTier, function_of
 from portwright.conformance.vendor import conformance
 from portwright.conformance.verify import verify
@@ -41,7 +42,7 @@ TIERS = list(SuiteTier)
 @functools.cache
 def cases(tier: SuiteTier) -> list[str]:
     """The names of all cases of a tier, in order."""
-    return collect(tuple(Rung), "", tier)
+    return collect(Selection(tier=tier))
 
 
 def parameters(case: str) -> list[str]:
@@ -117,9 +118,7 @@ def test_quick_keeps_each_program_that_has_a_name() -> None:
 
 def test_a_case_is_alike_in_each_tier() -> None:
     keyword = "test_unary and SQRT-float32"
-    quick, standard, full = (
-        run("NUMPY", rungs=[Rung.PRIMITIVES], keyword=keyword, jobs=0, tier=t) for t in TIERS
-    )
+    quick, standard, full = (run("NUMPY", Selection((Rung.PRIMITIVES,), keyword, t), jobs=0) for t in TIERS)
     assert quick.cases == standard.cases == full.cases == ["primitives::test_unary[SQRT-float32]"]
     assert quick.results[0].accuracy == standard.results[0].accuracy == full.results[0].accuracy
     assert quick.results[0].accuracy
@@ -157,10 +156,10 @@ class Slips(NumPy):
 
 
 def test_a_sweep_finds_one_wrong_result() -> None:
-    outcome = run(Slips(), rungs=[Rung.PRIMITIVES], keyword="NEG-float32", tier=SuiteTier.STANDARD)
+    outcome = run(Slips(), Selection((Rung.PRIMITIVES,), "NEG-float32", SuiteTier.STANDARD))
     assert outcome.passed
     keyword = "NEG-float32-3f or NEG-float32-3e"
-    outcome = run(Slips(), rungs=[Rung.PRIMITIVES], keyword=keyword, tier=SuiteTier.FULL)
+    outcome = run(Slips(), Selection((Rung.PRIMITIVES,), keyword, SuiteTier.FULL))
     (failure,) = outcome.failures
     assert failure.id == "primitives::test_sweep[NEG-float32-3f]"
     assert "0x3f123457" in failure.message
@@ -185,7 +184,7 @@ def test_the_command_that_runs_a_slice_again_names_the_tier() -> None:
 
 def test_a_certificate_names_its_tier_and_is_verified_by_it() -> None:
     documents = {
-        t: certificate.build(run("NUMPY", rungs=[Rung.COPY, Rung.MEMORY], tier=t, jobs=0), NumPy())
+        t: certificate.build(run("NUMPY", Selection((Rung.COPY, Rung.MEMORY), tier=t), jobs=0), NumPy())
         for t in TIERS[:2]
     }
     assert [d["suite"]["tier"] for d in documents.values()] == ["quick", "standard"]
@@ -195,7 +194,7 @@ def test_a_certificate_names_its_tier_and_is_verified_by_it() -> None:
 
 def few(tier: SuiteTier) -> certificate.Document:
     """A certificate of a few cases, of a rung of which quick leaves some out."""
-    outcome = run("NUMPY", rungs=[Rung.PRIMITIVES], keyword="test_where", tier=tier, jobs=0)
+    outcome = run("NUMPY", Selection((Rung.PRIMITIVES,), "test_where", tier), jobs=0)
     return certificate.build(outcome, NumPy())
 
 
@@ -228,7 +227,7 @@ def test_a_certificate_without_a_tier_is_older() -> None:
 
 def whole(tier: SuiteTier) -> Outcome:
     """A climb of a tier in which all passed."""
-    outcome = Outcome("NUMPY", 0, "", tuple(Rung), cases(tier), tier=tier)
+    outcome = Outcome("NUMPY", Selection(tier=tier), cases(tier))
     outcome.results = [passed(c) for c in cases(tier)]
     return outcome
 

@@ -16,6 +16,7 @@ from portwright.conformance import SUITE_VERSION, certificate, sdk
 from portwright.conformance.form import form
 from portwright.conformance.ladder import Rung
 from portwright.conformance.runner import collect, run
+from portwright.conformance.selection import Selection
 from portwright.conformance.spread import Spread, percentile, spread, together
 from portwright.conformance.verify import Verification, verify
 from portwright.core.errors import CertificateError
@@ -217,21 +218,19 @@ def test_a_climb_that_stopped_has_no_cases_above() -> None:
         def copy_in(self, handle: object, data: memoryview) -> None:
             """Nothing."""
 
-    outcome = run(
-        Forgets(), rungs=[Rung.OPEN, Rung.MEMORY, Rung.COPY], keyword="test_name or test_empty", stop=True
-    )
+    rungs = (Rung.OPEN, Rung.MEMORY, Rung.COPY)
+    outcome = run(Forgets(), Selection(rungs, "test_name or test_empty", stop=True))
     whole = certificate.build(outcome, NumPy())
     assert check(whole).accepted, check(whole).problems
-    failing = run(
-        Forgets(), rungs=[Rung.COPY, Rung.VIEWS], keyword="test_there_and_back or test_flip", stop=True
-    )
+    rungs = (Rung.COPY, Rung.VIEWS)
+    failing = run(Forgets(), Selection(rungs, "test_there_and_back or test_flip", stop=True))
     stopped = certificate.build(failing, NumPy())
     assert [r["cases"] > 0 for r in stopped["rungs"]] == [True, False]
     assert check(stopped).accepted, check(stopped).problems
 
 
 def test_cases_that_were_not_reached_are_listed() -> None:
-    outcome = run(NumPy(), rungs=[Rung.OPEN])
+    outcome = run(NumPy(), Selection((Rung.OPEN,)))
     lost = outcome.results.pop()
     document = certificate.build(outcome, NumPy())
     assert document["cases"][lost.id] == {"outcome": "not reached"}
@@ -258,9 +257,9 @@ def test_an_absent_file_is_no_verdict(tmp_path: Path, capsys: pytest.CaptureFixt
 
 
 def test_collecting_runs_nothing() -> None:
-    cases = collect([Rung.OPEN, Rung.COPY])
-    assert cases == run(NumPy(), rungs=[Rung.OPEN, Rung.COPY]).cases
-    assert collect([Rung.OPEN], "test_name") == ["open::test_name"]
+    selection = Selection((Rung.OPEN, Rung.COPY))
+    assert collect(selection) == run(NumPy(), selection).cases
+    assert collect(Selection((Rung.OPEN,), "test_name")) == ["open::test_name"]
 
 
 def test_distances_add_up() -> None:

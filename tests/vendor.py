@@ -13,6 +13,7 @@ import pytest
 from portwright.conformance import certificate, runner
 from portwright.conformance.ladder import Rung
 from portwright.conformance.outcome import PASSED
+from portwright.conformance.selection import Selection
 from portwright.core.device import Device
 from portwright.templates.render import render
 
@@ -44,7 +45,7 @@ def install(folder: Path, patch: pytest.MonkeyPatch, family: str, **answers: str
 def certified(device: Device, keyword: str) -> dict[str, Any]:
     """The certificate of a device's first rungs, and of those primitives; it names no other port of ours."""
     for rungs, cases in (((Rung.OPEN, Rung.COPY), ""), ((Rung.PRIMITIVES,), keyword)):
-        outcome = runner.run(device, rungs=rungs, keyword=cases)
+        outcome = runner.run(device, Selection(rungs, cases))
         assert outcome.passed, [r.message for r in outcome.failures]
         assert any(r.outcome == PASSED for r in outcome.results)
         document = certificate.build(outcome, device)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ...core.device import Device
 from .. import runner
-from ..tiers import SuiteTier
+from ..selection import Selection
 from .bases import that_run_here
 from .good import VARIANTS, find, opened
 
@@ -73,14 +73,15 @@ def good_devices(names: Sequence[str]) -> list[str]:
 
 
 def false_alarms_of(
-    device: str,
-    seeds: Iterable[int],
-    keyword: str,
-    jobs: int,
-    limit: float,
-    tier: SuiteTier = SuiteTier.QUICK,
+    device: str, selection: Selection, seeds: Iterable[int], *, jobs: int, limit: float
 ) -> Iterator[Climb]:
     """A climb for each seed: of a device, or of one of the ``good.VARIANTS``, which is run in this process.
+
+    Args:
+        device: a name.
+        selection: which cases; its own seed makes no difference.
+        seeds: those instead.
+        jobs, limit: as in ``runner.run``.
 
     Raises:
         DeviceError: when the device does not open.
@@ -88,7 +89,7 @@ def false_alarms_of(
     variant = find(device)
     chosen: str | Device = device if variant is None else opened(variant)
     for seed in seeds:
-        outcome = runner.run(chosen, keyword=keyword, seed=seed, jobs=jobs, limit=limit, tier=tier)
+        outcome = runner.run(chosen, replace(selection, seed=seed), jobs=jobs, limit=limit)
         passed = sum(r.outcome == "passed" for r in outcome.results)
         failed = tuple(Alarm(r.id, r.outcome, r.message.partition("\n")[0]) for r in outcome.failures)
         yield Climb(device, seed, len(outcome.cases), passed, failed, outcome.seconds)

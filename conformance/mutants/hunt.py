@@ -16,6 +16,7 @@ from .. import certificate, compare, runner
 from ..ladder import Rung, rung_of
 from ..outcome import FAULTS, Outcome
 from ..plugin import case_id
+from ..selection import Selection
 from ..tiers import SuiteTier, keeps
 from .bases import open_new, spoiled
 from .mutant import Mutant, Seen
@@ -118,7 +119,7 @@ class Hunter(runner.Recorder):
         for item in items:
             case = case_id(item.nodeid)
             at = next((i for i, p in enumerate(self.patterns) if matches(p, case)), None)
-            again = self.outcome.tier is not SuiteTier.QUICK and keeps(SuiteTier.QUICK, case)
+            again = self.outcome.selection.tier is not SuiteTier.QUICK and keeps(SuiteTier.QUICK, case)
             if at is not None and case not in self.over and not again:
                 placed.append((at, item))
         placed.sort(key=lambda p: p[0])
@@ -204,8 +205,8 @@ def climb(
 ) -> None:
     """One session over the rungs that the patterns name, of the cases of a tier."""
     rungs = tuple(r for r in Rung if any(p.startswith(f"{r.value}::") for p in patterns))
-    outcome = Outcome(device.name, seed, "", rungs, tier=tier)
-    runner.session(Hunter(outcome, limit, verdict, patterns, over, tell), rungs)
+    outcome = Outcome(device.name, Selection(rungs, tier=tier, seed=seed))
+    runner.session(Hunter(outcome, limit, verdict, patterns, over, tell))
 
 
 def differences(mutant: Mutant, base: str, seed: int) -> list[str]:
@@ -214,10 +215,9 @@ def differences(mutant: Mutant, base: str, seed: int) -> list[str]:
     Of the two lowest rungs that the mutant's cases are of: claims do not need more.
     """
     documents = []
+    selection = Selection(tuple(dict.fromkeys(map(rung_of, mutant.tried))), "every_bit or limits", seed=seed)
     for device in (open_new(base), spoiled(mutant, base)):
-        rungs = tuple({rung_of(p): None for p in mutant.tried})
-        outcome = runner.run(device, rungs=rungs, keyword="every_bit or limits", seed=seed)
-        documents.append(certificate.build(outcome, device))
+        documents.append(certificate.build(runner.run(device, selection), device))
     found = compare.compare(documents[0], documents[1])
     lost = [f"{c.what}: {c.old} → {c.new}" for c in found.lost]
     skipped = [f"{len(found.new_skips)} cases are not claimed any more"] if found.new_skips else []
