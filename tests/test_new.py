@@ -8,8 +8,10 @@ import os
 import pty
 import re
 import select
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import tomllib
 from pathlib import Path
@@ -17,8 +19,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from portwright.cli import scaffold
 from portwright.cli.main import main
 from portwright.conformance.ladder import Rung
+from portwright.core.errors import ArgumentError
 from portwright.templates import answers, render
 from portwright.templates.project import RECORD
 
@@ -156,6 +160,41 @@ def test_plain_cookiecutter_refuses_the_same(tmp_path: Path) -> None:
     assert done.returncode != 0
     assert "portwright: name '2fast': write a Python name" in done.stderr
     assert {p.name for p in tmp_path.iterdir()} == {"home"}
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The system's folder for temporary files, here and in processes that are started here."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+def test_nothing_is_left_among_temporary_files(temporary: Path, tmp_path: Path) -> None:
+    assert new(tmp_path, "acme", "--yes") == 0
+    assert main(["upgrade", "--check", str(tmp_path / "portwright-acme")]) == 0
+    (tmp_path / "home").mkdir()
+    assert plain(tmp_path, tmp_path / "home", "name=other").returncode == 0
+    assert not list(temporary.iterdir())
+
+
+def test_nothing_is_left_of_a_project_that_was_not_made(
+    temporary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = shutil.copytree(scaffold.TREE, tmp_path / "tree")  # without the templates beside it
+    (tmp_path / "portwright-acme").mkdir()
+    for given, cause, within in (
+        ({"name": "acme"}, "exists", scaffold.TREE),
+        ({"name": "2fast"}, "no project was made", scaffold.TREE),
+        ({"name": "other"}, "no project was made", tree),
+    ):
+        monkeypatch.setattr(scaffold, "TREE", within)
+        with pytest.raises(ArgumentError, match=cause):
+            scaffold.generate(given, tmp_path)
+    assert not list(temporary.iterdir())
+    assert {p.name for p in tmp_path.iterdir()} == {"portwright-acme", "temporary", "tree"}
 
 
 def test_a_folder_that_exists_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
