@@ -336,6 +336,7 @@ def _run(
             f"--max-worker-restart={MOST_CRASHES}",
             "--timeout-method=thread",
             f"--last-words={recorder.last_words}",
+            f"--basetemp={recorder.last_words / 'pytest'}",  # else one stays, and a user's own makes room
         ]
     else:
         arguments += ["--timeout-method=signal"]

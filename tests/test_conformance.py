@@ -193,7 +193,13 @@ def acme(tmp_path: Path) -> Path:
     return installed(tmp_path, PORT)
 
 
-def test_a_crash_and_a_hang_are_each_one_case(acme: Path, tmp_path: Path) -> None:
+def test_a_crash_and_a_hang_are_each_one_case(
+    acme: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    monkeypatch.delenv("PYTEST_DEBUG_TEMPROOT")
     arguments = [
         "ACME",
         "--rung",
@@ -215,6 +221,7 @@ def test_a_crash_and_a_hang_are_each_one_case(acme: Path, tmp_path: Path) -> Non
     assert command in document["cases"]["primitives::test_unary[SQRT-float16]"]["reason"]
     assert document["port"]["distribution"] == "acme"
     assert document["port"]["version"] == "1.0"
+    assert not list(temporary.iterdir())
 
 
 def test_a_device_that_does_not_open_is_one_line(acme: Path, tmp_path: Path) -> None:
