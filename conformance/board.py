@@ -128,9 +128,13 @@ def answer(task: str) -> str:
 
 @contextmanager
 def _process(words: BinaryIO) -> Iterator[tuple[subprocess.Popen[bytes], queue.SimpleQueue[bytes | None]]]:
-    """The process, and the lines that it says, with None after the last; it ends with the block."""
+    """The process, and the lines that it says, with None after the last; it ends with the block.
+
+    Since it may have to be killed, the folder for its temporary files is made and removed here.
+    """
+    folder = tempfile.TemporaryDirectory(prefix="portwright-", ignore_cleanup_errors=True)
     process = subprocess.Popen(
-        interpreter.command(f"{__package__}.piece"),
+        interpreter.command(f"{__package__}.piece", folder.name),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=words,
@@ -156,6 +160,7 @@ def _process(words: BinaryIO) -> Iterator[tuple[subprocess.Popen[bytes], queue.S
         reader.join(_LOOK)
         assert process.stdin is not None
         process.stdin.close()
+        folder.cleanup()
 
 
 def _ask(process: subprocess.Popen[bytes], task: str) -> None:

@@ -1,17 +1,20 @@
 """A piece of a climb, in a process of its own beside a board: ``python -P -m portwright.conformance.piece``.
 
-In, on standard input: one line, what ``board.Task`` says as JSON. It then stays open, and its end is the end
-of this process and of all that it started. Out, on what was standard output, a line of JSON each: the subject
-that the board is; the result of each case; the error that kept them from being run, if one did; and that it
-is done. No case is run on a board that is not as the task says. The other side is ``board``.
+In, on the command line: a folder that was made for this process's temporary files. In, on standard input: one
+line, what ``board.Task`` says as JSON; it then stays open, and its end is the end of this process, of all
+that it started and of that folder. Out, on what was standard output, a line of JSON each: the subject that
+the board is; the result of each case; the error that kept them from being run, if one did; and that it is
+done. No case is run on a board that is not as the task says. The other side is ``board``.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sys
+import tempfile
 import threading
 from dataclasses import asdict
 from typing import Any, TextIO
@@ -28,9 +31,10 @@ from .tiers import SuiteTier
 
 def main() -> None:
     """Does what was asked for."""
+    folder = tempfile.tempdir = sys.argv[1]
     answers = _answers()
     task = json.loads(_read_line(0))
-    threading.Thread(target=_end_with, args=(os.dup(0),), daemon=True).start()
+    threading.Thread(target=_end_with, args=(os.dup(0), folder), daemon=True).start()
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
 
     def answer(**said: Any) -> None:
@@ -78,10 +82,11 @@ def _read_line(descriptor: int) -> bytes:
     return line
 
 
-def _end_with(lifeline: int) -> None:
-    """Ends this process and what it started when nobody waits for it any more."""
+def _end_with(lifeline: int, folder: str) -> None:
+    """Ends this process and what it started when nobody waits for it any more, or would tidy up after it."""
     while os.read(lifeline, 1):
         continue
+    shutil.rmtree(folder, ignore_errors=True)
     if sys.platform != "win32":
         os.killpg(os.getpgrp(), signal.SIGKILL)
     os._exit(1)

@@ -63,6 +63,7 @@ class Bench:
 
     Attributes:
         without: what a process finds first that has no Portwright.
+        temporary: where its processes leave temporary files.
         workers: by name.
         address: the scheduler's.
     """
@@ -70,7 +71,9 @@ class Bench:
     def __init__(self, folder: Path, **environment: str) -> None:
         self.folder = folder
         self.site = acme.installed(folder, PORT)
-        self.environment = {**acme.environment(folder), **environment}
+        self.temporary = folder / "temporary"
+        self.temporary.mkdir()
+        self.environment = {**acme.environment(folder), "TMPDIR": str(self.temporary), **environment}
         self.workers: dict[str, subprocess.Popen[bytes]] = {}
         self._started: list[subprocess.Popen[bytes]] = []
         file = folder / "scheduler.json"
@@ -135,6 +138,10 @@ class Bench:
         paths = (self.folder / "cache" / "journals").glob("*.jsonl")
         lines = [json.loads(line) for path in sorted(paths) for line in path.read_text().splitlines()[1:]]
         return [line["case"]["id"] for line in lines if "case" in line]
+
+    def is_tidy(self) -> bool:
+        """Whether nothing of ours is left among temporary files."""
+        return not list(self.temporary.glob("portwright-*"))
 
     def close(self) -> None:
         """Ends all of it."""

@@ -74,6 +74,7 @@ def test_a_worker_that_is_killed_costs_nothing_but_time(start: Start) -> None:
     assert sorted(bench.results()) == sorted(read(bench, "shared.json")["cases"])  # each counts once
     bench.run(*CASES, "-o", "alone.json", cluster=False)
     assert read(bench, "shared.json") == read(bench, "alone.json")
+    assert bench.is_tidy()
 
 
 def test_what_fails_fails_as_on_one_machine(start: Start) -> None:
@@ -110,6 +111,7 @@ def test_a_case_that_takes_each_worker_down_is_crashed(start: Start) -> None:
     )
     assert {c["outcome"] for c in cases.values()} == {"passed"}
     assert len(cases) == 5
+    assert bench.is_tidy()
 
 
 def test_next_stops_where_one_machine_does(start: Start) -> None:
@@ -155,6 +157,7 @@ def test_who_asked_is_gone_and_so_is_what_is_under_way(start: Start, by: signal.
     assert ("the same command with --resume goes on" in err) == (by is signal.SIGINT)
     (process,) = bench.stalled().values()
     wait_for(lambda: not lives(process), "the end of the case")
+    wait_for(bench.is_tidy, "the end of its files")
     stalls.unlink()
     assert bench.workers["a"].poll() is None
     done = bench.results()
