@@ -16,7 +16,7 @@ from portwright.conformance.mutants.alarms import Alarm, Climb, false_alarms_of
 from portwright.conformance.mutants.bases import base_name, open_new, spoiled
 from portwright.conformance.mutants.catalogue import FAMILIES, MUTANTS, mutant, select
 from portwright.conformance.mutants.hunt import Verdict, hunt, matches
-from portwright.conformance.mutants.matrix import Survey, survey
+from portwright.conformance.mutants.matrix import Survey, _Worker, survey
 from portwright.conformance.mutants.mutant import Base, Mutant
 from portwright.conformance.mutants.walk import Array, walking
 from portwright.conformance.selection import Selection
@@ -87,6 +87,14 @@ def test_many_are_hunted_in_processes_of_their_own() -> None:
     text = show.markdown([verdict], 1.0)
     assert "1 of 1 mutants" in text
     assert "| loop tails | 1 | 1 |" in text
+
+
+def test_a_process_that_has_no_more_orders_ends_by_itself() -> None:
+    """It is not killed, and so removes what it made."""
+    worker = _Worker()
+    process = worker._running()
+    worker.close()
+    assert process.returncode == 0
 
 
 def test_certify_exits_1_when_a_case_fails(

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from .. import interpreter
@@ -19,7 +20,7 @@ from .mutant import Base, Mutant
 from .worker import Task
 
 GRACE = 15.0
-"""Seconds that a case may take beyond its limit before its process is ended."""
+"""Seconds that a case may take beyond its limit, or a process to tidy up, before the process is ended."""
 FIRST = 120.0
 """Seconds until the first case must have begun."""
 MOST_DEATHS = 6
@@ -76,7 +77,7 @@ def survey(
             return list(pool.map(one, mutants))
     finally:
         for w in workers:
-            w.end()
+            w.close()
 
 
 class _Worker:
@@ -158,6 +159,15 @@ class _Worker:
             )
             threading.Thread(target=_pump, args=(self._process.stdout, self._lines), daemon=True).start()
         return self._process
+
+    def close(self) -> None:
+        """Has the process, if there is one, tidy up and end: there are no more orders."""
+        if self._process is not None:
+            assert self._process.stdin is not None
+            self._process.stdin.close()
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(GRACE)
+        self.end()
 
     def end(self) -> None:
         """Ends the process, if there is one."""
