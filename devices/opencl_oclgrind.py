@@ -89,18 +89,21 @@ class Watched(OpenCL):
         self._freed: SimpleQueue[_Freed] = SimpleQueue()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="oclgrind")
         self._ident = self._thread.submit(threading.get_ident).result()
-        self._log = tempfile.NamedTemporaryFile(  # noqa: SIM115 - open as long as the device is
-            "r", prefix="portwright-oclgrind-", errors="replace"
-        )
         if not any(_PLATFORM in c.names[0].lower() for c in candidates("Oclgrind")):
             raise DriverMissingError("Oclgrind, which watches OpenCL kernels, is not installed", _MEND)
+        self._log = tempfile.NamedTemporaryFile(  # noqa: SIM115 - open as long as the device is
+            "r", prefix="portwright-oclgrind-", errors="replace", delete=False
+        )
         ours = {
             "OCLGRIND_UNINITIALIZED": str(int(self.finds_unwritten)),
             "OCLGRIND_LOG": self._log.name,
             f"PORTWRIGHT_{self.called}": _PLATFORM,
         }
-        with _environment({**_SETTINGS, **ours}):
-            self._there(super().__init__)
+        try:
+            with _environment({**_SETTINGS, **ours}):
+                self._there(super().__init__)
+        finally:  # both have it open by now: without a name nothing is left, however the process ends
+            os.unlink(self._log.name)
 
     def _open(self, chosen: Candidate, spec: Spec, limits: Limits, hints: Sequence[Hint] = ()) -> None:
         from .oclgrind_memory import FreshPool

@@ -215,6 +215,11 @@ def test_oclgrind_names_the_kernel_the_line_and_the_work_item(oclgrind: Any, nam
 
 
 @without_oclgrind
+def test_what_oclgrind_writes_has_no_name_to_be_left_under(oclgrind: Any) -> None:
+    assert not Path(oclgrind._log.name).exists()
+
+
+@without_oclgrind
 def test_oclgrind_forgets_no_buffer(oclgrind: Any) -> None:
     """A larger buffer where a smaller one was: all of it is known to be written, and none before."""
     for n in (8, 64, 16):
