@@ -1,4 +1,4 @@
-"""Every test session compiles into a cache folder of its own, which its workers share; plugins to install."""
+"""Every test session has a folder of its own, for its cache and temporary files; plugins to install."""
 
 from __future__ import annotations
 
@@ -20,10 +20,13 @@ CACHE = "PORTWRIGHT_CACHE"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if "PYTEST_XDIST_WORKER" not in os.environ:  # a worker inherits the folder of the process that started it
-        folder = tempfile.mkdtemp(prefix="portwright-tests-")
-        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
-        os.environ[CACHE] = folder
+    if "PYTEST_XDIST_WORKER" in os.environ:  # it inherits the folder of the process that started it
+        return
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())  # where tmp_path is, and stays
+    folder = tempfile.mkdtemp(prefix="portwright-tests-")
+    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+    os.environ[CACHE] = str(Path(folder, "cache"))
+    os.environ["TMPDIR"] = tempfile.tempdir = folder  # what a process leaves that a test kills goes with it
 
 
 @pytest.fixture(scope="session")
