@@ -55,7 +55,7 @@ class Names:
         name = f"{vector}_{kind}"
         if name not in self.helpers:
             bits = self.type(MASKS[dtype.itemsize], lanes)
-            self.needed_by(self.table.functions[kind], dtype, lanes)
+            self.needed_by(self.table.functions[kind], dtype, lanes, of=kind)
             one = {
                 op: self.table.by_dtype.get((op, dtype), self.table.scalar.get(op, ""))
                 for op in (Op.SQRT, Extra.FMA)
@@ -67,10 +67,10 @@ class Names:
             )  # fmt: skip
         return name
 
-    def needed_by(self, text: str, dtype: DType, lanes: int) -> None:
-        """Has those functions defined that a spelling or a function's body calls, on vectors of this type."""
+    def needed_by(self, text: str, dtype: DType, lanes: int, of: str = "") -> None:
+        """Has the functions defined that a spelling, or the definition ``of`` one, calls on vectors."""
         for kind in self.table.functions:
-            if f"{{V}}_{kind}(" in text and f"{{V}} {{V}}_{kind}(" not in text:
+            if kind != of and f"{{V}}_{kind}(" in text:
                 self.helper(kind, dtype, lanes)
 
     def fold_steps(self, kind: str, dtype: DType, lanes: int) -> str:
