@@ -19,14 +19,10 @@ def _function(body: str) -> str:
 
 def _by_processor(kind: str, lane: str) -> str:
     """A function of two vectors that the prelude may have, by the processor; else lane by lane."""
-    macro, body = (
-        f"{kind.upper()}_{{V}}",
-        f"{{{{ {{V}} r; for (int l = 0; l < {{n}}; l++) {lane} return r; }}}}",
-    )
-    return (
-        f"#ifdef {macro}\n#define {{V}}_{kind} {macro}\n#else\n"
-        f"{_function(f'{{V}} {{V}}_{kind}({{V}} a, {{V}} b) {body}')}\n#endif"
-    )
+    body = f"{{{{ {{V}} r; for (int l = 0; l < {{n}}; l++) {lane} return r; }}}}"
+    function = _function(f"{{V}} {{V}}_{kind}({{V}} a, {{V}} b) {body}")
+    macro = f"{kind.upper()}_{{V}}"
+    return f"#ifdef {macro}\n#define {{V}}_{kind} {macro}\n#else\n{function}\n#endif"
 
 
 C = replace(
