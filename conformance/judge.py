@@ -306,5 +306,7 @@ def _is_tiny(op: Op, dtype: DType, truth: Exact, operands: Sequence[Array]) -> A
 
 def flushed(x: Array, dtype: DType) -> Array:
     """``x`` with its subnormals made zeros of their sign."""
-    small = np.abs(x.astype(np.float64)) < dtype.smallest_normal
-    return np.where(small, np.copysign(np.zeros((), np.float64), x.astype(np.float64)).astype(x.dtype), x)
+    with np.errstate(invalid="ignore"):  # NaNs that signal do so when they are widened
+        wide = x.astype(np.float64)
+        zeros = np.copysign(np.zeros((), np.float64), wide).astype(x.dtype)
+    return np.where(np.abs(wide) < dtype.smallest_normal, zeros, x)
