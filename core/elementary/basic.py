@@ -151,6 +151,11 @@ class Expr:
         other = b.node if isinstance(b, Expr) else full(b, self.node)
         return Expr(graph.free_product(self.node, other)) + c
 
+    @property
+    def rounder(self) -> float:
+        """Added and taken away it rounds to a whole number, half to even, below 2^(mantissa - 1)."""
+        return 1.5 * 2.0**self.node.dtype.mantissa
+
     def poly(self, coefficients: tuple[float, ...]) -> Expr:
         """c0 + c1·x + c2·x² + …, by Horner's rule."""
         *rest, last = coefficients

@@ -108,8 +108,7 @@ def scaled_exp(x: Expr, halvings: int = 0, *, least: float = -math.inf, most: fl
     most = min(most, (c.top + 0.25 + halvings) * LN_2)
     x = where(x < least, least, x)
     x = where(x > most, most, x)
-    whole = 1.5 * 2.0**dtype.mantissa
-    n = x.times_plus(LOG2_E, whole) - whole
+    n = x.times_plus(LOG2_E, x.rounder) - x.rounder
     r = n.times_plus(-c.ln2[1], n.times_plus(-c.ln2[0], x))
     from_, to = (round(end * LOG2_E) - halvings for end in (least, most))
     return exp_times_power(r, n - halvings if halvings else n, from_, to)

@@ -79,8 +79,7 @@ def _exp2(high: Expr, low: Expr) -> Expr:
     least, most = c.none, c.top + 0.25
     inside = (high < most) & (high > least)
     q = where(high < most, where(high > least, high, least), most)
-    whole = 1.5 * 2.0**high.node.dtype.mantissa
-    n = (q + whole) - whole
+    n = (q + q.rounder) - q.rounder
     r = ((q - n) + where(inside, low, 0.0)) * math.log(2)
     return exp_times_power(r, n, round(least), round(most))
 

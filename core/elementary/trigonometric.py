@@ -53,13 +53,12 @@ def cos(x: Node) -> Node:
     e = Expr(x)
     c = _HALF_PI[x.dtype]
     near = e.abs() < c.exact
-    whole = 1.5 * 2.0**x.dtype.mantissa
-    k = ((e * (1 / math.pi) - 0.5) + whole) - whole
+    k = ((e * (1 / math.pi) - 0.5) + e.rounder) - e.rounder
     m = k + k + 1
     r = e
     for part in c.parts:
         r = r - m * part
-    odd = k - 2.0 * ((k * 0.5 + whole) - whole)
+    odd = k - 2.0 * ((k * 0.5 + e.rounder) - e.rounder)
     s = where(near, r, e * 0.5).sin()
     y = where(near, where(odd.ne(0), s, -s), 1.0 - 2.0 * (s * s))
 

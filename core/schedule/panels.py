@@ -99,32 +99,22 @@ def _group(tile: Tile, rows: Loop) -> int:
 
 def _strip(strip: Loop, tile: Tile) -> Loop:
     """Tiles side by side that share their rows, with what only these rows read packed first."""
-    inside = {s.var: s for s in statements(strip.body) if isinstance(s, Loop)}
-    body, count = strip.body, 0
-    for load in toposort(values(strip.body)):
-        access = load.arg
-        if load.op is not Op.LOAD or not isinstance(access, Access) or access.guard:
-            continue
-        memory = tile.memories.get(access.memory)
+
+    def walked(load: Value, access: Access, inside: Mapping[str, Loop]) -> list[Loop]:
         names = access.index.names()
         loops = [loop for var, loop in inside.items() if var in names]
         copies = [loop for loop in loops if loop.bind is Bind.UNROLL]
         reduced = [loop for loop in loops if loop.bind is Bind.SERIAL]
-        if memory is None or memory.written or strip.var not in names or len(copies) != 1:
-            continue
-        if not reduced or len(loops) != len(copies) + len(reduced):
-            continue
-        tile.note(f"stage {access.memory} by {', '.join(loop.var for loop in (*reduced, *copies))}")
-        if access.index.coefficient(copies[0].var) == 1 and _fills(copies[0], tile):
+        if access.guard or strip.var not in names or not reduced:
+            return []
+        if len(copies) != 1 or len(loops) != 1 + len(reduced):
+            return []
+        fills = copies[0].extent >= 4 and tile.across[0].lanes % copies[0].extent == 0
+        if fills and access.index.coefficient(copies[0].var) == 1:  # then rows are copied as lanes
             copies = [replace(copies[0], bind=Bind.VECTOR)]
-        body = stage(body, load, (*reduced, *copies), f"strip_{strip.var}_{count}")
-        count += 1
-    return replace(strip, body=body)
+        return [*reduced, *copies]
 
-
-def _fills(copies: Loop, tile: Tile) -> bool:
-    """Whether a tile's rows are as many as a vector has lanes, or a half or a quarter of that."""
-    return copies.extent >= 4 and tile.across[0].lanes % copies.extent == 0
+    return _staged(strip, tile, "strip", walked)
 
 
 def _packed(panel: Stmt, tile: Tile, rows: Loop, down: set[str]) -> Loop:
@@ -132,35 +122,40 @@ def _packed(panel: Stmt, tile: Tile, rows: Loop, down: set[str]) -> Loop:
     assert isinstance(panel, Loop)
     if rows.extent < REUSE * tile.height:
         return panel
-    inside = {s.var: s for s in statements(panel.body) if isinstance(s, Loop)}
-    body, count = panel.body, 0
-    for load in toposort(values(panel.body)):
-        loops = _walked(load, inside, down)
+
+    def walked(load: Value, access: Access, inside: Mapping[str, Loop]) -> list[Loop]:
+        """None where a position is made of rows, of columns alone, or of what the kernel computes."""
+        names = frozenset().union(*(i.names() for i in access.indices()))
+        if not names.isdisjoint(down) or tile.memories[access.memory].nbytes <= tile.near:
+            return []
+        loops = [loop for var, loop in inside.items() if var in names]
+        columns = [loop for loop in loops if loop.bind in (Bind.UNROLL, Bind.VECTOR)]
+        reduced = [loop for loop in loops if loop.bind is Bind.SERIAL]
+        fits = prod(loop.extent for loop in loops) * load.dtype.itemsize <= tile.room
+        return [*reduced, *columns] if reduced and columns and fits else []
+
+    return _staged(panel, tile, "panel", walked)
+
+
+Walked = Callable[[Value, Access, Mapping[str, Loop]], list[Loop]]
+"""Of a load, the loops that its position is made of, neighbours last; none where it stays as it is."""
+
+
+def _staged(around: Loop, tile: Tile, name: str, walked: Walked) -> Loop:
+    """The loop with what it reads again packed first."""
+    inside = {s.var: s for s in statements(around.body) if isinstance(s, Loop)}
+    body, count = around.body, 0
+    for load in toposort(values(around.body)):
         access = load.arg
-        if not loops or not isinstance(access, Access):
+        if load.op is not Op.LOAD or not isinstance(access, Access):
             continue
         memory = tile.memories.get(access.memory)
-        size = prod(loop.extent for loop in loops) * load.dtype.itemsize
-        if memory is None or memory.written or memory.nbytes <= tile.near or size > tile.room:
-            continue
-        tile.note(f"stage {access.memory} by {', '.join(loop.var for loop in loops)}")
-        body = stage(body, load, loops, f"panel_{panel.var}_{count}")
-        count += 1
-    return replace(panel, body=body)
-
-
-def _walked(load: Value, inside: Mapping[str, Loop], down: set[str]) -> list[Loop]:
-    """The loops in a panel that a load's position is made of, the panel's own columns last; none where
-    it is made of rows, of columns alone, or of what the kernel computes."""
-    if load.op is not Op.LOAD or not isinstance(load.arg, Access):
-        return []
-    names = frozenset().union(*(i.names() for i in load.arg.indices()))
-    if not names.isdisjoint(down) or any(m.names() & down for m in load.arg.guard):
-        return []
-    loops = [loop for var, loop in inside.items() if var in names]
-    columns = [loop for loop in loops if loop.bind in (Bind.UNROLL, Bind.VECTOR)]
-    reduced = [loop for loop in loops if loop.bind is Bind.SERIAL]
-    return [*reduced, *columns] if reduced and columns else []
+        loops = walked(load, access, inside) if memory is not None and not memory.written else []
+        if loops:
+            tile.note(f"stage {access.memory} by {', '.join(loop.var for loop in loops)}")
+            body = stage(body, load, loops, f"{name}_{around.var}_{count}")
+            count += 1
+    return replace(around, body=body)
 
 
 def sink(body: Body) -> Body:
