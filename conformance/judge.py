@@ -235,8 +235,7 @@ def judge(op: Op, dtype: DType, got: Array, operands: Sequence[Array], spec: Spe
     require(title, ~good, got, wanted, operands, f"within {bound}", ulp)
     if spec.flushes_subnormals and op in FLUSHED and dtype is float32:
         zeros = flushed(got, dtype)
-        # x + 0 and x·1 may be x as it is, and 0 - x and x·(-1) be x with its sign bit flipped
-        moved = np.logical_or.reduce([np.abs(got) == np.abs(x) for x in operands])
+        moved = _moved(op, got, *operands)
         require(
             title,
             (got != 0) & (zeros == 0) & ~moved,
@@ -302,6 +301,15 @@ def _is_tiny(op: Op, dtype: DType, truth: Exact, operands: Sequence[Array]) -> A
         with np.errstate(all="ignore"):
             tiny |= np.abs(np.ldexp(a, 64) * b) < dtype.smallest_normal * 2.0**64
     return np.asarray(tiny)
+
+
+def _moved(op: Op, got: Array, a: Array, b: Array) -> Array:
+    """Where a sum with 0 or a product with ±1 is the other operand, or that with its sign bit flipped."""
+    leaves = 1 if op is Op.MUL else 0
+    return np.asarray(
+        ((np.abs(b) == leaves) & (np.abs(got) == np.abs(a)))
+        | ((np.abs(a) == leaves) & (np.abs(got) == np.abs(b)))
+    )
 
 
 def flushed(x: Array, dtype: DType) -> Array:

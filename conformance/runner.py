@@ -199,7 +199,7 @@ def run(
     """Climbs the ladder.
 
     Args:
-        device: a name; or an opened device, which is then run in this process.
+        device: a name; or an opened device, which is then run in this process, known by its name meanwhile.
         selection: which cases.
         jobs: processes that run cases; 0 runs them in this one, where a crash is the end of everything.
         limit: seconds that a case may take.
@@ -212,10 +212,9 @@ def run(
         SuiteError: when the cases could not be run, with pytest's own words.
     """
     if isinstance(device, Device):
-        registry.adopt(device)
-        device, jobs = device.name, 0
-    name = registry.open_device(device).name
-    outcome = Outcome(name, selection)
+        with registry.adopted(device):
+            return run(device.name, selection, jobs=0, limit=limit, watch=watch, expected=expected, done=done)
+    outcome = Outcome(registry.open_device(device).name, selection)
     start = time.monotonic()
     chosen = collect(selection) if done or selection.only is not None else None
     for group in selection.groups:

@@ -10,6 +10,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import count
 
 from . import trace
@@ -141,6 +142,31 @@ def adopt(device: Device, another: Another | None = None) -> Device:
         if another is not None:
             _another[device.name] = another
     return device
+
+
+@contextmanager
+def adopted(device: Device) -> Iterator[None]:
+    """``adopt`` for a while: whoever had the name before has it again afterwards. One that has it keeps it.
+
+    Raises:
+        PortError: as ``adopt``.
+    """
+    if _opened.get(device.name) is device:
+        yield
+        return
+    with _lock:
+        before = {name: d for name, d in _opened.items() if d.name == device.name}
+        another = _another.get(device.name)
+    adopt(device)
+    try:
+        yield
+    finally:
+        with _lock:
+            for name in [n for n, d in _opened.items() if d is device]:
+                del _opened[name]
+            _opened.update(before)
+            if another is not None:
+                _another[device.name] = another
 
 
 def open_another(name: str) -> Device | None:

@@ -170,6 +170,8 @@ def test_a_product_that_only_moves_a_subnormal_need_not_flush_it() -> None:
         judge(Op.MUL, float32, tiny / 2, [tiny, one / 2], flushes)
     with pytest.raises(Mismatch, match="not flushed"):
         judge(Op.SUB, float32, tiny * 1.5, [tiny * 2, tiny / 2], flushes)
+    with pytest.raises(Mismatch, match="not flushed"):
+        judge(Op.SUB, float32, tiny, [tiny * 2, tiny], flushes)  # as large as an operand, but computed
 
 
 def test_bounds_are_those_of_the_tier() -> None:

@@ -164,6 +164,22 @@ def test_adopted_devices_are_known_by_name() -> None:
     assert open_device("NUMPY") is mine
 
 
+def test_a_device_that_is_adopted_for_a_while_gives_the_name_back() -> None:
+    first, second = NumPy(), NumPy()
+    registry.adopt(first, another=NumPy)
+    with registry.adopted(second):
+        assert open_device("NUMPY") is second
+        assert registry.open_another("NUMPY") is None
+    assert open_device("NUMPY") is first
+    with pytest.raises(DeviceError), registry.adopted(second):
+        open_device("NOSUCH")
+    assert open_device("NUMPY") is first
+    with registry.adopted(first):
+        another = registry.open_another("NUMPY")
+    assert another is not None, "who has the name keeps what was said of it"
+    assert open_device("NUMPY") is first
+
+
 def test_default_by_rank_with_a_reason_for_the_one_passed_over(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -37,7 +37,7 @@ def forgotten() -> Iterator[None]:
 
 
 def climb(port: type[Wrong], *rungs: Rung, keyword: str = "", stop: bool = False) -> Outcome:
-    return runner.run(port(), Selection(rungs, keyword, stop=stop), jobs=0)
+    return runner.run(registry.adopt(port()), Selection(rungs, keyword, stop=stop), jobs=0)
 
 
 def message(port: type[Wrong], rung: Rung, case: str) -> str:
