@@ -84,6 +84,7 @@ def test_what_is_stated_is_what_is_claimed() -> None:
 
 def test_it_is_certified_in_its_own_spelling() -> None:
     with opened(Acme) as device:
+        registry.adopt(device)
         document = certified(device, "test_unary[SQRT-float32] or test_unary[EXP2-float32]")
         assert document["primitives"]["native"] == len(device.spec.native)
         with debug.record() as events:
