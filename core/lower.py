@@ -63,6 +63,12 @@ class Nest:
     lets: list[Gathered] = field(default_factory=list)
     made: int = 0
 
+    @property
+    def reduces(self) -> Node:
+        """The reduction that it is."""
+        assert self.demand is not None
+        return self.demand.node
+
     def runs(self, level: int) -> int:
         """How often a statement under its first ``level`` loops is run."""
         return self.times * math.prod(list(self.extents.values())[:level])
@@ -94,14 +100,14 @@ class Lowered:
         kernel: the tree; None of a survey.
         leaves: the node that each parameter after the roots' own reads.
         reductions: each inlined reduction's nest.
-        stopped: reductions that a survey did not go below, since they would be run too often.
+        stopped: the reduction at which a survey ended, since it would be run too often.
         walk: how it was found.
     """
 
     kernel: Kernel | None
     leaves: list[Node]
     reductions: list[Nest]
-    stopped: list[Node]
+    stopped: Node | None
     walk: _Lowering
 
     @property
@@ -134,7 +140,7 @@ class _Lowering:
         slack: int = 0,
     ) -> None:
         self.slack = slack
-        self.stopped: list[Node] = []
+        self.stopped: Node | None = None
         self.roots = frozenset(roots)
         self.outputs = roots
         self.given = reads
@@ -188,8 +194,8 @@ class _Lowering:
             if self.reads(node):
                 continue
             if self.slack and node.op is GraphOp.REDUCE and self.too_often(node):
-                self.stopped.append(node)
-                continue
+                self.stopped = node
+                return
             for d in list(self.demands[node].values()):
                 self.edges[d] = () if d.mask == NEVER else self.operands(d)
 
@@ -407,8 +413,8 @@ def survey(
 ) -> Lowered:
     """As ``lower``, without building the tree: what the kernel would evaluate, and how often.
 
-    ``rank`` puts operands before users; no node is visited that the kernel does not reach. It stops at
-    reductions that would be run more than ``slack`` times as often as they have results: without that, a deep
-    graph that is not cut yet would be evaluated at ever more positions, layer by layer.
+    ``rank`` puts operands before users; no node is visited that the kernel does not reach. It ends at the
+    first reduction, from the roots down, that would be run more than ``slack`` times as often as it has
+    results (0: at none): what lies below belongs to another kernel.
     """
     return _Lowering(roots, reads, rank, slack).run(False)

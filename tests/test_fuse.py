@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import support as t
 
+from portwright import Tensor
 from portwright.core import dtype as dt
-from portwright.core import engine, graph, plan
+from portwright.core import engine, graph, lower, plan
 from portwright.core.graph import Node
 from portwright.core.loops import Loop, statements
 from portwright.core.ops import Op
@@ -215,3 +216,56 @@ def test_a_kernel_stores_nothing_that_nobody_reads():
     assert kernel.nbytes == 2 * x.nbytes
     (both,) = kernels(first, t.sub(second, 3.0))
     assert both.nbytes == 3 * x.nbytes
+
+
+def residual(layers: int, rows: int = 128, width: int = 128) -> list[plan.KernelInfo]:
+    """The kernels of a residual network whose branches end with an activation."""
+    x = Tensor(np.ones((rows, width), np.float32)).realize()
+    weights = [Tensor(np.full((width, width), i, np.float32)).realize() for i in range(layers)]
+    for w in weights:
+        x = x + (x.layernorm((width,)) @ w).gelu()
+    return engine.kernels([x.sum(0).node], "CPU")
+
+
+def test_what_a_residual_branch_adds_is_stored_once_and_not_computed_again_from_the_first_layer_on():
+    few, many = (sum(k.nbytes for k in residual(n)) for n in (4, 16))
+    assert many < 4.2 * few
+    assert max(k.nbytes for k in residual(16)) <= 5 * 128 * 128 * 4
+
+
+@pytest.mark.parametrize(
+    ("parts", "stored"), [(1, False), (2, False), (4, True), (8, True)], ids=["1", "2", "4", "8"]
+)
+def test_a_value_that_two_kernels_need_is_stored_where_that_moves_fewer_bytes(parts: int, stored: bool):
+    """A sum of so many arrays, by rows and by columns: 2 · parts reads, or parts, one store and 2 reads."""
+    value = t.integers((512, 512))
+    for i in range(1, parts):
+        value = t.add(value, t.integers((512, 512), seed=i))
+    found = kernels(t.total(value, 0), t.total(value, 1))
+    assert (len(found) == 3) == stored
+
+
+def demanded(layers: int, monkeypatch: pytest.MonkeyPatch) -> int:
+    """How often the fuser looks at a node while it fuses a residual network and its gradients."""
+    looks = 0
+    spread = lower._Lowering.spread
+
+    def counting(self: lower._Lowering) -> None:
+        nonlocal looks
+        spread(self)
+        looks += len(self.demands)
+
+    with monkeypatch.context() as m:
+        m.setattr(lower._Lowering, "spread", counting)
+        x = Tensor(np.ones((32, 64), np.float32)).realize()
+        weights = [Tensor(np.full((64, 64), i, np.float32), requires_grad=True) for i in range(layers)]
+        for w in weights:
+            x = x + (x.layernorm((64,)) @ w).gelu()
+        x.sum().backward()
+        engine.kernels([w.grad.node for w in weights if w.grad is not None], "CPU")
+    return looks
+
+
+def test_the_work_of_fusing_grows_with_the_graph_and_not_with_its_square(monkeypatch):
+    few, many = demanded(4, monkeypatch), demanded(16, monkeypatch)
+    assert many < 5 * few
