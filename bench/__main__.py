@@ -14,7 +14,7 @@ from . import report
 from .harness import ROOT, Process, measure, present
 from .limits import measure as measure_limits
 from .peers import PEERS, PORTWRIGHT
-from .workloads import WORKLOADS
+from .table import WORKLOADS, find
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -24,6 +24,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("workloads", nargs="*", help="which to measure (see --list)")
     parser.add_argument("--all", action="store_true", help="measure every workload")
+    parser.add_argument(
+        "--random", type=int, metavar="N", help="measure N workloads drawn by chance (see --seed)"
+    )
     parser.add_argument("--list", action="store_true", help="name workloads and peers, and measure nothing")
     parser.add_argument("--peers", help="which peers, with commas between; Portwright is always there")
     parser.add_argument("--rounds", type=int, default=5, help="bursts of each peer (5)")
@@ -62,12 +65,15 @@ def versions() -> dict[str, str]:
 
 
 def run(chosen: argparse.Namespace) -> report.Results:
-    names = chosen.workloads or list(
-        WORKLOADS if chosen.all else dict.fromkeys(t.workload for t in report.TARGETS)
-    )
     wanted = [PORTWRIGHT, *chosen.peers.split(",")] if chosen.peers else list(PEERS)
     peers, absent = present(list(dict.fromkeys(wanted)))
     seed = secrets.randbits(32) if chosen.seed is None else chosen.seed
+    if chosen.random:
+        names = [f"random_{seed}_{i}" for i in range(chosen.random)]
+    elif chosen.all:
+        names = list(WORKLOADS)
+    else:
+        names = chosen.workloads or list(dict.fromkeys(t.workload for t in report.TARGETS))
     results = report.Results(
         report.now(), report.machine(), seed, versions(), absent, measure_limits(), rows={}
     )
@@ -78,7 +84,7 @@ def run(chosen: argparse.Namespace) -> report.Results:
     start = time.monotonic()
     try:
         for i, name in enumerate(names, 1):
-            w = WORKLOADS[name]
+            w = find(name)
             print(f"[{i}/{len(names)}, {time.monotonic() - start:.0f} s] {name}: {w.says}", flush=True)
             results.rows[name] = measure(
                 w, processes, seed, chosen.rounds, chosen.seconds, says=lambda line: print(line, flush=True)

@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from statistics import median, quantiles
+from statistics import geometric_mean, median, quantiles
 
 from .harness import ROOT, Burst, Outcome, Row, per_call
 from .limits import Limits
 from .peers import COPY, PEERS, PORTWRIGHT, cores
-from .workloads import WORKLOADS
+from .table import find
 
 RESULTS = ROOT / "bench" / "results"
 PAGE = ROOT / "docs" / "performance.md"
@@ -91,7 +91,7 @@ def ratio(row: Row, peer: str) -> Spread | None:
 
 
 def _time(outcome: Outcome, row: Row) -> float:
-    return median(per_call(outcome, WORKLOADS[row.workload]))
+    return median(per_call(outcome, find(row.workload)))
 
 
 def best(row: Row, among: Sequence[str]) -> str | None:
@@ -116,7 +116,7 @@ def _cell(outcome: Outcome | None, row: Row) -> str:
         return "–"
     if outcome.fault:
         return "wrong" if outcome.fault.startswith("WRONG") else "failed"
-    s = spread(per_call(outcome, WORKLOADS[row.workload]))
+    s = spread(per_call(outcome, find(row.workload)))
     noisy = "" if all(b.quiet for b in outcome.counted) else " ~"
     return f"{duration(s.middle)} ±{(s.high - s.low) / 2 / s.middle:.0%}{noisy}"
 
@@ -147,7 +147,7 @@ def verdicts(results: Results) -> list[list[str]]:
         if ours is None or ours.fault:
             lines.append([t.says, ours.fault if ours else "not measured", "no"])
         elif t.seconds:
-            s = spread(per_call(ours, WORKLOADS[row.workload]))
+            s = spread(per_call(ours, find(row.workload)))
             figure = f"{duration(s.middle)} ({duration(s.low)}–{duration(s.high)})"
             lines.append([t.says, figure, _met(s.low <= t.seconds, s.high <= t.seconds)])
         else:
@@ -166,13 +166,36 @@ def _met(possibly: bool, surely: bool) -> str:
     return "yes" if surely else "within the spread" if possibly else "no"
 
 
+def summary(results: Results, others: Sequence[str]) -> str | None:
+    """All workloads together: the geometric mean, how often Portwright is fastest, and where it is slowest.
+
+    A workload that nobody else computed says nothing; one that Portwright got wrong counts as lost.
+    """
+    ratios: dict[str, float] = {}
+    for row in results.rows.values():
+        peer = best(row, others)
+        if peer is not None:
+            r = ratio(row, peer)
+            ratios[row.workload] = 0.0 if r is None else r.middle
+    if len(ratios) < 2:
+        return None
+    right = [r for r in ratios.values() if r > 0]
+    worst = min(ratios, key=lambda name: ratios[name])
+    mean = f"{geometric_mean(right):.2f}" if right else "–"
+    fastest = sum(r >= 1 for r in ratios.values())
+    return (
+        f"All together: the best peer's time ÷ ours is {mean} (geometric mean of {len(right)} workloads); "
+        f"Portwright is the fastest in {fastest} of {len(ratios)}, the worst is {ratios[worst]:.2f}: {worst}."
+    )
+
+
 def tables(results: Results) -> str:
     """Everything, as Markdown."""
     others = [p for p in PEERS if p not in (PORTWRIGHT, COPY)]
     shown = [p for p in others if any(p in r.outcomes for r in results.rows.values())]
     lines = []
     for row in results.rows.values():
-        w = WORKLOADS[row.workload]
+        w = find(row.workload)
         peer = best(row, others)
         ours = row.outcomes.get(PORTWRIGHT)
         share = "–"
@@ -201,6 +224,8 @@ def tables(results: Results) -> str:
     if promised:
         parts.append(markdown(["promised", "measured", "met"], promised))
     parts.append(markdown(head, lines))
+    if (all_together := summary(results, others)) is not None:
+        parts.append(all_together)
     faults = [
         f"- `{row.workload}`, {name}: {o.fault}"
         for row in results.rows.values()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -11,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .peers import Latest, Losses, Task
+from .transformer import Functions, scores
 from .workloads import REPEATS, STEPS_CHECKED, Inputs
 
 
@@ -30,6 +32,12 @@ def tiny_add(x: Any, y: Any) -> Any:
     return x
 
 
+def attend(q: Any, k: Any, v: Any) -> Any:
+    s = q @ k.swapaxes(-1, -2) / math.sqrt(q.shape[-1])
+    return jax.nn.softmax(jnp.where(jnp.tri(s.shape[-1], dtype=bool), s, -jnp.inf), -1) @ v
+
+
+GPT2 = Functions(layernorm, partial(jax.nn.gelu, approximate=True), attend, lambda x: x.swapaxes(0, 1))
 EXPRESSIONS: dict[str, Callable[..., Any]] = {
     "chain": lambda x, a, b: jnp.maximum((x * a + b) * (x - b), a) * b - jnp.abs(x),
     "axpb": lambda x, a, b: x * a + b,
@@ -40,6 +48,8 @@ EXPRESSIONS: dict[str, Callable[..., Any]] = {
     "softmax": lambda x: jax.nn.softmax(x, -1),
     "layernorm": layernorm,
     "matmul": lambda a, b: a @ b,
+    "matmul_nt": lambda a, b: a @ b.T,
+    "matmul_tn": lambda a, b: a.T @ b,
     "bcastmm": bcastmm,
     "gemv": lambda x, w: x @ w,
     "gemvt": lambda x, w: w @ x,
@@ -47,6 +57,7 @@ EXPRESSIONS: dict[str, Callable[..., Any]] = {
     "attention": lambda q, k, v: jax.nn.softmax(q @ k.swapaxes(-1, -2) / math.sqrt(q.shape[-1]), -1) @ v,
     "transadd": lambda x, y: x.T + y,
     "gather": lambda t, i: t[i],
+    "gpt2": partial(scores, GPT2),
     "tiny_fused": tiny_add,
 }
 
@@ -62,7 +73,7 @@ def prepare(kind: str, inputs: Inputs) -> Task | None:
     elif kind == "tiny_jit":
         expression = _repeat(jax.jit(lambda x, y: x * y + y))
     elif kind in EXPRESSIONS:
-        numbers = tuple(k for k in t if k in ("a", "b") and isinstance(t[k], float))
+        numbers = tuple(k for k, v in t.items() if isinstance(v, float | int))
         expression = jax.jit(EXPRESSIONS[kind], static_argnames=numbers)
     else:
         return None

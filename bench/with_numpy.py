@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from .peers import Latest, Losses, Task
 from .training import cnn_losses, mlp_losses
+from .transformer import NUMPY, scores
 from .workloads import REPEATS, STEPS_CHECKED, Array, Inputs
 
 f4 = np.float32
@@ -41,9 +43,13 @@ def bcastmm(a: Array, b: Array) -> Array:
 
 def conv2d(x: Array, w: Array) -> Array:
     n, c, h, width = x.shape
-    padded = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), (2, 3)).transpose(0, 1, 4, 5, 2, 3)
-    return (w.reshape(len(w), -1) @ np.ascontiguousarray(windows).reshape(n, c * 9, -1)).reshape(
+    side = w.shape[-1]
+    pad = side // 2
+    padded = np.pad(x, ((0, 0), (0, 0), (pad, pad), (pad, pad)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (side, side), (2, 3)).transpose(
+        0, 1, 4, 5, 2, 3
+    )
+    return (w.reshape(len(w), -1) @ np.ascontiguousarray(windows).reshape(n, c * side * side, -1)).reshape(
         n, -1, h, width
     )
 
@@ -70,6 +76,8 @@ EXPRESSIONS: dict[str, Callable[..., Any]] = {
     "softmax": softmax,
     "layernorm": layernorm,
     "matmul": lambda a, b: a @ b,
+    "matmul_nt": lambda a, b: a @ b.T,
+    "matmul_tn": lambda a, b: a.T @ b,
     "bcastmm": bcastmm,
     "gemv": lambda x, w: x @ w,
     "gemvt": lambda x, w: w @ x,
@@ -79,6 +87,7 @@ EXPRESSIONS: dict[str, Callable[..., Any]] = {
     "gather": lambda t, i: t[i],
     "tiny_eager": tiny_add,
     "tiny_jit": tiny_jit,
+    "gpt2": partial(scores, NUMPY),
     "tiny_fused": tiny_add,
 }
 TRAINING = {"mlp_train": mlp_losses, "digits_train": cnn_losses}

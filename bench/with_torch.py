@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from .peers import Latest, Losses, Task, cores
+from .transformer import Functions, scores
 from .workloads import REPEATS, STEPS_CHECKED, Array, Inputs
 
 Tensor = torch.Tensor
@@ -26,6 +28,12 @@ def tiny_add(x: Tensor, y: Tensor) -> Tensor:
     return x
 
 
+GPT2 = Functions(
+    layernorm=lambda x, g, b: F.layer_norm(x, x.shape[-1:], g, b, 1e-5),
+    gelu=lambda x: F.gelu(x, approximate="tanh"),
+    attend=lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=True),
+    swap=lambda x: x.transpose(0, 1),
+)
 EXPRESSIONS: dict[str, Callable[..., Tensor]] = {
     "chain": lambda x, a, b: torch.clamp((x * a + b) * (x - b), min=a) * b - x.abs(),
     "axpb": lambda x, a, b: x * a + b,
@@ -36,13 +44,16 @@ EXPRESSIONS: dict[str, Callable[..., Tensor]] = {
     "softmax": lambda x: torch.softmax(x, -1),
     "layernorm": lambda x, g, b: F.layer_norm(x, x.shape[1:], g, b, 1e-5),
     "matmul": lambda a, b: a @ b,
+    "matmul_nt": lambda a, b: a @ b.T,
+    "matmul_tn": lambda a, b: a.T @ b,
     "bcastmm": bcastmm,
     "gemv": lambda x, w: x @ w,
     "gemvt": lambda x, w: w @ x,
-    "conv2d": lambda x, w: F.conv2d(x, w, padding=1),
+    "conv2d": lambda x, w: F.conv2d(x, w, padding=w.shape[-1] // 2),
     "attention": lambda q, k, v: F.scaled_dot_product_attention(q, k, v),
     "transadd": lambda x, y: x.T + y,
     "gather": lambda t, i: F.embedding(i, t),
+    "gpt2": partial(scores, GPT2),
     "tiny_fused": tiny_add,
 }
 

@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 
 from .peers import PEERS, Peer, Task
-from .workloads import WORKLOADS, Expected
+from .table import find
+from .workloads import Expected
 
 MOST_RUNS = 5000
 """In one burst: enough for any median."""
@@ -38,7 +39,7 @@ class Worker:
         """Draws inputs, makes the workload ready, and checks what its first runs computed."""
         self.task = self.expected = None
         gc.collect()
-        w = WORKLOADS[workload]
+        w = find(workload)
         random = np.random.default_rng(seed)
         inputs = w.make(random)
         start = time.perf_counter()

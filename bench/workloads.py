@@ -139,35 +139,39 @@ def _softmax(x: Array) -> Array:
     return np.asarray(e / e.sum(-1, keepdims=True))
 
 
-def softmax(n: int) -> Workload:
+def softmax(rows: int, columns: int) -> Workload:
     """Over rows."""
 
     def expect(v: Inputs, random: Random) -> Expected:
-        at = some(n, 62, random)
+        at = some(rows, 62, random)
         values = _softmax(v["x"][at].astype(np.float64))
-        return Expected((n, n), at, values, 1e-5 * values)
+        return Expected((rows, columns), at, values, 1e-5 * values)
 
     return Workload(
-        f"softmax_{n}", "softmax", f"softmax of the rows of {n}x{n}", lambda r: {"x": normal(r, n, n)},
-        expect, nbytes=8 * n * n,
+        f"softmax_{rows}", "softmax", f"softmax of the rows of {rows}x{columns}",
+        lambda r: {"x": normal(r, rows, columns)}, expect, nbytes=8 * rows * columns,
     )  # fmt: skip
 
 
-def layernorm(n: int) -> Workload:
+def layernorm(rows: int, columns: int) -> Workload:
     """Over rows, with weight and bias."""
 
     def make(random: Random) -> Inputs:
-        return {"x": normal(random, n, n), "g": normal(random, n), "b": normal(random, n)}
+        return {
+            "x": normal(random, rows, columns),
+            "g": normal(random, columns),
+            "b": normal(random, columns),
+        }
 
     def expect(v: Inputs, random: Random) -> Expected:
-        at = some(n, 62, random)
+        at = some(rows, 62, random)
         x = v["x"][at].astype(np.float64)
         values = (x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + 1e-5) * v["g"] + v["b"]
-        return Expected((n, n), at, values, 1e-5 * (1 + np.abs(values)))
+        return Expected((rows, columns), at, values, 1e-5 * (1 + np.abs(values)))
 
     return Workload(
-        f"layernorm_{n}", "layernorm", f"layer norm of the rows of {n}x{n}, weight and bias", make, expect,
-        nbytes=8 * n * n,
+        f"layernorm_{rows}", "layernorm", f"layer norm of the rows of {rows}x{columns}, weight and bias",
+        make, expect, nbytes=8 * rows * columns,
     )  # fmt: skip
 
 
@@ -180,54 +184,78 @@ def _product(a: Array, b: Array, terms: int) -> tuple[Array, Array]:
     return a @ b, terms * EPSILON * (np.abs(a) @ np.abs(b))
 
 
-def matmul(kind: str, name: str, says: str, n: int) -> Workload:
-    """a @ b of n x n."""
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Of a product: its results' rows and columns, and the terms of each sum."""
+
+    rows: int
+    terms: int
+    columns: int
+
+    def __str__(self) -> str:
+        return f"{self.rows}x{self.terms} by {self.terms}x{self.columns}"
+
+
+def cube(n: int) -> Sizes:
+    """Of square matrices."""
+    return Sizes(n, n, n)
+
+
+def matmul(kind: str, name: str, says: str, n: Sizes) -> Workload:
+    """a @ b; of the kind ``matmul_nt`` with b transposed, of ``matmul_tn`` with a."""
+    left = (n.terms, n.rows) if kind == "matmul_tn" else (n.rows, n.terms)
+    right = (n.columns, n.terms) if kind == "matmul_nt" else (n.terms, n.columns)
 
     def expect(v: Inputs, random: Random) -> Expected:
-        at = some(n, 62, random)
-        return Expected((n, n), at, *_product(v["a"][at], v["b"], n))
+        at = some(n.rows, 62, random)
+        a = v["a"].T if kind == "matmul_tn" else v["a"]
+        b = v["b"].T if kind == "matmul_nt" else v["b"]
+        return Expected((n.rows, n.columns), at, *_product(a[at], b, n.terms))
 
     return Workload(
-        name, kind, says, lambda r: {"a": normal(r, n, n), "b": normal(r, n, n)}, expect,
-        nbytes=12 * n * n, flops=2 * n**3,
+        name, kind, says, lambda r: {"a": normal(r, *left), "b": normal(r, *right)}, expect,
+        nbytes=4 * (n.rows * n.terms + n.terms * n.columns + n.rows * n.columns),
+        flops=2 * n.rows * n.terms * n.columns,
     )  # fmt: skip
 
 
-def gemv(kind: str, name: str, says: str, n: int) -> Workload:
-    """A matrix and a vector."""
+def gemv(kind: str, name: str, says: str, terms: int, results: int) -> Workload:
+    """A matrix and a vector: x @ w, and of the kind ``gemvt`` w @ x."""
+    shape = (results, terms) if kind == "gemvt" else (terms, results)
 
     def expect(v: Inputs, random: Random) -> Expected:
         w = v["w"].T if kind == "gemvt" else v["w"]
-        return Expected((n,), ..., *_product(v["x"], w, n))
+        return Expected((results,), ..., *_product(v["x"], w, terms))
 
     return Workload(
-        name, kind, says, lambda r: {"x": normal(r, n), "w": normal(r, n, n)}, expect,
-        nbytes=4 * n * n, flops=2 * n * n,
+        name, kind, says, lambda r: {"x": normal(r, terms), "w": normal(r, *shape)}, expect,
+        nbytes=4 * terms * results, flops=2 * terms * results,
     )  # fmt: skip
 
 
-def conv2d(images: int, channels: int, side: int) -> Workload:
-    """3 x 3 windows, padded by 1."""
-    shape = (images, channels, side, side)
+def conv2d(images: int, channels: int, filters: int, side: int, window: int) -> Workload:
+    """Windows of an odd side, padded so that there are as many as pixels."""
+    shape, pad = (images, channels, side, side), window // 2
+    terms = channels * window**2
 
     def make(random: Random) -> Inputs:
-        return {"x": normal(random, *shape), "w": normal(random, channels, channels, 3, 3)}
+        return {"x": normal(random, *shape), "w": normal(random, filters, channels, window, window)}
 
     def expect(v: Inputs, random: Random) -> Expected:
-        at = np.array([0, images - 1])
-        x = np.pad(v["x"][at], ((0, 0), (0, 0), (1, 1), (1, 1)))
-        windows = np.lib.stride_tricks.sliding_window_view(x, (3, 3), (2, 3)).transpose(0, 2, 3, 1, 4, 5)
-        terms = channels * 9
-        flat = windows.reshape(-1, terms)
-        values, allowed = _product(flat, v["w"].reshape(channels, terms).T, terms)
-        whole = (len(at), side, side, channels)
+        at = np.unique([0, images - 1])
+        x = np.pad(v["x"][at], ((0, 0), (0, 0), (pad, pad), (pad, pad)))
+        windows = np.lib.stride_tricks.sliding_window_view(x, (window, window), (2, 3))
+        flat = windows.transpose(0, 2, 3, 1, 4, 5).reshape(-1, terms)
+        values, allowed = _product(flat, v["w"].reshape(filters, terms).T, terms)
+        whole = (len(at), side, side, filters)
         turned = [z.reshape(whole).transpose(0, 3, 1, 2) for z in (values, allowed)]
-        return Expected(shape, at, turned[0], turned[1])
+        return Expected((images, filters, side, side), at, turned[0], turned[1])
 
-    size = math.prod(shape)
+    read, written = math.prod(shape), images * filters * side * side
     return Workload(
-        "conv2d", "conv2d", f"{'x'.join(map(str, shape))} with {channels}x{channels}x3x3, padding 1",
-        make, expect, nbytes=4 * (2 * size + 9 * channels**2), flops=2 * size * channels * 9,
+        "conv2d", "conv2d",
+        f"{'x'.join(map(str, shape))} with {filters}x{channels}x{window}x{window}, padding {pad}",
+        make, expect, nbytes=4 * (read + written + filters * terms), flops=2 * written * terms,
     )  # fmt: skip
 
 
@@ -250,17 +278,18 @@ def attention(batch: int, heads: int, length: int, width: int) -> Workload:
 # --------------------------------------------------------------------------------------------------- movement
 
 
-def transadd(n: int) -> Workload:
+def transadd(rows: int, columns: int) -> Workload:
     """A transpose that is read once."""
 
     def expect(v: Inputs, random: Random) -> Expected:
-        at = some(n, 62, random)
+        at = some(rows, 62, random)
         values = v["x"][:, at].T.astype(np.float64) + v["y"][at]
-        return Expected((n, n), at, values, EPSILON * (1 + np.abs(values)))
+        return Expected((rows, columns), at, values, EPSILON * (1 + np.abs(values)))
 
     return Workload(
-        f"transadd_{n}", "transadd", f"x.T + y of {n}x{n}",
-        lambda r: {"x": normal(r, n, n), "y": normal(r, n, n)}, expect, nbytes=12 * n * n,
+        f"transadd_{rows}", "transadd", f"x.T + y of {rows}x{columns}",
+        lambda r: {"x": normal(r, columns, rows), "y": normal(r, rows, columns)}, expect,
+        nbytes=12 * rows * columns,
     )  # fmt: skip
 
 
@@ -275,7 +304,7 @@ def gather(rows: int, width: int, picks: int) -> Workload:
         return Expected((picks, width), at, v["t"][v["i"][at]].astype(np.float64), EPSILON)
 
     return Workload(
-        "gather_100k", "gather", f"table[{rows}, {width}][{picks} positions]", make, expect,
+        f"gather_{rows // 1000}k", "gather", f"table[{rows}, {width}][{picks} positions]", make, expect,
         nbytes=8 * picks * width,
     )  # fmt: skip
 
@@ -347,36 +376,3 @@ def tiny(kind: str, name: str, says: str, calls: int, factor: float) -> Workload
         return Expected((10,), ..., values, factor * (EPSILON + np.abs(values)))
 
     return Workload(name, kind, says, make, expect, calls=calls)
-
-
-BIG = 64 << 20
-WORKLOADS = {
-    w.name: w
-    for w in (
-        elementwise("chain", "chain_64m", "max((x*a+b)*(x-b), a)*b - abs(x), 64M float32", BIG, chain64),
-        elementwise("axpb", "axpb_64m", "x*a + b, 64M float32", BIG, axpb64),
-        elementwise("gelu", "gelu_64m", "gelu(x*a + b) by tanh, 64M float32", BIG, gelu64),
-        elementwise("gelu", "gelu_256k", "gelu(x*a + b) by tanh, 256K float32 (in cache)", 256 << 10, gelu64),
-        reduction("sum", "sum_64m", "the sum of 64M float32", (BIG,), None),
-        reduction("rowsum", "rowsum_8192", "the rows' sums of 8192x8192", (8192, 8192), 1),
-        reduction("colsum", "colsum_8192", "the columns' sums of 8192x8192", (8192, 8192), 0),
-        softmax(4096),
-        layernorm(4096),
-        *(matmul("matmul", f"matmul_{n}", f"a @ b, {n} cubed", n) for n in (512, 1024, 2048)),
-        *(
-            matmul("bcastmm", f"bcastmm_{n}", f"(a.reshape(N,1,N) * b.T.reshape(1,N,N)).sum(2), N = {n}", n)
-            for n in (512, 1024)
-        ),
-        gemv("gemv", "gemv_4096", "x[4096] @ W[4096, 4096]", 4096),
-        gemv("gemvt", "gemvt_4096", "W[4096, 4096] @ x[4096]", 4096),
-        conv2d(32, 64, 56),
-        attention(4, 8, 512, 64),
-        mlp_train(),
-        digits_train(),
-        transadd(8192),
-        gather(100_000, 512, 65_536),
-        tiny("tiny_eager", "tiny_eager", "x = x + y on 10 numbers, run at once: a call", REPEATS, 1e-3),
-        tiny("tiny_jit", "tiny_jit", "a compiled f(x, y) = x*y + y on 10 numbers: a call", REPEATS, 1e-5),
-        tiny("tiny_fused", "tiny_fused_1000", "1000 dependent adds on 10 numbers in one call", 1, 1e-3),
-    )
-}

@@ -14,7 +14,10 @@ from bench import workloads as w
 from bench.harness import Burst, Outcome, Process, Row
 from bench.limits import Limits, Machine, aligned
 from bench.peers import COPY, PEERS, PORTWRIGHT, Peer
-from bench.workloads import WORKLOADS, Workload
+from bench.table import DRAWN, WORKLOADS, drawn, find
+from bench.transformer import Sizes as Transformer
+from bench.transformer import gpt2
+from bench.workloads import Workload
 
 SMALL = [
     w.elementwise("axpb", "axpb", "", 1000, w.axpb64),
@@ -23,15 +26,19 @@ SMALL = [
     w.reduction("sum", "sum", "", (5000,), None),
     w.reduction("rowsum", "rowsum", "", (30, 50), 1),
     w.reduction("colsum", "colsum", "", (30, 50), 0),
-    w.softmax(20),
-    w.layernorm(20),
-    w.matmul("matmul", "matmul", "", 20),
-    w.matmul("bcastmm", "bcastmm", "", 20),
-    w.gemv("gemv", "gemv", "", 20),
-    w.gemv("gemvt", "gemvt", "", 20),
-    w.conv2d(2, 3, 6),
+    w.softmax(20, 30),
+    w.layernorm(20, 30),
+    w.matmul("matmul", "matmul", "", w.Sizes(20, 30, 10)),
+    w.matmul("matmul_nt", "matmul_nt", "", w.Sizes(20, 30, 10)),
+    w.matmul("matmul_tn", "matmul_tn", "", w.Sizes(20, 30, 10)),
+    w.matmul("bcastmm", "bcastmm", "", w.cube(20)),
+    w.gemv("gemv", "gemv", "", 20, 30),
+    w.gemv("gemvt", "gemvt", "", 20, 30),
+    w.conv2d(2, 3, 5, 6, 3),
+    w.conv2d(1, 3, 5, 6, 5),
     w.attention(2, 2, 8, 4),
-    w.transadd(20),
+    w.transadd(20, 30),
+    gpt2(Transformer(tokens=30, length=6, layers=2, width=16, heads=2), "gpt2"),
     w.gather(50, 4, 30),
     *(WORKLOADS[name] for name in ("mlp_train", "digits_train", "tiny_eager", "tiny_jit", "tiny_fused_1000")),
 ]
@@ -55,11 +62,42 @@ def test_a_peer_computes_what_the_reference_says(workload: Workload, peer: Modul
 
 
 def test_every_kind_is_tried_small_and_offered_by_numpy_and_portwright() -> None:
-    kinds = {x.kind for x in WORKLOADS.values()}
+    kinds = {x.kind for x in WORKLOADS.values()} | set(DRAWN)
     assert kinds == {x.kind for x in SMALL}
     for peer in (with_numpy, with_portwright):
         offered = {*peer.EXPRESSIONS, "mlp_train", "digits_train", "tiny_eager", "tiny_jit"}
         assert kinds <= offered
+
+
+def test_what_is_drawn_is_found_by_its_name_in_any_process() -> None:
+    seed = int(np.random.default_rng().integers(1 << 32))
+    kinds = set()
+    for i in range(len(DRAWN)):
+        one, again = drawn(seed, i), find(f"random_{seed}_{i}")
+        assert (one.name, one.kind, one.says) == (again.name, again.kind, again.says)
+        kinds.add(one.kind)
+    assert kinds == set(DRAWN)
+    assert drawn(seed, 0).says != drawn(seed, len(DRAWN)).says
+    with pytest.raises(KeyError):
+        find("random_1")
+
+
+def test_all_workloads_together() -> None:
+    def row(name: str, ours: float, theirs: float, fault: str = "") -> Row:
+        return Row(name, {
+            PORTWRIGHT: Outcome(fault, bursts=[Burst(0, [ours], 0)]),
+            "numpy": Outcome(bursts=[Burst(0, [theirs], 0)]),
+        })  # fmt: skip
+
+    limits = Limits(1e10, 1e10, 1e11)
+    rows = {
+        r.workload: r for r in (row("gelu_64m", 1, 4), row("sum_64m", 2, 2), row("matmul_512", 1, 1, "WRONG"))
+    }
+    results = report.Results("", "", 1, {}, {}, limits, rows)
+    said = report.summary(results, ["numpy"])
+    assert said is not None
+    assert "2.00 (geometric mean of 2 workloads)" in said
+    assert "fastest in 2 of 3, the worst is 0.00: matmul_512" in said
 
 
 def test_a_run_in_processes_takes_times_in_turns() -> None:
