@@ -28,6 +28,7 @@ COMMANDS = {
     "show": "Show how a port does something, or what the contract asks for.",
     "explain": "Explain a primitive or a dtype: its meaning, its edges, how dialects spell it.",
     "kernel": "Show the kernels that an expression becomes on a device.",
+    "tune": "Search for the fastest schedules of the kernels that a script runs, and keep them.",
 }
 """Every command with its line of help; ``x`` is the object ``x`` of the module ``x`` beside this one."""
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from .dtype import DType
 from .errors import DeviceError, OutOfMemoryError
+from .knobs import USUAL, Knobs
 from .ops import ALL_OPS, CONTRACT_VERSION, Op, Tier
 
 if TYPE_CHECKING:
@@ -137,6 +138,7 @@ class Spec:
         images: what its images can hold, of a device that reads memory through images.
         unified_memory: the host can read the device's memory in place.
         alignment: of a buffer's first byte.
+        knobs: what the heuristic goes by where it has a choice; what a search finds goes before it.
         driver: what the device was reached through, with versions, for certificates.
         checker: what watches its kernels, of a device that was opened under such a tool.
     """
@@ -169,6 +171,7 @@ class Spec:
     images: Images | None = None
     unified_memory: bool = False
     alignment: int = 64
+    knobs: Knobs = USUAL
     driver: Mapping[str, str] = field(default_factory=dict)
     checker: Checker | None = None
 

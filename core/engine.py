@@ -21,6 +21,7 @@ from .registry import open_device
 from .signature import signature
 
 if TYPE_CHECKING:
+    from .pipeline import Stages
     from .plan import KernelInfo, Plan, Step
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -75,6 +76,14 @@ def kernels(nodes: Sequence[Node], device: str) -> list[KernelInfo]:
     with storing:
         todo = [n for n in dict.fromkeys(nodes) if n.storage is None]
         return _planned(todo, device)[0].describe() if todo else []
+
+
+def planned() -> list[tuple[Device, Stages]]:
+    """Every kernel of the plans that are remembered, once, and its device."""
+    with storing:
+        steps = [s for plan in _plans.values() for s in plan.steps]
+    found = {(s.device, s.stages.name): s.stages for s in steps if s.stages is not None and s.stages.source}
+    return [(device, stages) for (device, _), stages in found.items()]
 
 
 def forget(device: Device) -> None:

@@ -17,7 +17,7 @@ from itertools import count
 
 from . import value as val
 from .errors import KernelError
-from .index import Index, both, computed, constant
+from .index import NEVER, Index, both, computed, constant
 from .loops import (
     Acc,
     Barrier,
@@ -211,15 +211,10 @@ class _Lanes:
         out: list[Stmt] = []
         for lane in range(self.lanes):
             at = self.at(lane)
-            one = v if v.lanes == 1 else val.make(Extra.LANE, v.dtype, (v,), lane, 1)
-            out.append(
-                Store(
-                    s.memory,
-                    s.index.substitute(at(s.index)),
-                    one,
-                    both(*((m.substitute(at(m)),) for m in s.guard)),
-                )
-            )
+            guard = both(*((m.substitute(at(m)),) for m in s.guard))
+            if guard != NEVER:
+                one = v if v.lanes == 1 else val.make(Extra.LANE, v.dtype, (v,), lane, 1)
+                out.append(Store(s.memory, s.index.substitute(at(s.index)), one, guard))
         return tuple(out)
 
     def at(self, lane: int) -> Callable[[Index], Mapping[str, Index]]:

@@ -16,10 +16,11 @@ from .dialect import NamedKernel
 from .errors import DeviceError
 from .expand import expand
 from .fold import fold_together
-from .graph import GraphOp, Node, toposort
+from .graph import GraphOp, Node, Shape, toposort
 from .hoist import hoist
 from .images import read_through_images
 from .keep import keep_rows
+from .knobs import Knobs
 from .legal_tree import legalize_kernel
 from .loops import Kernel, Loop, Memory
 from .lower import lower
@@ -28,6 +29,7 @@ from .scatter import lower_scatter
 from .schedule import schedule
 from .siblings import Group
 from .signature import signature
+from .tuned import knobs_of
 from .verify import verify
 from .work import flops_of
 
@@ -37,9 +39,10 @@ class Stages:
     """One kernel through the stages.
 
     Attributes:
-        name: what it is launched by: what it does, its loops, and a hash of its text.
+        name: what it is launched by: what it does (``sum``), its loops (``4096x4096``), a hash of its text.
         fresh: the tree as lowered: plain loops and scalars.
-        scheduled: after legalization and the schedule, whose steps are in ``trail``.
+        legal: after legalization and packing.
+        scheduled: after the schedule, whose steps are in ``trail``.
         final: as printed.
         source: the text, "" for a device that is driven by dispatch.
         grid: how many work items it is launched over, or blocks of them.
@@ -52,6 +55,7 @@ class Stages:
 
     name: str
     fresh: Kernel
+    legal: Kernel
     scheduled: Kernel
     final: Kernel
     source: str
@@ -116,8 +120,9 @@ def _pieces(group: Group, device: Device) -> list[Piece]:
         return [_called(group)]
     fresh = fresh_kernel(group)
     if device.dialect is None:
-        root, name = group.roots[0], _name(group, fresh, str(fresh))
-        stages = Stages(name, fresh, fresh, fresh, "", 1, 1, (), root.shape, _made_at(root))
+        root = group.roots[0]
+        name = f"{_kind(root)}_{_loops(fresh)}_{hashlib.sha256(str(fresh).encode()).hexdigest()[:10]}"
+        stages = Stages(name, fresh, fresh, fresh, fresh, "", 1, 1, (), root.shape, _made_at(root))
         return [Piece(stages, outputs, inputs, sizes)]
     packed = pack(legalize_kernel(keep_rows(fresh, spec), spec), spec)
     named: dict[str, int | str] = {f"in{i}": at for i, at in enumerate(inputs)}
@@ -140,7 +145,7 @@ def _called(group: Group) -> Piece:
     operands = [Memory(f"in{i}", s.dtype, s.size) for i, s in enumerate(root.srcs)]
     nothing = Kernel((Memory("out0", root.dtype, root.size, written=True), *operands), (), call.flops)
     stages = Stages(
-        f"compound:{call}", nothing, nothing, nothing, "", 1, 1, (), root.shape, _made_at(root), call
+        f"compound:{call}", nothing, nothing, nothing, nothing, "", 1, 1, (), root.shape, _made_at(root), call
     )
     return Piece(stages, (0,), tuple(place[s] for s in root.srcs), (root.nbytes,))
 
@@ -150,9 +155,26 @@ def _reads(kernel: Kernel, named: dict[str, int | str]) -> tuple[int | str, ...]
 
 
 def _stages(group: Group, fresh: Kernel, legal: Kernel, device: Device, what: str = "") -> Stages:
+    root = group.roots[0]
+    stem = f"{what or _kind(root)}_{_loops(fresh)}"
+    stages = _through(stem, fresh, legal, device, device.spec.knobs, root.shape, _made_at(root))
+    knobs = knobs_of(device, stages.source)
+    return stages if knobs == device.spec.knobs else with_knobs(stages, device, knobs)
+
+
+def with_knobs(stages: Stages, device: Device, knobs: Knobs) -> Stages:
+    """The same kernel, scheduled by other knobs."""
+    s = stages
+    return _through(s.name.rpartition("_")[0], s.fresh, s.legal, device, knobs, s.shape, s.made_at)
+
+
+def _through(
+    stem: str, fresh: Kernel, legal: Kernel, device: Device, knobs: Knobs, shape: Shape, made_at: str | None
+) -> Stages:
+    """A legal tree through the stages that are left."""
     assert device.dialect is not None
     spec = device.spec
-    scheduled = schedule(legal, spec)
+    scheduled = schedule(legal, replace(spec, knobs=knobs))
     if scheduled.threads is not None:
         scheduled = legalize_kernel(scheduled, spec)  # what the threads of a block do to meet
     verify(scheduled)
@@ -160,12 +182,12 @@ def _stages(group: Group, fresh: Kernel, legal: Kernel, device: Device, what: st
     verify(final)
     placeholder = "kernel_of_no_name_yet"  # a word that no language has of its own
     text = device.dialect.render([NamedKernel(placeholder, final)], spec)
-    name = _name(group, fresh, text, what)
+    name = f"{stem}_{hashlib.sha256(text.encode()).hexdigest()[:10]}"
     grid, block = _launched_over(final, spec)
     images = tuple(ImageView(p.image, p.dtype) if p.image else None for p in final.params)
     return Stages(
-        name, fresh, scheduled, final, text.replace(placeholder, name), grid, block,
-        images if any(images) else (), group.roots[0].shape, _made_at(group.roots[0]),
+        name, fresh, legal, scheduled, final, text.replace(placeholder, name), grid, block,
+        images if any(images) else (), shape, made_at,
     )  # fmt: skip
 
 
@@ -199,8 +221,8 @@ def fresh_kernel(group: Group) -> Kernel:
     return kernel
 
 
-def _name(group: Group, kernel: Kernel, text: str, what: str = "") -> str:
-    """``sum_4096x4096_1f3a…``: the outermost reduction or the last operation, the loops, the text's hash."""
+def _loops(kernel: Kernel) -> str:
+    """The extents of a kernel's loops: of several side by side the last."""
     sizes: list[int] = []
     body = kernel.body
     while body:
@@ -209,9 +231,7 @@ def _name(group: Group, kernel: Kernel, text: str, what: str = "") -> str:
             break
         sizes.append(loop.extent)
         body = loop.body
-    what = what or _kind(group.roots[0])
-    digest = hashlib.sha256(text.encode()).hexdigest()[:10]
-    return f"{what}_{'x'.join(map(str, sizes)) or 'scalar'}_{digest}"
+    return "x".join(map(str, sizes)) or "scalar"
 
 
 def _kind(root: Node) -> str:

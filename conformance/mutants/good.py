@@ -14,6 +14,7 @@ from ...core.device import Extra as Offer
 from ...core.dtype import DType, wide
 from ...core.errors import DeviceError
 from ...core.graph import ReduceArg
+from ...core.knobs import Knobs
 from ...core.ops import Op
 from ...core.value import Value, ValueOp, fma, primitive
 from .bases import base_name, open_new
@@ -110,6 +111,14 @@ VARIANTS = (
         "tree",
         "vectors of 64 bytes, as many partial sums as there are, which a tree folds, shared by 16 threads",
         claims(threads=16, vector_bytes=64, vector_registers=64),
+    ),
+    Variant(
+        "turned",
+        "every knob of the schedule as far from where it stands as a search turns it",
+        claims(
+            knobs=Knobs(rows=5, vectors=3, unroll=8, partial=2, stripe=256, panel=8, pieces=16),
+            cache_bytes=(1 << 10, 1 << 14, 1 << 20),
+        ),
     ),
     Variant("contracted", "every product that is added to something is rounded with it, once", contracting),
     Variant("uncontracted", "products and sums are each rounded", less_fma),

@@ -24,8 +24,6 @@ from .transforms import chunks, split_accumulator
 
 PARALLEL = 1 << 16
 """Operations and bytes of a kernel below which waking threads costs more than they save."""
-PARTIAL = 4
-"""Partial accumulators of a reduction by itself, in vectors."""
 
 
 def schedule(kernel: Kernel, spec: Spec) -> Kernel:
@@ -33,7 +31,7 @@ def schedule(kernel: Kernel, spec: Spec) -> Kernel:
     if spec.warp > 1:  # neighbours run in step, and should touch neighbouring memory
         return schedule_blocks(kernel, spec)
     memories = {} if kernel.aliases else {p.name: p for p in kernel.params}
-    work = Scheduling(spec, memories, [])
+    work = Scheduling(spec, memories)
     kernel = replace(kernel, params=tuple(_stream(p, kernel, spec) for p in kernel.params))
     body = _body(work, kernel.body, outermost=weight(kernel) >= PARALLEL and spec.threads > 1)
     return replace(kernel, body=body, trail=tuple(work.trail))
@@ -46,7 +44,7 @@ def _stream(p: Memory, kernel: Kernel, spec: Spec) -> Memory:
     return replace(p, stream=p.written and large and not reread)
 
 
-def _body(work: Scheduling, body: Body, outermost: bool = False, partial: int = PARTIAL) -> Body:
+def _body(work: Scheduling, body: Body, outermost: bool = False, partial: int = 0) -> Body:
     """Statements side by side: reductions with their accumulators, and at most one loop that stores."""
     out: list[Stmt] = []
     i = 0
@@ -55,7 +53,7 @@ def _body(work: Scheduling, body: Body, outermost: bool = False, partial: int = 
         s = body[i]
         follows = body[i + 1] if i + 1 < len(body) else None
         if isinstance(s, Acc) and isinstance(follows, Loop):
-            out += _reduction(work, s, follows, partial)
+            out += _reduction(work, s, follows, partial or work.spec.knobs.partial)
             i += 2
             continue
         if isinstance(s, Loop):

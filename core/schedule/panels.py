@@ -41,6 +41,7 @@ class Tile:
         near: bytes of an operand that need no packing, since it stays in the nearest cache whole.
         memories: the kernel's parameters by name.
         groups: of panels there should be at least, so that no thread is idle.
+        filled: whether panels are filled up, and so packed however few tiles read them.
         note: told of each step.
     """
 
@@ -52,6 +53,7 @@ class Tile:
     memories: Mapping[str, Memory]
     groups: int
     note: Callable[[str], None]
+    filled: bool = False
 
 
 def panels(tile: Tile, rows: Loop) -> Body:
@@ -120,7 +122,7 @@ def _strip(strip: Loop, tile: Tile) -> Loop:
 def _packed(panel: Stmt, tile: Tile, rows: Loop, down: set[str]) -> Loop:
     """The panel with the operands packed that all of its tiles read; ``down`` are the loops over rows."""
     assert isinstance(panel, Loop)
-    if rows.extent < REUSE * tile.height:
+    if rows.extent < REUSE * tile.height and not tile.filled:
         return panel
 
     def walked(load: Value, access: Access, inside: Mapping[str, Loop]) -> list[Loop]:

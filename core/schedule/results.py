@@ -12,18 +12,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import prod
 
-from ..loops import Acc, Body, Loop, Scratch, statements
-from .across import across
+from ..loops import Acc, Body, Let, Loop, Scratch, statements
+from .across import WIDEST, across
 from .nest import perfect
-from .panels import FAR, Tile, panels, sink
+from .panels import FAR, REUSE, Tile, panels, sink
 from .scheduling import Scheduling, heavy, loads, room
 from .stripe import column, striped
 from .transforms import by_blocks, chunks, split_chunks
-
-TALLEST = 8
-"""Rows of a register tile, at most."""
-STRIPE = 1024
-"""Columns that are reduced together: their accumulators stay in the nearest cache."""
+from .widen import widen
 
 
 def tiled(work: Scheduling, nest: Sequence[Loop], outermost: bool) -> Body | None:
@@ -42,13 +38,18 @@ def tiled(work: Scheduling, nest: Sequence[Loop], outermost: bool) -> Body | Non
     accs = sum(isinstance(s, Acc) for s in statements(inner))
     budget = max(1, (work.spec.vector_registers * 3 // 4) // max(accs, 1))
     rows = turned.rows if turned is not None else _shares_most(rest, tuple(heavy(inner)), vector.var)
+    filled = rows is not None and turned is None and _fills_up(work, vector, rows, inner, lanes)
+    if filled:
+        work.note(f"widen {vector.var} to {lanes}")
+        vector, near = widen(replace(vector, body=inner), lanes), 0
+        inner = vector.body
     if rows is not None:
-        columns = 2 if vector.extent >= 2 * lanes and budget >= 8 else 1
+        columns = min(work.spec.knobs.vectors, budget // 4, vector.extent // lanes) or 1
         pieces = tuple(chunks(vector.extent, lanes, columns))
         work.note(f"vectorize {vector.var} as {', '.join(map(str, pieces))}")
         tile = Tile(
-            vector, pieces, _height(rows.extent, min(budget // columns, TALLEST)),
-            panel, near, work.memories, 2 * work.spec.threads, work.note,
+            vector, pieces, _height(rows.extent, min(budget // columns, work.spec.knobs.rows)),
+            panel, near, work.memories, 2 * work.spec.threads, work.note, filled,
         )  # fmt: skip
         others = [n for n in rest if n is not rows]
         return work.finish(
@@ -56,7 +57,9 @@ def tiled(work: Scheduling, nest: Sequence[Loop], outermost: bool) -> Body | Non
         )
     loop = replace(vector, body=inner)
     if _is_far(work, loop, lanes):
-        width = max(8 * lanes, min(STRIPE, vector.extent // (2 * work.spec.threads)) // lanes * lanes)
+        width = max(
+            8 * lanes, min(work.spec.knobs.stripe, vector.extent // (2 * work.spec.threads)) // lanes * lanes
+        )
         work.note(f"stripe {vector.var} by {width}")
         return work.finish(rest, by_blocks(loop, width, lambda part: striped(part, lanes)), outermost)
     columns = 4 if budget >= 4 and vector.extent >= 4 * lanes * work.spec.threads else 1
@@ -125,6 +128,23 @@ def _panels(work: Scheduling, tile: Tile, rows: Loop, others: Sequence[Loop], ou
     block = tile.height * max(1, rows.extent * around // (tile.height * busy))
     work.note(f"split {rows.var} by {block}")
     return by_blocks(rows, block, lambda part: panels(tile, part))
+
+
+def _fills_up(work: Scheduling, vector: Loop, rows: Loop, inner: Body, lanes: int) -> bool:
+    """Whether columns are too few for a vector, and read from a panel that can be filled up."""
+    narrow = vector.extent < lanes and vector.extent & (vector.extent - 1)
+    reductions = heavy(inner)
+    if not narrow or len(reductions) != 1 or any(isinstance(s, Let) for s in statements(inner)):
+        return False
+    terms = prod(n.extent for n in perfect(reductions[0]))
+    blocks = 2 * work.spec.threads
+    if rows.extent < REUSE * work.spec.knobs.rows * blocks or terms * lanes * WIDEST > room(work.spec)[0]:
+        return False
+    read = [a for a in loads((reductions[0],)) if any(vector.var in i.names() for i in a.indices())]
+    memories = [work.memories.get(a.memory) for a in read]
+    return all(m is not None and not m.written for m in memories) and all(
+        not a.guard and rows.var not in a.index.names() for a in read
+    )
 
 
 def _shares_most(rest: Sequence[Loop], reduction: Body, vector: str) -> Loop | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from ..device import Spec
 from ..loops import Bind, Body, Loop, Memory, Store, statements, values
@@ -39,7 +39,7 @@ class Scheduling:
 
     spec: Spec
     memories: Mapping[str, Memory]
-    trail: list[str]
+    trail: list[str] = field(default_factory=list)
 
     def note(self, text: str) -> None:
         """One more step, told once."""
@@ -98,7 +98,7 @@ class Scheduling:
 
     def grid(self, loop: Loop) -> Loop:
         """The outermost loop shared out among threads; short ones are fused with the next first."""
-        wanted = 4 * self.spec.threads
+        wanted = self.spec.knobs.pieces * self.spec.threads
         while loop.extent < wanted and len(loop.body) == 1 and isinstance(loop.body[0], Loop):
             if loop.body[0].bind is not Bind.SERIAL:
                 break
@@ -110,12 +110,12 @@ class Scheduling:
 def room(spec: Spec) -> tuple[int, int]:
     """Bytes of a packed panel, and bytes that need no packing.
 
-    A panel may fill half of the nearest cache but one, where a thread has one work item at a time.
+    A panel may fill a part of the nearest cache but one, where a thread has one work item at a time.
     """
     caches = spec.cache_bytes
-    if not caches or spec.max_block > 1:
+    if not caches or spec.max_block > 1 or not spec.knobs.panel:
         return 0, 0
-    return caches[min(1, len(caches) - 1)] // 2, caches[0] // 2
+    return caches[min(1, len(caches) - 1)] // spec.knobs.panel, caches[0] // 2
 
 
 def heavy(inner: Body) -> list[Loop]:

@@ -1,0 +1,93 @@
+"""``portwright tune``: a script is run, then each of its kernels is measured under other schedules."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+import time
+from math import prod
+
+import click
+from rich.table import Table
+
+from ..core import engine
+from ..core.device import Device
+from ..core.errors import DeviceError
+from ..core.pipeline import Stages
+from ..core.tune import Tuning
+from ..core.tune import tune as search
+from ..core.work import weight
+from .screen import console, working
+
+
+@click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.option(
+    "--seconds", default=120.0, show_default=True, type=click.FloatRange(1), help="For the whole search."
+)
+@click.option("--kernel", "name", default="", metavar="TEXT", help="Only kernels with this in their name.")
+@click.argument("script", type=click.Path(exists=True, dir_okay=False))
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def tune(seconds: float, name: str, script: str, arguments: tuple[str, ...]) -> int:
+    """Search for the fastest schedules of the kernels that SCRIPT runs, and keep them.
+
+    SCRIPT is run first, with its ARGUMENTS, as Python would. Then its kernels, those with the most work
+    first, are each scheduled in other ways. These run in a process of their own beside the usual way, on
+    numbers drawn by chance. What computes anything else is refused; what is surely faster is used from then
+    on (PORTWRIGHT_TUNED=0 does without). What is kept lies in the compile cache.
+    """
+    _run(script, arguments)
+    kernels = [(d, s) for d, s in engine.planned() if name in s.name and _can_be_tuned(d, s)]
+    kernels.sort(key=lambda found: -weight(found[1].fresh))
+    screen = console()
+    if not kernels:
+        screen.print(
+            "No kernel ran that can be tuned: where threads run in step, or without kernels, none can."
+        )
+        return 1
+    screen.print(f"{len(kernels)} kernels, {seconds:.0f} s at most")
+    end = time.monotonic() + seconds
+    found = (_tuned(s, d, end, len(kernels) - i) for i, (d, s) in enumerate(kernels))
+    done = [t for t in found if t is not None]
+    screen.print(_table(done))
+    if len(done) < len(kernels):
+        screen.print(f"There was no time for {len(kernels) - len(done)} of them: give more by --seconds.")
+    return 0
+
+
+def _run(script: str, arguments: tuple[str, ...]) -> None:
+    """As ``python SCRIPT ARGUMENTS``; its leaving by sys.exit ends the script alone."""
+    before, path = sys.argv, list(sys.path)
+    sys.argv = [script, *arguments]
+    sys.path.insert(0, str(click.Path(resolve_path=True).convert(script, None, None)).rpartition("/")[0])
+    try:
+        runpy.run_path(script, run_name="__main__")
+    except SystemExit as e:
+        if e.code not in (None, 0):
+            raise DeviceError(f"{script} ended with {e.code}: nothing is tuned") from None
+    finally:
+        sys.argv, sys.path[:] = before, path
+
+
+def _can_be_tuned(device: Device, stages: Stages) -> bool:
+    return device.spec.warp == 1 and not stages.images and stages.compound is None
+
+
+def _tuned(stages: Stages, device: Device, end: float, left: int) -> Tuning | None:
+    """One kernel, in its share of the time that is left, a larger one for those that come first."""
+    now = time.monotonic()
+    if now >= end:
+        return None
+    until = now + min(end - now, 3 * (end - now) / (left + 2))
+    with working(f"{stages.name} on {device.name}"):
+        return search(stages, device, until)
+
+
+def _table(done: list[Tuning]) -> Table:
+    table = Table("kernel", "tried", "refused", "best", "times as fast", box=None, pad_edge=False)
+    for t in done:
+        refused = sum(bool(c.fault) for c in t.tried)
+        table.add_row(t.name, str(len(t.tried)), str(refused), str(t.best), f"{1 / t.ratio:.2f}")
+    mean = prod(1 / t.ratio for t in done) ** (1 / len(done))
+    table.add_section()
+    table.add_row("geometric mean", "", "", "", f"{mean:.2f}")
+    return table

@@ -1,0 +1,57 @@
+"""Knobs: the numbers that the heuristic goes by, which a port may set and a search may turn.
+
+Whatever they are set to, a schedule means the same; only its speed differs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+
+
+@dataclass(frozen=True, slots=True)
+class Knobs:
+    """How kernels are tiled, where the heuristic has a choice.
+
+    Attributes:
+        rows: of a register tile, at most.
+        vectors: side by side in a register tile.
+        unroll: vectors of elementwise work in one step of its loop.
+        partial: accumulators of a reduction by itself, in vectors.
+        stripe: columns that are reduced together.
+        panel: a packed panel may fill one part in so many of the nearest cache but one; 0: nothing is packed.
+        pieces: work items for each thread, at least.
+    """
+
+    rows: int = 8
+    vectors: int = 2
+    unroll: int = 4
+    partial: int = 4
+    stripe: int = 1024
+    panel: int = 2
+    pieces: int = 4
+
+    def variants(self) -> Iterator[Knobs]:
+        """These with one knob turned, each way in its turn."""
+        for name, values in _TRIED.items():
+            for value in values:
+                if value != getattr(self, name):
+                    yield replace(self, **{name: value})
+
+    def __str__(self) -> str:
+        changed = [f.name for f in fields(self) if getattr(self, f.name) != f.default]
+        return ", ".join(f"{name} {getattr(self, name)}" for name in changed) or "as it is"
+
+
+_TRIED = {
+    "rows": (4, 6, 12, 14),
+    "vectors": (1, 3, 4),
+    "unroll": (1, 2, 8),
+    "partial": (2, 8),
+    "stripe": (256, 512, 2048),
+    "panel": (0, 1, 4, 8),
+    "pieces": (1, 2, 16),
+}
+"""What a search tries of each knob."""
+USUAL = Knobs()
+"""What serves most processors."""

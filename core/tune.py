@@ -1,0 +1,214 @@
+"""The search: a kernel scheduled by other knobs, each candidate measured beside the heuristic's choice.
+
+In: a kernel through its stages, and its device. Out: the knobs that serve it best, which are the heuristic's
+own unless others are surely faster. One knob is turned at a time, starting from the best so far. Candidates
+run in a process of their own (``tune_worker``), which may crash or hang without harm; what computes other
+values than the heuristic's kernel is out, however fast it is.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from statistics import quantiles
+from typing import Any
+
+from .compiler import compile_all
+from .device import Device
+from .errors import CompileError, DeviceError
+from .knobs import Knobs
+from .loops import Kernel, Loop, statements
+from .pipeline import Stages, with_knobs
+from .tuned import keep
+
+SURELY = 0.97
+"""The share of the heuristic's time that a candidate may take in three turns of four to be kept."""
+START = 30.0
+"""Seconds for the process to start, open the device and run the heuristic's kernel once."""
+LIMIT = 5.0
+"""Seconds for one candidate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One that was tried.
+
+    Attributes:
+        knobs: what it was scheduled by.
+        ratios: its time ÷ the heuristic's, turn by turn; empty when it was refused.
+        fault: why it was refused; "" of one that computes the same.
+    """
+
+    knobs: Knobs
+    ratios: tuple[float, ...] = ()
+    fault: str = ""
+
+    @property
+    def ratio(self) -> float:
+        """Three turns of four were at most this; infinite when it was refused."""
+        if self.fault or not self.ratios:
+            return float("inf")
+        return self.ratios[0] if len(self.ratios) == 1 else quantiles(self.ratios, n=4, method="inclusive")[2]
+
+
+@dataclass(slots=True)
+class Tuning:
+    """What came of one kernel's search.
+
+    Attributes:
+        name: of the kernel as the heuristic has it.
+        best: the knobs that serve it best.
+        ratio: its time with these ÷ the heuristic's.
+        tried: every candidate, in order.
+    """
+
+    name: str
+    best: Knobs
+    ratio: float = 1.0
+    tried: list[Candidate] = field(default_factory=list)
+
+
+def tune(
+    stages: Stages, device: Device, until: float, says: Callable[[Tuning], None] = lambda t: None
+) -> Tuning:
+    """Searches for the knobs that serve a kernel best, and keeps them for the next time it is planned.
+
+    Args:
+        stages: the kernel.
+        until: the time, by ``time.monotonic``, at which to be done with what was found by then.
+        says: told after each candidate.
+
+    Raises:
+        DeviceError: when the heuristic's own kernel does not run apart.
+    """
+    usual = with_knobs(stages, device, device.spec.knobs)
+    out = Tuning(usual.name, device.spec.knobs)
+    seen = {usual.source}
+    worker = _Worker(device, usual)
+    try:
+        turned = True
+        while turned and time.monotonic() < until:
+            turned = False
+            for candidate in _compiled(usual, out.best, device, seen):
+                if time.monotonic() >= until:
+                    break
+                found = worker.measure(candidate)
+                out.tried.append(found)
+                if found.ratio < min(SURELY, SURELY * out.ratio):
+                    out.best, out.ratio, turned = found.knobs, found.ratio, True
+                says(out)
+    finally:
+        worker.close()
+    keep(device, usual.source, out.best)
+    return out
+
+
+@dataclass(frozen=True, slots=True)
+class _Compiled:
+    knobs: Knobs
+    stages: Stages
+
+
+def _compiled(usual: Stages, start: Knobs, device: Device, seen: set[str]) -> list[_Compiled]:
+    """The kernels by one knob turned that were not seen yet, compiled side by side."""
+    fresh: list[_Compiled] = []
+    for knobs in start.variants():
+        stages = with_knobs(usual, device, knobs)
+        if stages.source.replace(stages.name, usual.name) not in seen:
+            seen.add(stages.source.replace(stages.name, usual.name))
+            fresh.append(_Compiled(knobs, stages))
+    try:
+        compile_all(device, [c.stages for c in fresh])
+        return fresh
+    except CompileError:
+        return [c for c in fresh if _compiles(c.stages, device)]
+
+
+def _compiles(stages: Stages, device: Device) -> bool:
+    try:
+        compile_all(device, [stages])
+    except CompileError:
+        return False  # no candidate then: the heuristic's choice stands
+    return True
+
+
+class _Worker:
+    """The process that runs candidates. One that dies or hangs is started again for the next."""
+
+    def __init__(self, device: Device, usual: Stages) -> None:
+        self._device, self._usual = device, usual
+        self._process: subprocess.Popen[str] | None = None
+        self._answers: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    def measure(self, candidate: _Compiled) -> Candidate:
+        if self._process is None:
+            self._start()
+        answer = self._ask(order(candidate.stages), LIMIT)
+        if answer is None:
+            self.close()
+            return Candidate(candidate.knobs, fault=f"crashed, or took more than {LIMIT:.0f} s")
+        return Candidate(candidate.knobs, tuple(answer["ratios"]), answer["fault"])
+
+    def close(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def _start(self) -> None:
+        path = os.pathsep.join(os.path.abspath(p) for p in sys.path)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", f"{__package__}.tune_worker", self._device.name],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+            env={**os.environ, "PYTHONPATH": path},
+        )  # fmt: skip
+        self._answers = queue.SimpleQueue()
+        threading.Thread(target=self._hear, args=(self._process, self._answers), daemon=True).start()
+        if self._ask(order(self._usual) | {"terms": terms(self._usual.fresh)}, START) is None:
+            self.close()
+            name, device = self._usual.name, self._device.name
+            raise DeviceError(f"{name} does not run in a process of its own on {device}")
+
+    @staticmethod
+    def _hear(process: subprocess.Popen[str], answers: queue.SimpleQueue[str]) -> None:
+        assert process.stdout is not None
+        for line in process.stdout:
+            answers.put(line)
+        answers.put("")
+
+    def _ask(self, order: dict[str, Any], limit: float) -> dict[str, Any] | None:
+        assert self._process is not None
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(order) + "\n")
+            self._process.stdin.flush()
+            line = self._answers.get(timeout=limit)
+        except (BrokenPipeError, queue.Empty):
+            return None
+        answer: dict[str, Any] | None = json.loads(line) if line else None
+        return answer
+
+
+def order(stages: Stages) -> dict[str, Any]:
+    """What the process must know to launch a kernel."""
+    params: Sequence[Any] = [(p.dtype.name, p.size, p.written) for p in stages.final.params]
+    return {
+        "name": stages.name, "source": stages.source, "grid": stages.grid, "block": stages.block,
+        "params": params,
+    }  # fmt: skip
+
+
+def terms(kernel: Kernel) -> int:
+    """How many numbers go into one result, at most: the iterations of all loops ÷ the results."""
+    total = 1
+    for s in statements(kernel.body):
+        if isinstance(s, Loop):
+            total *= s.extent
+    return max(1, total // max(1, max((p.size for p in kernel.params if p.written), default=1)))

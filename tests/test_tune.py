@@ -1,0 +1,189 @@
+"""The search: whatever the knobs say a kernel means the same, and nothing wrong, slow or deadly is kept."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import support as t
+
+from portwright.core import dtype as dt
+from portwright.core import engine, tune, tuned
+from portwright.core.fuse import fuse
+from portwright.core.interpret import interpret
+from portwright.core.knobs import Knobs
+from portwright.core.ops import Op
+from portwright.core.pipeline import Stages, fresh_kernel, with_knobs
+from portwright.core.schedule import schedule
+from portwright.core.tune_worker import difference
+from portwright.core.verify import verify
+
+KNOBS = [*dict.fromkeys(Knobs().variants())]
+EXPRESSIONS = {
+    "chain": lambda: t.mul(t.add(t.integers((70,)), 3.0), t.integers((70,), seed=1)),
+    "product": lambda: t.matmul(t.integers((37, 19)), t.integers((19, 45), seed=1)),
+    "by the transpose": lambda: t.matmul(
+        t.integers((70, 9)), t.graph.permute(t.integers((40, 9), seed=1), (1, 0))
+    ),
+    "columns": lambda: t.total(t.integers((40, 600)), 0),
+    "rows": lambda: t.total(t.integers((12, 130)), 1, Op.MAX),
+}
+
+
+@pytest.mark.parametrize("name", EXPRESSIONS)
+@pytest.mark.parametrize("knobs", KNOBS, ids=str)
+def test_a_kernel_means_the_same_whatever_its_knobs(name: str, knobs: Knobs) -> None:
+    root = EXPRESSIONS[name]()
+    spec = t.spec(16, cache_bytes=(256, 1 << 14, 1 << 20), knobs=knobs)
+    (group,) = fuse([root], spec)[1]
+    kernel = schedule(fresh_kernel(group), spec)
+    verify(kernel)
+    arrays = {"out0": np.full(root.size, -1, root.dtype.numpy)}
+    for i, read in enumerate(group.reads):
+        arrays[f"in{i}"] = engine.fetch(read).reshape(-1)
+    interpret(kernel, arrays)
+    assert np.array_equal(arrays["out0"], t.meaning(root)[0].reshape(-1))
+
+
+def planned(root: t.Node) -> Stages:
+    """The kernel of a root as it is planned now."""
+    device = t.device()
+    engine.forget(device)
+    engine.kernels([root], "CPU")
+    (found,) = [s for d, s in engine.planned() if d is device]
+    return found
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("PORTWRIGHT_CACHE", str(tmp_path / "cache"))
+    return tmp_path
+
+
+def test_what_is_kept_is_used_until_it_is_told_not_to(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = t.add(t.integers((100_000,)), 1.0)
+    usual = planned(root)
+    device, other = t.device(), Knobs(unroll=1)
+    tuned.keep(device, usual.source, other)
+    changed = planned(root)
+    assert changed.source == with_knobs(usual, device, other).source != usual.source
+    assert with_knobs(changed, device, Knobs()).source == usual.source
+    monkeypatch.setenv("PORTWRIGHT_TUNED", "0")
+    assert planned(root).source == usual.source
+
+
+def test_a_search_tries_each_text_once_and_keeps_what_it_found(cache: Path) -> None:
+    stages = planned(t.add(t.integers((100_000,)), 1.0))
+    said: list[int] = []
+    found = tune.tune(
+        stages, t.device(), time.monotonic() + 60, lambda so_far: said.append(len(so_far.tried))
+    )
+    assert found.name == stages.name
+    assert [c.knobs for c in found.tried] == [*dict.fromkeys(c.knobs for c in found.tried)]
+    assert all(c.fault == "" and len(c.ratios) >= 2 for c in found.tried)
+    assert said == [*range(1, len(found.tried) + 1)]
+    assert found.ratio <= 1
+    assert (found.best == Knobs()) == (found.ratio == 1)
+    assert tuned.knobs_of(t.device(), stages.source) == found.best
+
+
+def measured(usual: Stages, body: str, monkeypatch: pytest.MonkeyPatch) -> tune.Candidate:
+    """A candidate whose text does this at its end, beside the usual kernel."""
+    source = usual.source.rstrip()
+    assert source.endswith("}")
+    changed = replace(usual, source=f"{source[:-1]}{body}\n}}\n")
+    monkeypatch.setattr(tune, "LIMIT", 3.0)
+    worker = tune._Worker(t.device(), usual)
+    try:
+        found = worker.measure(tune._Compiled(Knobs(unroll=1), changed))
+        after = worker.measure(tune._Compiled(Knobs(), usual))  # the search goes on
+    finally:
+        worker.close()
+    assert after.fault == ""
+    assert after.ratios
+    return found
+
+
+@pytest.mark.parametrize(
+    ("body", "fault"),
+    [
+        ("out0[7] += 1.0f;", "out0 is off by"),
+        ("*(volatile int *)0 = 1;", "crashed"),
+        ("for (volatile int forever = 1; forever;) ;", "more than 3 s"),
+        ("this is no C", "CompileError"),
+    ],
+    ids=["wrong", "crashes", "hangs", "refused"],
+)
+def test_what_is_wrong_crashes_or_hangs_is_refused(
+    body: str, fault: str, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = planned(t.add(t.integers((1000,)), 1.0))
+    found = measured(usual, body, monkeypatch)
+    assert fault in found.fault
+    assert found.ratio == float("inf")
+
+
+def test_what_counts_as_the_same_result() -> None:
+    right = np.array([1.0, 2.0, np.nan, np.inf], np.float32)
+
+    def said(got: list[float], terms: int = 1) -> str:
+        return difference([right], [np.array(got, np.float32)], [dt.float32], terms)
+
+    assert said([1, 2, np.nan, np.inf]) == ""
+    assert said([1, 2 + 2**-22, np.nan, np.inf]) == ""
+    assert "off" in said([1, 2 + 2**-10, np.nan, np.inf])
+    assert said([1, 2 + 2**-16, np.nan, np.inf], terms=1 << 14) == ""
+    assert "finite" in said([1, 2, 3, np.inf])
+    assert "finite" in said([1, 2, np.nan, -np.inf])
+    assert "off" in said([1, np.nan, np.nan, np.inf])
+    whole = np.array([1, 2], np.int32)
+    assert "1 element" in difference([whole], [np.array([1, 3], np.int32)], [dt.int32], 100)
+
+
+SCRIPT = """
+import sys
+import numpy as np
+from portwright import Tensor
+print("given", *sys.argv[1:])
+x = Tensor(np.ones((200, 300), np.float32)).realize()
+(x + 1).realize()
+x.sum(0).realize()
+sys.exit({leaves})
+"""
+
+
+def tuned_script(folder: Path, leaves: str, *options: str) -> subprocess.CompletedProcess[str]:
+    script = folder / "script.py"
+    script.write_text(SCRIPT.format(leaves=leaves))
+    return subprocess.run(
+        [sys.executable, "-m", "portwright", "tune", *options, str(script), "--size", "3"],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+
+
+def test_the_command_runs_a_script_and_tunes_its_kernels(cache: Path) -> None:
+    done = tuned_script(cache, "", "--seconds", "30")
+    assert done.returncode == 0, done.stderr
+    assert "given --size 3" in done.stdout
+    assert "2 kernels" in done.stdout
+    assert "add_" in done.stdout
+    assert "geometric mean" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("leaves", "options", "says"),
+    [("3", (), "ended with 3"), ("", ("--kernel", "softmax"), "No kernel ran that can be tuned")],
+    ids=["the script fails", "no such kernel"],
+)
+def test_the_command_says_why_it_tunes_nothing(
+    leaves: str, options: tuple[str, ...], says: str, cache: Path
+) -> None:
+    done = tuned_script(cache, leaves, *options)
+    assert done.returncode != 0
+    assert says in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
