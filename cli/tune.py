@@ -44,7 +44,7 @@ def tune(seconds: float, name: str, script: str, arguments: tuple[str, ...]) -> 
             "No kernel ran that can be tuned: where threads run in step, or without kernels, none can."
         )
         return 1
-    screen.print(f"{len(kernels)} kernels, {seconds:.0f} s at most")
+    screen.print(f"{len(kernels)} kernel{'s'[: len(kernels) != 1]}, {seconds:.0f} s at most")
     end = time.monotonic() + seconds
     found = (_tuned(s, d, end, len(kernels) - i) for i, (d, s) in enumerate(kernels))
     done = [t for t in found if t is not None]
