@@ -7,8 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from .transformer import Sizes as Transformer
-from .transformer import gpt2
+from .transformer import Transformer, gpt2
 from .workloads import (
     REPEATS,
     Random,

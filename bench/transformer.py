@@ -17,8 +17,8 @@ from .workloads import Array, Expected, Inputs, Random, Workload, normal
 
 
 @dataclass(frozen=True, slots=True)
-class Sizes:
-    """Of a transformer: tokens in all, tokens read, layers, width, heads."""
+class Transformer:
+    """Its sizes: tokens in all, tokens read, layers, width, heads."""
 
     tokens: int
     length: int
@@ -44,7 +44,7 @@ class Functions:
     swap: Callable[[Any], Any]
 
 
-def shapes(n: Sizes) -> dict[str, tuple[int, ...]]:
+def shapes(n: Transformer) -> dict[str, tuple[int, ...]]:
     """Of every parameter."""
     d = n.width
     out: dict[str, tuple[int, ...]] = {"wte": (n.tokens, d), "wpe": (n.length, d), "gf": (d,), "hf": (d,)}
@@ -91,7 +91,7 @@ NUMPY = Functions(_layernorm, _gelu, _attend, lambda x: x.swapaxes(0, 1))
 """In the dtype of what it is given: float32 a peer, float64 the reference."""
 
 
-def gpt2(n: Sizes, name: str) -> Workload:
+def gpt2(n: Transformer, name: str) -> Workload:
     """The scores of every token after each of a text."""
 
     def make(random: Random) -> Inputs:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import runpy
 import sys
 import time
+import traceback
 from math import prod
 
 import click
@@ -44,11 +46,13 @@ def tune(seconds: float, name: str, script: str, arguments: tuple[str, ...]) -> 
             "No kernel ran that can be tuned: where threads run in step, or without kernels, none can."
         )
         return 1
-    screen.print(f"{len(kernels)} kernel{'s'[: len(kernels) != 1]}, {seconds:.0f} s at most")
+    count = "1 kernel" if len(kernels) == 1 else f"{len(kernels)} kernels"
+    screen.print(f"{count}, {seconds:.0f} s at most")
     end = time.monotonic() + seconds
     found = (_tuned(s, d, end, len(kernels) - i) for i, (d, s) in enumerate(kernels))
     done = [t for t in found if t is not None]
-    screen.print(_table(done))
+    if done:
+        screen.print(_table(done))
     if len(done) < len(kernels):
         screen.print(f"There was no time for {len(kernels) - len(done)} of them: give more by --seconds.")
     return 0
@@ -58,12 +62,15 @@ def _run(script: str, arguments: tuple[str, ...]) -> None:
     """As ``python SCRIPT ARGUMENTS``; its leaving by sys.exit ends the script alone."""
     before, path = sys.argv, list(sys.path)
     sys.argv = [script, *arguments]
-    sys.path.insert(0, str(click.Path(resolve_path=True).convert(script, None, None)).rpartition("/")[0])
+    sys.path.insert(0, os.path.dirname(os.path.abspath(script)))
     try:
         runpy.run_path(script, run_name="__main__")
     except SystemExit as e:
         if e.code not in (None, 0):
-            raise DeviceError(f"{script} ended with {e.code}: nothing is tuned") from None
+            raise click.ClickException(f"{script} ended with {e.code}: nothing is tuned") from None
+    except Exception as e:
+        traceback.print_exc()
+        raise click.ClickException(f"{script} raised {type(e).__name__}: nothing is tuned") from None
     finally:
         sys.argv, sys.path[:] = before, path
 
@@ -78,8 +85,12 @@ def _tuned(stages: Stages, device: Device, end: float, left: int) -> Tuning | No
     if now >= end:
         return None
     until = now + min(end - now, 3 * (end - now) / (left + 2))
-    with working(f"{stages.name} on {device.name}"):
-        return search(stages, device, until)
+    try:
+        with working(f"{stages.name} on {device.name}"):
+            return search(stages, device, until)
+    except DeviceError as e:
+        click.echo(f"{e}: it stays as it is", err=True)
+        return Tuning(stages.name, device.spec.knobs)
 
 
 def _table(done: list[Tuning]) -> Table:

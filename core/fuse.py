@@ -75,9 +75,7 @@ class _Fusion:
             for n in cuts.order
             if n in cuts.cut and not is_stored(n) and n.size
         ]
-        done = self.needed(join_siblings(groups, self.only_walks, cuts.survey, cuts.spec.max_buffers))
-        self.surveys.clear()  # they lead back here: a circle that keeps the graph, and its memory
-        return done
+        return self.needed(join_siblings(groups, self.only_walks, cuts.survey, cuts.spec.max_buffers))
 
     def forced(self) -> list[Node]:
         """What gets a kernel of its own, or is put into memory, whatever that costs."""

@@ -13,7 +13,6 @@ from heapq import heappop, heappush
 from .cuts import Cuts, operations
 from .graph import GraphOp, Node
 from .lower import Lowered
-from .ops import Op
 
 BALANCE = 4
 """Operations that are done while a byte moves, about."""
@@ -25,10 +24,8 @@ def is_worth_storing(node: Node, kernels: Sequence[Lowered], cuts: Cuts) -> bool
     """Whether memory serves a value better than computing it in each of ``kernels``, which all need it.
 
     What it is made of is followed only until that is clear. A reduction that several kernels run is put
-    into memory in any case. Movement costs nothing where it is computed.
+    into memory in any case.
     """
-    if not isinstance(node.op, Op):
-        return False
     walks = [k for k in kernels if not k.reductions]  # these will be one kernel, where their sizes agree
     apart = [k for k in kernels if k.reductions] + walks[:1]
     if len(apart) < 2:

@@ -24,16 +24,19 @@ from .compiler import compile_all
 from .device import Device
 from .errors import CompileError, DeviceError
 from .knobs import Knobs
-from .loops import Kernel, Loop, statements
+from .loops import Acc, Body, Loop
 from .pipeline import Stages, with_knobs
-from .tuned import keep
+from .tuned import keep, knobs_of
+from .work import iterations
 
 SURELY = 0.97
 """The share of the heuristic's time that a candidate may take in three turns of four to be kept."""
 START = 30.0
 """Seconds for the process to start, open the device and run the heuristic's kernel once."""
 LIMIT = 5.0
-"""Seconds for one candidate."""
+"""Seconds for one candidate, beside those that it needs to run a few times as slowly as the heuristic's."""
+SLOWER = 10
+"""Runs of the heuristic's kernel that a candidate may take besides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,23 +93,25 @@ def tune(
     """
     usual = with_knobs(stages, device, device.spec.knobs)
     out = Tuning(usual.name, device.spec.knobs)
-    seen = {usual.source}
+    seen = {_text(usual, usual)}
+    wanted = [knobs_of(device, usual.source), *device.spec.knobs.variants()]  # what was found before, first
     worker = _Worker(device, usual)
     try:
-        turned = True
-        while turned and time.monotonic() < until:
-            turned = False
-            for candidate in _compiled(usual, out.best, device, seen):
+        while wanted and time.monotonic() < until:
+            before = out.best
+            for candidate in _made(usual, wanted, device, seen):
                 if time.monotonic() >= until:
                     break
-                found = worker.measure(candidate)
+                found = candidate if isinstance(candidate, Candidate) else worker.measure(candidate)
                 out.tried.append(found)
-                if found.ratio < min(SURELY, SURELY * out.ratio):
-                    out.best, out.ratio, turned = found.knobs, found.ratio, True
+                if found.ratio < SURELY * out.ratio:
+                    out.best, out.ratio = found.knobs, found.ratio
                 says(out)
+            wanted = list(out.best.variants()) if out.best != before else []
     finally:
         worker.close()
-    keep(device, usual.source, out.best)
+    if out.tried:
+        keep(device, usual.source, out.best)
     return out
 
 
@@ -116,27 +121,34 @@ class _Compiled:
     stages: Stages
 
 
-def _compiled(usual: Stages, start: Knobs, device: Device, seen: set[str]) -> list[_Compiled]:
-    """The kernels by one knob turned that were not seen yet, compiled side by side."""
+def _text(stages: Stages, usual: Stages) -> str:
+    """A kernel's text under the usual one's name: knobs that make no difference make the same."""
+    return stages.source.replace(stages.name, usual.name)
+
+
+def _made(
+    usual: Stages, wanted: Sequence[Knobs], device: Device, seen: set[str]
+) -> list[_Compiled | Candidate]:
+    """The kernels by these knobs that were not seen yet, compiled side by side, or why one is none."""
     fresh: list[_Compiled] = []
-    for knobs in start.variants():
+    for knobs in wanted:
         stages = with_knobs(usual, device, knobs)
-        if stages.source.replace(stages.name, usual.name) not in seen:
-            seen.add(stages.source.replace(stages.name, usual.name))
+        if _text(stages, usual) not in seen:
+            seen.add(_text(stages, usual))
             fresh.append(_Compiled(knobs, stages))
     try:
         compile_all(device, [c.stages for c in fresh])
-        return fresh
     except CompileError:
-        return [c for c in fresh if _compiles(c.stages, device)]
+        return [_alone(c, device) for c in fresh]
+    return list(fresh)
 
 
-def _compiles(stages: Stages, device: Device) -> bool:
+def _alone(candidate: _Compiled, device: Device) -> _Compiled | Candidate:
     try:
-        compile_all(device, [stages])
-    except CompileError:
-        return False  # no candidate then: the heuristic's choice stands
-    return True
+        compile_all(device, [candidate.stages])
+    except CompileError as e:
+        return Candidate(candidate.knobs, fault=f"does not compile: {e}")
+    return candidate
 
 
 class _Worker:
@@ -144,16 +156,18 @@ class _Worker:
 
     def __init__(self, device: Device, usual: Stages) -> None:
         self._device, self._usual = device, usual
+        self._seconds = 0.0  # of the heuristic's kernel
         self._process: subprocess.Popen[str] | None = None
         self._answers: queue.SimpleQueue[str] = queue.SimpleQueue()
 
     def measure(self, candidate: _Compiled) -> Candidate:
         if self._process is None:
             self._start()
-        answer = self._ask(order(candidate.stages), LIMIT)
+        limit = LIMIT + SLOWER * self._seconds
+        answer = self._ask(order(candidate.stages), limit)
         if answer is None:
             self.close()
-            return Candidate(candidate.knobs, fault=f"crashed, or took more than {LIMIT:.0f} s")
+            return Candidate(candidate.knobs, fault=f"crashed, or took more than {limit:.0f} s")
         return Candidate(candidate.knobs, tuple(answer["ratios"]), answer["fault"])
 
     def close(self) -> None:
@@ -171,10 +185,12 @@ class _Worker:
         )  # fmt: skip
         self._answers = queue.SimpleQueue()
         threading.Thread(target=self._hear, args=(self._process, self._answers), daemon=True).start()
-        if self._ask(order(self._usual) | {"terms": terms(self._usual.fresh)}, START) is None:
+        answer = self._ask(order(self._usual) | {"terms": terms(self._usual.fresh.body)}, START)
+        if answer is None:
             self.close()
             name, device = self._usual.name, self._device.name
             raise DeviceError(f"{name} does not run in a process of its own on {device}")
+        self._seconds = answer["seconds"]
 
     @staticmethod
     def _hear(process: subprocess.Popen[str], answers: queue.SimpleQueue[str]) -> None:
@@ -205,10 +221,8 @@ def order(stages: Stages) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def terms(kernel: Kernel) -> int:
-    """How many numbers go into one result, at most: the iterations of all loops ÷ the results."""
-    total = 1
-    for s in statements(kernel.body):
-        if isinstance(s, Loop):
-            total *= s.extent
-    return max(1, total // max(1, max((p.size for p in kernel.params if p.written), default=1)))
+def terms(body: Body) -> int:
+    """How many numbers are folded into one, at most: the loops beside an accumulator are its reduction's."""
+    loops = [s for s in body if isinstance(s, Loop)]
+    folds = any(isinstance(s, Acc) for s in body)
+    return max([1, *(iterations(s) for s in loops if folds), *(terms(s.body) for s in loops)])

@@ -15,8 +15,7 @@ from bench.harness import Burst, Outcome, Process, Row
 from bench.limits import Limits, Machine, aligned
 from bench.peers import COPY, PEERS, PORTWRIGHT, Peer
 from bench.table import DRAWN, WORKLOADS, drawn, find
-from bench.transformer import Sizes as Transformer
-from bench.transformer import gpt2
+from bench.transformer import Transformer, gpt2
 from bench.workloads import Workload
 
 SMALL = [
