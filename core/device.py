@@ -195,7 +195,7 @@ class Spec:
         return min(lanes, self.vector_lanes) if self.vector_lanes else lanes
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Launch:
     """One kernel to run: which program, over how many blocks and threads, on which buffers.
 

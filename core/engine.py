@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import numpy as np
 
 from . import trace
-from .device import Buffer, Computes, Device, Launch
+from .device import Buffer, Computes, Device
 from .graph import Node
 from .registry import open_device
 from .signature import signature
@@ -146,30 +146,26 @@ def run(todo: Sequence[Node], plan: Plan, leaves: Sequence[Node], device: str) -
     """Runs a plan on these leaves and gives each of ``todo`` its storage."""
     if recorder is not None:
         recorder.running(todo, leaves)
-    held: dict[int, Buffer] = {i: n.storage for i, n in enumerate(leaves) if n.storage is not None}
+    held = {i: n.storage for i, n in enumerate(leaves)}
     for step in plan.steps:
-        for slot, nbytes in zip(step.writes, step.nbytes, strict=True):
-            held[slot] = Buffer(step.device, nbytes)
-        buffers = tuple([held[s] for s in (*step.writes, *step.reads)])
+        on = step.device
+        for slot, nbytes in zip(step.writes, step.nbytes):  # noqa: B905 - a check for each tiny kernel
+            held[slot] = Buffer(on, nbytes)
+        buffers = cast("tuple[Buffer, ...]", tuple([held[s] for s in step.slots]))
         if recorder is not None:
             recorder.stepped(step, buffers)
-        if step.program is not None:
-            _launch(step, step.program.launch(buffers))
-        else:
+        if step.program is None:
             perform(step, buffers)
+        elif trace.watching:
+            with trace.kernel(step.stages, on):
+                on.launch(step.program.launch(buffers))
+        else:
+            on.launch(step.program.launch(buffers))
         for s in step.last:
             del held[s]
     with storing:
         for node, slot in zip(todo, plan.results, strict=True):
             node.storage = Buffer(open_device(node.device or device), 0) if slot < 0 else held[slot]
-
-
-def _launch(step: Step, launch: Launch) -> None:
-    if trace.watching:
-        with trace.kernel(step.stages, step.device):
-            step.device.launch(launch)
-    else:
-        step.device.launch(launch)
 
 
 def copy(source: Buffer, target: Buffer) -> None:

@@ -47,7 +47,7 @@ class Jit(Generic[P, R]):
         self._replay: Replay | None = None
         # where every argument is a tensor: how many are passed by position, and the names of the others
         self._plain = -1
-        self._named: dict[str, None] = {}
+        self._named: tuple[str, ...] = ()
         self._key = ""
         self._is_bound = False
 
@@ -64,18 +64,18 @@ class Jit(Generic[P, R]):
             replay = self._replay
             if replay is None:
                 return self._learn(args, kwargs)
-            if len(args) == self._plain and (kwargs.keys() == self._named if kwargs else not self._named):
-                tensors = (*args, *[kwargs[n] for n in self._named]) if kwargs else args
+            if len(args) == self._plain and len(kwargs) == len(self._named):
+                tensors = (*args, *map(kwargs.get, self._named)) if kwargs else args
                 for t in tensors:
                     if type(t) is not Tensor:
                         break
                 else:
-                    return replay(tensors)  # type: ignore[arg-type, no-any-return]
+                    return replay.run(tensors)  # type: ignore[arg-type, no-any-return]
             taken = take_arguments(self._names, args, kwargs)
             differs = arguments_difference(replay.recipe.arguments, taken.rest)
             if differs is not None:
                 raise replay.refuse(differs)
-            return replay(taken.tensors)  # type: ignore[no-any-return]
+            return replay.run(taken.tensors)  # type: ignore[no-any-return]
 
     @property
     def is_captured(self) -> bool:
@@ -105,7 +105,7 @@ class Jit(Generic[P, R]):
                     trace.jitted("captured", self._name, f"{len(recipe.tape.actions)} kernels")
                     plain = all(r is HERE for r in recipe.arguments.values())
                     self._plain = len(args) if plain else -1
-                    self._named = dict.fromkeys(sorted(kwargs))
+                    self._named = tuple(sorted(kwargs))
         return result  # type: ignore[no-any-return]
 
     def __set_name__(self, owner: type, name: str) -> None:

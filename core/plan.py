@@ -45,6 +45,11 @@ class Step:
     program: Program | None = None
     last: tuple[int, ...] = ()
     unread: Mapping[Node, Buffer] = field(default_factory=dict)
+    slots: tuple[int, ...] = field(init=False)
+    """What it works on: ``writes``, then ``reads``."""
+
+    def __post_init__(self) -> None:
+        self.slots = (*self.writes, *self.reads)
 
     def calls(self) -> tuple[PrimitiveCall, ...]:
         """The primitives that a dispatched piece has computed; none of a kernel."""
@@ -90,7 +95,7 @@ class Plan:
         return [
             KernelInfo(
                 s.name, step.device.name, s.fresh, s.final, s.scheduled.trail, s.source,
-                s.fresh.nbytes, s.fresh.flops, s.shape, s.grid, s.block, (*step.writes, *step.reads),
+                s.fresh.nbytes, s.fresh.flops, s.shape, s.grid, s.block, step.slots,
                 step.calls(), s.made_at, s.compound.compound.name if s.compound else "",
             )
             for step in self.steps
@@ -174,7 +179,7 @@ def make_plan(todo: list[Node], leaves: list[Node], device: Device) -> Plan:
         results = tuple(slot[r] if r.size else -1 for r in roots)
     last: dict[int, int] = {}
     for i, step in enumerate(steps):
-        for s in (*step.reads, *step.writes):
+        for s in step.slots:
             last[s] = i
     for s, i in last.items():
         if s >= len(leaves) and s not in results:

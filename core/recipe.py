@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from .dtype import DType
+from .guard import Found
 from .node import Shape
 from .tape import Tape
 from .tensor.base import TensorBase
-from .watch import Found, Watch
+from .watch import Watch
 
 REMEDY = "Use another jit function for that, or call reset() to capture this one anew"
 

@@ -33,10 +33,10 @@ class Lease:
     holds it is seen from how many refer to these. A leaf that collects gradients reads it through ``top``.
     """
 
-    __slots__ = ("free_at", "leaf", "memory", "node", "shown", "top")
+    __slots__ = ("free_at", "given", "leaf", "memory", "node", "shown", "top")
 
     def __init__(self, given: Given, memory: Buffer, leaf: TensorBase | None) -> None:
-        self.memory, self.leaf = memory, leaf
+        self.given, self.memory, self.leaf = given, memory, leaf
         self.shown = Buffer(memory.device, memory.nbytes, memory.handle, keep=memory)
         self.node = self.top = graph.buffer(self.shown, given.shape, given.dtype)
         if leaf is not None:
@@ -99,7 +99,7 @@ class Replay:
 
     # ------------------------------------------------------------------------------------------ calling
 
-    def __call__(self, tensors: Sequence[TensorBase]) -> Any:
+    def run(self, tensors: Sequence[TensorBase]) -> Any:
         """What the function would return for arguments of the captured structure with these tensors.
 
         Raises:
@@ -127,8 +127,10 @@ class Replay:
         if trace.listening:
             trace.jitted("replayed", recipe.name, f"{len(recipe.tape.actions)} kernels")
         self._next = 1 - self._next
-        if self._one is not None:
-            return Tensor._of(self._node(turn, self._one), self._one.device)
+        one = self._one
+        if one is not None:
+            held = turn.leases.get(one.value)
+            return Tensor._of(held.node if held and held.given is one else self._node(turn, one), one.device)
         results: list[TensorBase] = [
             sources[r] if isinstance(r, int) else Tensor._of(self._node(turn, r), r.device)
             for r in recipe.results

@@ -15,8 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from itertools import chain
-from operator import attrgetter, call, is_, itemgetter
+from operator import attrgetter, itemgetter
 from types import CellType, CodeType, FunctionType, MethodType, ModuleType, SimpleNamespace
 from typing import Any
 
@@ -24,6 +23,7 @@ import numpy as np
 
 from .device import Buffer, Device
 from .dtype import DType
+from .guard import Found, guard
 from .node import Node
 from .tensor.base import TensorBase
 
@@ -35,26 +35,6 @@ ATOMS = (
 )  # fmt: skip
 LARGE_ARRAY = 1 << 16
 """Bytes up to which a captured NumPy array is compared by content; a larger one only by being the same."""
-
-
-flat = chain.from_iterable
-
-
-@dataclass(slots=True)
-class Found:
-    """Some places of one holder (a dict, a list, an object, a function) and what was found in them.
-
-    Attributes:
-        now: gives what is in them now, in order.
-        kept: what was there.
-        labels: how the user would write each.
-        put: sets the place with an index of ``kept``; None where that can't be done.
-    """
-
-    now: Callable[[], Iterable[Any]]
-    kept: list[Any]
-    labels: list[str]
-    put: Callable[[int, Any], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,21 +104,16 @@ class Watch:
             self.gradients = self._found[-1]
             self._walk()
         self._lengths = [len(s) for s in self._sized]
-        self._nows = [f.now for f in self._found]
-        self._kept = [f.kept for f in self._found]
+        self._guard = guard(self._found, self._sized)
 
     # ------------------------------------------------------------------------------------------ asking
 
     def holds(self) -> bool:
-        """Whether every place holds the very object that it held. A few loops in C."""
+        """Whether every place holds the very object that it held."""
         try:
-            if len(self._found) == 1:
-                same = all(map(is_, self._nows[0](), self._kept[0]))
-            else:
-                same = all(map(is_, flat(map(call, self._nows)), flat(self._kept)))
+            if not self._guard():
+                return False
         except (KeyError, AttributeError, ValueError):  # a name, an attribute or a cell that is gone
-            return False
-        if not same or (self._sized and list(map(len, self._sized)) != self._lengths):
             return False
         return not self._contents or all(c.holds() for c in self._contents)
 
@@ -184,9 +159,11 @@ class Watch:
         now: Callable[[], Iterable[Any]],
         labels: list[str],
         put: Callable[[int, Any], None] | None = None,
+        holder: Any = None,
+        reads: Sequence[str] = (),
     ) -> None:
         kept = list(now())
-        self._found.append(Found(now, kept, labels, put))
+        self._found.append(Found(now, kept, labels, put, holder, reads))
         self._todo.extend(zip(labels, kept, strict=True))
 
     def _visit(self, label: str, value: Any) -> None:
@@ -237,11 +214,12 @@ class Watch:
     def _named(
         self, mapping: Mapping[str, Any], names: Sequence[str], labels: list[str], put: Any = None
     ) -> None:
+        reads = [f"[{n!r}]" for n in names]
         if len(names) == 1:
             name = names[0]
-            self._add(lambda: (mapping[name],), labels, put)
+            self._add(lambda: (mapping[name],), labels, put, mapping, reads)
         elif names:
-            self._add(partial(itemgetter(*names), mapping), labels, put)
+            self._add(partial(itemgetter(*names), mapping), labels, put, mapping, reads)
 
     def _function(self, label: str, f: FunctionType) -> None:
         if is_library(f.__module__):
@@ -249,12 +227,17 @@ class Watch:
         dot = f"{label}: " if label else ""
         code = f.__code__
         parts = [f"{dot}its code", f"{dot}its defaults", f"{dot}its defaults"]
-        self._add(partial(attrgetter("__code__", "__defaults__", "__kwdefaults__"), f), parts)
+        names_of_parts = ("__code__", "__defaults__", "__kwdefaults__")
+        read = partial(attrgetter(*names_of_parts), f)
+        self._add(read, parts, holder=f, reads=[f".{n}" for n in names_of_parts])
         cells = [(n, c) for n, c in zip(code.co_freevars, f.__closure__ or (), strict=True) if _is_set(c)]
         if cells:
             kept = [c for _, c in cells]
-            read = partial(map, attrgetter("cell_contents"), kept)
-            self._add(read, [n for n, _ in cells], lambda i, v: setattr(kept[i], "cell_contents", v))
+            contents = partial(map, attrgetter("cell_contents"), kept)
+            self._add(
+                contents, [n for n, _ in cells], lambda i, v: setattr(kept[i], "cell_contents", v), kept,
+                [f"[{i}].cell_contents" for i in range(len(kept))],
+            )  # fmt: skip
         names, attributes = names_of(code)
         present = [n for n in names if n in f.__globals__]
         namespace = f.__globals__
@@ -304,7 +287,9 @@ class Watch:
         if slots:
             get = attrgetter(*slots)
             read = (lambda: (get(value),)) if len(slots) == 1 else partial(get, value)
-            self._add(read, [f"{label}.{n}" for n in slots], partial(_set_attribute, value, slots))
+            labels = [f"{label}.{n}" for n in slots]
+            reads = [f".{n}" for n in slots]
+            self._add(read, labels, partial(_set_attribute, value, slots), value, reads)
 
 
 # ------------------------------------------------------------------------------------------------- helpers

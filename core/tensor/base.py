@@ -14,16 +14,13 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from .. import engine, graph
-from ..dtype import (
-    DType,
-    DTypeLike,
-    as_dtype,
-)
+from ..dtype import DType, DTypeLike, as_dtype
 from ..errors import ArgumentError, DTypeError, GradientError, ShapeError
 from ..graph import GraphOp, Node, Shape
 from ..registry import default_device, open_device
 from .host import Array, leaf, plain
 
+_BUFFER, _PARAMETER = GraphOp.BUFFER, GraphOp.PARAMETER
 _leaves: weakref.WeakKeyDictionary[Node, weakref.ref[TensorBase]] = weakref.WeakKeyDictionary()
 """Whose value a PARAMETER is: where backward() leaves its gradient."""
 _boundaries: weakref.WeakValueDictionary[Node, Node] = weakref.WeakValueDictionary()
@@ -253,7 +250,7 @@ class TensorBase:
         """
         node = self.node
         if node.device is not None:
-            while node.op is GraphOp.PARAMETER:
+            while node.op is _PARAMETER:
                 node = node.srcs[0]
         elif node.op is not GraphOp.PARAMETER and not self._requires_grad:
             node = self.node = graph.parameter(node)
@@ -266,9 +263,9 @@ class TensorBase:
         with engine.storing:
             node.storage = storage
         if not self._requires_grad:
-            if node.op is not GraphOp.BUFFER:
+            if node.op is not _BUFFER:
                 self.node = graph.buffer(storage, node.shape, node.dtype)
-        elif value.op is not GraphOp.BUFFER and self._own_leaf():
+        elif value.op is not _BUFFER and self._own_leaf():
             self._become_leaf(graph.buffer(storage, node.shape, node.dtype))
 
     def numpy(self) -> Array:
@@ -393,17 +390,18 @@ def realize_all(tensors: Sequence[TensorBase]) -> None:
     """Computes several tensors together, and what was deferred on their devices."""
     by_device: dict[str, list[tuple[TensorBase, Node]]] = {}
     for t in tensors:
-        if t.node.op is not GraphOp.BUFFER:
+        if t.node.op is not _BUFFER:
             value = t._value()
             if value.storage is None:
                 by_device.setdefault(value.device or t.device, []).append((t, value))
             else:
                 t._settle(value)
     for device, todo in by_device.items():
-        for ref in _deferred.pop(device, {}).values():
-            state = ref()
-            if state is not None and state.node.storage is None and all(state is not t for t, _ in todo):
-                todo.append((state, state._value()))
+        if device in _deferred:
+            for ref in _deferred.pop(device).values():
+                state = ref()
+                if state is not None and state.node.storage is None and all(state is not t for t, _ in todo):
+                    todo.append((state, state._value()))
         engine.realize([value for _, value in todo], device)
         for t, value in todo:
             t._settle(value)
