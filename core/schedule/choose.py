@@ -12,14 +12,13 @@ from dataclasses import replace
 from math import prod
 
 from ..device import Spec
-from ..loops import Acc, Body, Kernel, Let, Loop, Memory, Stmt, Store, Update, statements, values
-from ..value import Access, toposort
+from ..loops import Acc, Body, Kernel, Let, Loop, Memory, Stmt, Store, Update, statements
 from ..work import weight
 from .blocks import schedule_blocks
 from .elementwise import TINY, elementwise
 from .nest import keeps_order, perfect, wrap
 from .results import along_memory, tiled
-from .scheduling import Scheduling, stores_in, unrolled
+from .scheduling import Scheduling, loads, stores_in, unrolled
 from .transforms import chunks, split_accumulator
 
 PARALLEL = 1 << 16
@@ -31,7 +30,9 @@ def schedule(kernel: Kernel, spec: Spec) -> Kernel:
     if spec.warp > 1:  # neighbours run in step, and should touch neighbouring memory
         return schedule_blocks(kernel, spec)
     memories = {} if kernel.aliases else {p.name: p for p in kernel.params}
-    work = Scheduling(spec, memories)
+    written = {p.name for p in kernel.params if p.written}
+    twice = not kernel.aliases and all(a.memory not in written for a in loads(kernel.body))
+    work = Scheduling(spec, memories, twice)
     kernel = replace(kernel, params=tuple(_stream(p, kernel, spec) for p in kernel.params))
     body = _body(work, kernel.body, outermost=weight(kernel) >= PARALLEL and spec.threads > 1)
     return replace(kernel, body=body, trail=tuple(work.trail))
@@ -39,7 +40,7 @@ def schedule(kernel: Kernel, spec: Spec) -> Kernel:
 
 def _stream(p: Memory, kernel: Kernel, spec: Spec) -> Memory:
     """Outputs larger than the last cache bypass it, where nothing else of the kernel reads them."""
-    reread = any(isinstance(v.arg, Access) and v.arg.memory == p.name for v in toposort(values(kernel.body)))
+    reread = any(a.memory == p.name for a in loads(kernel.body))
     large = bool(spec.cache_bytes) and p.nbytes >= spec.cache_bytes[-1]
     return replace(p, stream=p.written and large and not reread)
 

@@ -58,7 +58,7 @@ class Tile:
 
 def panels(tile: Tile, rows: Loop) -> Body:
     """The panels of all results of ``rows``."""
-    down = chunks(rows.extent, 1, tile.height, least=2)
+    down = chunks(rows.extent, 1, tile.height)
     tile.note(f"unroll {rows.var} as {', '.join(map(str, down))}")
     mine = {f"{rows.var}{'abcdefgh'[k]}_{part}" for k in range(len(down)) for part in "ou"}
     wide = _group(tile, rows)

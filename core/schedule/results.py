@@ -45,7 +45,7 @@ def tiled(work: Scheduling, nest: Sequence[Loop], outermost: bool) -> Body | Non
         inner = vector.body
     if rows is not None:
         columns = min(work.spec.knobs.vectors, budget // 4, vector.extent // lanes) or 1
-        pieces = tuple(chunks(vector.extent, lanes, columns))
+        pieces = tuple(chunks(vector.extent, lanes, columns, twice=work.twice))
         work.note(f"vectorize {vector.var} as {', '.join(map(str, pieces))}")
         tile = Tile(
             vector, pieces, _height(rows.extent, min(budget // columns, work.spec.knobs.rows)),
@@ -62,8 +62,9 @@ def tiled(work: Scheduling, nest: Sequence[Loop], outermost: bool) -> Body | Non
         )
         work.note(f"stripe {vector.var} by {width}")
         return work.finish(rest, by_blocks(loop, width, lambda part: striped(part, lanes)), outermost)
-    columns = 4 if budget >= 4 and vector.extent >= 4 * lanes * work.spec.threads else 1
-    pieces = tuple(chunks(vector.extent, lanes, columns))
+    apart = work.spec.threads if outermost else 1  # work items that the columns are to make
+    columns = max(1, min(4, budget, vector.extent // (lanes * apart)))
+    pieces = tuple(chunks(vector.extent, lanes, columns, twice=work.twice))
     work.note(f"vectorize {vector.var} as {', '.join(map(str, pieces))}")
     return work.finish(rest, split_chunks(loop, pieces), outermost)
 
@@ -90,7 +91,7 @@ def along_memory(
     heights = [_height(n.extent, most if i == len(chosen) - 1 else 4) for i, n in enumerate(chosen)]
     body = reduce(max(1, 4 // prod(heights)))
     for n, h in zip(reversed(chosen), reversed(heights), strict=True):
-        cut = chunks(n.extent, 1, h, least=2)
+        cut = chunks(n.extent, 1, h)
         work.note(f"unroll {n.var} as {', '.join(map(str, cut))}")
         body = split_chunks(replace(n, body=body), cut)
     if len(chosen) == 2:

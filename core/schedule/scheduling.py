@@ -34,11 +34,13 @@ class Scheduling:
     Attributes:
         spec: the device's.
         memories: the kernel's parameters by name, where none may be the memory of another.
+        twice: whether what stores may be run twice, since nothing that it reads is written.
         trail: the steps so far, in words.
     """
 
     spec: Spec
     memories: Mapping[str, Memory]
+    twice: bool = False
     trail: list[str] = field(default_factory=list)
 
     def note(self, text: str) -> None:

@@ -18,25 +18,51 @@ from ..rename import substitute
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A piece of a loop, from ``start``: ``iterations`` times ``unroll`` copies of ``lanes`` elements."""
+    """A piece of a loop, from ``start``: ``iterations`` times ``unroll`` copies of ``lanes`` elements.
+
+    The first ``again`` of them are in the piece before it, too.
+    """
 
     start: int
     iterations: int
     unroll: int
     lanes: int
+    again: int = 0
 
     @property
     def size(self) -> int:
-        """How many elements it covers."""
-        return self.iterations * self.unroll * self.lanes
+        """How many elements it covers that none before it does."""
+        return self.iterations * self.unroll * self.lanes - self.again
 
     def __str__(self) -> str:
-        return f"{self.iterations}x{self.unroll}x{self.lanes}"
+        again = f" ({self.again} again)" if self.again else ""
+        return f"{self.iterations}x{self.unroll}x{self.lanes}{again}"
 
 
-def chunks(extent: int, lanes: int, unroll: int, least: int = 4) -> list[Chunk]:
-    """How a loop of ``extent`` is cut: unrolled vectors, single vectors, narrower ones, single elements."""
-    out: list[Chunk] = []
+def chunks(extent: int, lanes: int, unroll: int, least: int = 4, twice: bool = False) -> list[Chunk]:
+    """How a loop of ``extent`` is cut: unrolled vectors first, then what is left of it.
+
+    Args:
+        extent: of the loop.
+        lanes: of a vector.
+        unroll: vectors side by side.
+        least: lanes of the narrowest vector that what is left may be cut into, down to single elements.
+        twice: whether iterations may be run twice: then the last vector is whole, and begins that much
+            earlier.
+    """
+    width = unroll * lanes
+    whole, rest = divmod(extent, width)
+    if lanes == 1 or (twice and extent >= lanes):
+        out = [Chunk(0, whole, unroll, lanes)] if whole else []
+        single = -(-rest // lanes)
+        if rest and single * lanes <= extent:
+            out.append(Chunk(extent - single * lanes, 1, single, lanes, single * lanes - rest))
+        elif rest:  # less than its vectors are in all: those that are whole, and one more
+            single -= 1
+            out.append(Chunk(0, 1, single, lanes))
+            out.append(Chunk(extent - lanes, 1, 1, lanes, (single + 1) * lanes - rest))
+        return out
+    out = []
     start = 0
     steps = [(unroll, lanes)] if unroll > 1 else []
     width = lanes

@@ -1,0 +1,81 @@
+"""How a loop is cut: vectors first, and what is left of it as one more whole vector where that may be."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from portwright import Device, Tensor
+from portwright.core.schedule import schedule
+from portwright.core.schedule.transforms import chunks
+
+EXTENTS = st.integers(1, 300)
+LANES = st.sampled_from([1, 2, 4, 8, 16])
+UNROLLS = st.integers(1, 8)
+
+
+@given(EXTENTS, LANES, UNROLLS, st.booleans())
+def test_every_iteration_is_in_a_piece(extent: int, lanes: int, unroll: int, twice: bool) -> None:
+    end = 0
+    for piece in chunks(extent, lanes, unroll, twice=twice):
+        assert piece.start == end - piece.again
+        end += piece.size
+    assert end == extent
+
+
+@given(EXTENTS, LANES, UNROLLS)
+def test_where_iterations_may_be_run_twice_no_vector_is_narrow(extent: int, lanes: int, unroll: int) -> None:
+    pieces = chunks(extent, lanes, unroll, twice=True)
+    if extent >= lanes:
+        assert {piece.lanes for piece in pieces} == {lanes}
+        assert len(pieces) <= 3
+        assert all(piece.unroll <= unroll for piece in pieces)
+    # whoever runs the last iteration of a piece runs what follows it: only that may be run again
+    for before, piece in zip(pieces, pieces[1:], strict=False):
+        assert piece.again < max(2, lanes) and piece.again <= before.unroll * before.lanes
+
+
+@given(EXTENTS, LANES, UNROLLS)
+def test_nothing_is_run_twice_unless_it_may_be(extent: int, lanes: int, unroll: int) -> None:
+    assert not any(piece.again for piece in chunks(extent, lanes, unroll))
+
+
+def integers(*shape: int) -> np.ndarray:
+    return np.random.default_rng(7).integers(-9, 9, shape).astype(np.float32)
+
+
+@pytest.mark.parametrize("rows,terms,columns", [(3, 5, 37), (40, 9, 67), (13, 200, 21), (1, 300, 83)])
+def test_odd_products(rows: int, terms: int, columns: int) -> None:
+    a, b = integers(rows, terms), integers(terms, columns)
+    c = Tensor(a) @ Tensor(b)
+    (kernel,) = c.kernels()
+    assert any("again" in step for step in kernel.schedule)
+    assert np.array_equal(c.numpy(), a @ b)
+
+
+def test_odd_rows_of_elementwise_work() -> None:
+    a = integers(5, 43)
+    y = Tensor(a) * 2 + 1
+    assert any("again" in step for step in (Tensor(a).softmax(-1) * 2).kernels()[-1].schedule)
+    assert np.array_equal(y.numpy(), a * 2 + 1)
+
+
+def test_what_may_be_written_over_what_it_reads_is_run_once() -> None:
+    device = Device("CPU")
+    loops = (Tensor(integers(5, 43)).softmax(-1) * 2).kernels()[-1].loops
+    assert "again" in " ".join(schedule(loops, device.spec).trail)
+    assert "again" not in " ".join(schedule(replace(loops, aliases=True), device.spec).trail)
+
+
+@pytest.mark.parametrize("columns", [19, 37, 43])
+def test_what_is_added_to_what_is_there_is_added_once(columns: int) -> None:
+    a, updates = integers(6, columns), integers(4, columns)
+    at = np.array([5, 0, 5, 2])
+    index = Tensor(at.astype(np.int32)).reshape(4, 1).expand(4, columns)
+    wanted = a.copy()
+    np.add.at(wanted, at, updates)
+    assert np.array_equal(Tensor(a).scatter_add(0, index, Tensor(updates)).numpy(), wanted)
