@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -35,8 +36,9 @@ def test_where_iterations_may_be_run_twice_no_vector_is_narrow(extent: int, lane
         assert len(pieces) <= 3
         assert all(piece.unroll <= unroll for piece in pieces)
     # whoever runs the last iteration of a piece runs what follows it: only that may be run again
-    for before, piece in zip(pieces, pieces[1:], strict=False):
-        assert piece.again < max(2, lanes) and piece.again <= before.unroll * before.lanes
+    for before, piece in pairwise(pieces):
+        assert piece.again < max(2, lanes)
+        assert piece.again <= before.unroll * before.lanes
 
 
 @given(EXTENTS, LANES, UNROLLS)
@@ -48,7 +50,7 @@ def integers(*shape: int) -> np.ndarray:
     return np.random.default_rng(7).integers(-9, 9, shape).astype(np.float32)
 
 
-@pytest.mark.parametrize("rows,terms,columns", [(3, 5, 37), (40, 9, 67), (13, 200, 21), (1, 300, 83)])
+@pytest.mark.parametrize(("rows", "terms", "columns"), [(3, 5, 37), (40, 9, 67), (13, 200, 21), (1, 300, 83)])
 def test_odd_products(rows: int, terms: int, columns: int) -> None:
     a, b = integers(rows, terms), integers(terms, columns)
     c = Tensor(a) @ Tensor(b)
