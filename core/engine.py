@@ -88,10 +88,11 @@ def planned() -> list[tuple[Device, Stages]]:
 
 def forget(device: Device) -> None:
     """What is realized on a device next is planned anew."""
-    from .pipeline import forget as forget_pieces
+    from . import chaining, pipeline
 
     with storing:
-        forget_pieces(device)
+        pipeline.forget(device)
+        chaining.forget(device)
         for key in [k for k, plan in _plans.items() if plan.uses(device)]:
             del _plans[key]
 

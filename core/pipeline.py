@@ -7,9 +7,10 @@ keeps them, so that they can be shown.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass, replace
 
+from .chain import chain
 from .compound import Call
 from .device import Device, ImageView, Spec
 from .dialect import NamedKernel
@@ -25,6 +26,7 @@ from .legal_tree import legalize_kernel
 from .loops import Kernel, Loop, Memory
 from .lower import lower
 from .pack import pack
+from .rename import rename
 from .scatter import lower_scatter
 from .schedule import schedule
 from .siblings import Group
@@ -81,7 +83,7 @@ class Piece:
     nbytes: tuple[int, ...]
 
 
-_built: dict[tuple[Device, Hashable], list[Piece]] = {}
+_built: dict[tuple[Device, Hashable, int], list[Piece]] = {}
 KEPT = 4096
 """Groups whose pieces are remembered."""
 
@@ -93,7 +95,7 @@ def build(group: Group, device: Device) -> list[Piece]:
     def leaf(n: Node) -> bool:  # one that is met and not read, too: a key must not keep its memory
         return n in reads or n.storage is not None
 
-    key = (device, signature(group.roots, leaf, group.reads)[0])
+    key = (device, signature(group.roots, leaf, (*group.reads, *group.inside))[0], group.blocks)
     found = _built.get(key)
     if found is None:
         found = _pieces(group, device)
@@ -209,16 +211,37 @@ def fresh_kernel(group: Group) -> Kernel:
     root = group.roots[0]
     if root.op is GraphOp.COPY:
         raise DeviceError("a copy between devices is no kernel")
-    reads = set(group.reads)
-    if root.op is GraphOp.SCATTER:
-        kernel = lower_scatter(root, lambda n: n in reads)
-    else:
-        lowered = lower(group.roots, lambda n: n in reads)
-        assert lowered.kernel is not None
-        kernel = lowered.kernel
-    kernel = replace(kernel, flops=flops_of(kernel))
+    made = chain(links(group), group.blocks) if group.inside else _lowered(group.roots, group.reads)[0]
+    assert made is not None
+    kernel = replace(made, flops=flops_of(made))
     verify(kernel)
     return kernel
+
+
+def links(group: Group) -> list[Kernel]:
+    """The kernels that a chain is made of, their parameters by names that are the chain's."""
+    names = {n: f"in{i}" for i, n in enumerate(group.reads)}
+    names |= {n: f"part{i}" for i, n in enumerate(group.inside)}
+    out = []
+    for roots in (*((n,) for n in group.inside), group.roots):
+        kernel, leaves = _lowered(roots, names)
+        own = {f"in{i}": names[n] for i, n in enumerate(leaves)}
+        if roots != group.roots:
+            own["out0"] = names[roots[0]]
+        params = tuple(replace(m, name=own.get(m.name, m.name)) for m in kernel.params)
+        out.append(replace(kernel, params=params, body=rename(kernel.body, own)))
+    return out
+
+
+def _lowered(roots: Sequence[Node], reads: Collection[Node]) -> tuple[Kernel, Sequence[Node]]:
+    """A kernel, and the node that each of its parameters after the roots' own reads."""
+    if roots[0].op is GraphOp.SCATTER:
+        return lower_scatter(roots[0], lambda n: n in reads), [
+            n for n in dict.fromkeys(roots[0].srcs) if n in reads
+        ]
+    lowered = lower(roots, lambda n: n in reads)
+    assert lowered.kernel is not None
+    return lowered.kernel, lowered.leaves
 
 
 def _loops(kernel: Kernel) -> str:

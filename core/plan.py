@@ -10,6 +10,7 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 
 from . import trace
+from .chaining import chained
 from .compiler import Program, compile_all
 from .device import Buffer, Device, Reach
 from .evaluate import PrimitiveCall, primitive_calls
@@ -155,6 +156,7 @@ def make_plan(todo: list[Node], leaves: list[Node], device: Device) -> Plan:
     """Fuses and lowers; nothing is compiled yet."""
     with trace.planning(len(todo)):
         roots, groups = fuse(with_compounds(todo, device), device.spec)
+        groups = chained(groups, frozenset(roots), device)
         slot: dict[Hashable, int] = {n: i for i, n in enumerate(leaves)}
         steps: list[Step] = []
         dispatched = False

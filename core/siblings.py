@@ -20,10 +20,19 @@ MOST = 24
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Nodes that one kernel computes, and those that it reads."""
+    """Nodes that one kernel computes, and those that it reads.
+
+    Attributes:
+        roots: what it writes.
+        reads: what it reads from memory.
+        inside: of a chain, what it hands on from one of its kernels to the next, in running order.
+        blocks: how many blocks a chain computes one after another.
+    """
 
     roots: tuple[Node, ...]
     reads: tuple[Node, ...]
+    inside: tuple[Node, ...] = ()
+    blocks: int = 1
 
 
 def join_siblings(

@@ -17,7 +17,7 @@ from ..value import Access
 from .nest import keeps_order, perfect
 from .scheduling import heavy, loads, room
 
-ROWS = 64
+ROWS = 48
 """Rows that must read a panel for it to be worth turning: that costs more than a copy."""
 WIDEST = 8
 """Bytes of an element, at most."""

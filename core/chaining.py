@@ -1,0 +1,87 @@
+"""Which kernels of a plan become chains: what one hands on to the next is never in memory as a whole.
+
+In: groups in running order, and what is asked for. Out: fewer, in running order. A kernel is taken into the
+only one that reads it where that pays (``blocks_for``), and so on, from the first to the last: scores, their
+softmax and its product with the values become one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Hashable, Sequence
+from dataclasses import replace
+
+from .chain import blocks_for
+from .device import Device
+from .graph import GraphOp, Node
+from .pipeline import links
+from .siblings import Group
+from .signature import signature
+
+_ALONE = frozenset({GraphOp.COPY, GraphOp.SCATTER, GraphOp.COMPOUND})
+LEAST = 1 << 15
+"""Bytes below which it does not matter where they are."""
+KEPT = 4096
+"""Decisions that are remembered."""
+_decided: dict[tuple[Device, Hashable], int] = {}
+
+
+def chained(groups: Sequence[Group], asked: Collection[Node], device: Device) -> list[Group]:
+    """The groups with those made one that had better hand on a block at a time.
+
+    Args:
+        groups: of any device; only those of ``device`` are looked at.
+        asked: what must be in memory afterwards.
+    """
+    spec = device.spec
+    if device.dialect is None or spec.max_block > 1 or not spec.cache_bytes:
+        return list(groups)
+    readers = Counter(n for g in groups for n in g.reads)
+    out: dict[Node, Group] = {}  # by first root
+    for g in groups:
+        for n in g.reads:
+            first = out.get(n)
+            if first is None or readers[n] > 1 or n in asked or n.nbytes < LEAST:
+                continue
+            if not all(_may_be_linked(x, device) for x in (first, g)):
+                continue
+            both = joined(first, g)
+            if len(both.reads) < spec.max_buffers and (blocks := _blocks(both, device)):
+                del out[n]
+                g = replace(both, blocks=blocks)
+        out[g.roots[0]] = g
+    return list(out.values())
+
+
+def forget(device: Device) -> None:
+    """What was decided for a device is decided anew."""
+    for key in [k for k in _decided if k[0] is device]:
+        del _decided[key]
+
+
+def _may_be_linked(group: Group, device: Device) -> bool:
+    (root, *others) = group.roots
+    return not others and root.op not in _ALONE and root.device in (None, device.name)
+
+
+def joined(first: Group, second: Group) -> Group:
+    """The chain of a group and one that reads its root."""
+    inside = (*first.inside, *first.roots, *second.inside)
+    reads = dict.fromkeys(n for n in (*first.reads, *second.reads) if n not in inside)
+    return Group(second.roots, tuple(reads), inside)
+
+
+def _blocks(group: Group, device: Device) -> int:
+    """Into how many blocks a chain is cut, 0 where its kernels stay apart; remembered by structure."""
+    reads = frozenset(group.reads)
+
+    def leaf(n: Node) -> bool:
+        return n in reads or n.storage is not None
+
+    key = (device, signature(group.roots, leaf, (*group.reads, *group.inside))[0])
+    found = _decided.get(key)
+    if found is None:
+        if len(_decided) >= KEPT:
+            _decided.pop(next(iter(_decided)), None)
+        found = _decided[key] = blocks_for(links(group), device.spec)
+    return found
