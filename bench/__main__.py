@@ -14,7 +14,7 @@ from . import report
 from .harness import ROOT, Process, measure, present
 from .limits import measure as measure_limits
 from .peers import PEERS, PORTWRIGHT
-from .table import WORKLOADS, find
+from .table import WORKLOADS, find, known
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -36,7 +36,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
                         help="print a kept run (the latest), and measure nothing")  # fmt: skip
     parser.add_argument("--write", action="store_true", help="write the tables into docs/performance.md")
     chosen = parser.parse_args(arguments)
-    unknown = [w for w in chosen.workloads if w not in WORKLOADS]
+    unknown = [w for w in chosen.workloads if not known(w)]
     unknown += [p for p in (chosen.peers or "").split(",") if p and p not in PEERS]
     if unknown:
         parser.error(f"no workload or peer is called {', '.join(unknown)}: see --list")

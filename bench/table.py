@@ -84,6 +84,15 @@ def find(name: str) -> Workload:
     return drawn(int(seed), int(index))
 
 
+def known(name: str) -> bool:
+    """Whether there is a workload of a name."""
+    try:
+        find(name)
+    except KeyError:
+        return False
+    return True
+
+
 def drawn(seed: int, index: int) -> Workload:
     """A workload of a kind and of sizes drawn by chance, the same in each process."""
     random = np.random.default_rng((seed, index))

@@ -19,7 +19,6 @@ from .device import Buffer
 from .errors import JitError
 from .node import Node
 from .recipe import Assigned, Given, Graded, Place, Placed, Recipe, Source
-from .registry import default_device
 from .structure import Taken, arguments_difference, plain_values, put_back, take, take_arguments
 from .tape import Recorder
 from .tensor import Tensor, random
@@ -320,8 +319,6 @@ class Capture:
             graded,
             [position.get(t, g) for t, g in zip(results.tensors, outputs, strict=True)],
             results.rest,
-            Tensor.training,
-            default_device(),
         )
 
     def _argument(self, t: TensorBase) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from operator import call, is_
-from typing import Any
+from typing import Any, Protocol
 
 FEW = 8
 """A holder of up to so many places is read one by one."""
@@ -40,12 +40,19 @@ class Found:
     reads: Sequence[str] = ()
 
 
-def guard(found: Sequence[Found], sized: Sequence[Any]) -> Callable[[], bool]:
-    """Whether every place holds the very object that is in its ``kept``, and ``sized`` are as long as now.
+class Contents(Protocol):
+    """What is compared by value."""
 
-    What it returns raises KeyError, AttributeError or ValueError where a name, attribute or cell is gone.
-    """
-    names: dict[str, Any] = {"all": all, "map": map, "len": len, "call": call, "is_": is_, "flat": flat}
+    def holds(self) -> bool:
+        """Whether it is as it was."""
+
+
+def guard(
+    found: Sequence[Found], sized: Sequence[Any] = (), contents: Sequence[Contents] = ()
+) -> Callable[[], bool]:
+    """Whether every place holds the very object that is in its ``kept``, ``sized`` are as long as they are
+    now, and ``contents`` hold. False too where a name, an attribute or a cell is gone."""
+    names: dict[str, Any] = {"map": map, "len": len, "call": call, "is_": is_, "flat": flat}
     terms: list[str] = []
     loops: list[Found] = []
     for f in found:
@@ -67,5 +74,18 @@ def guard(found: Sequence[Found], sized: Sequence[Any]) -> Callable[[], bool]:
     if loops:
         names["nows"], names["kepts"] = [f.now for f in loops], [f.kept for f in loops]
         terms.append("all(map(is_, flat(map(call, nows)), flat(kepts)))")
-    made: Callable[[], bool] = eval(f"lambda: {' and '.join(terms) or True}", names)
+    if contents:
+        names["holds"] = [c.holds for c in contents]
+        terms.append("all(map(call, holds))")
+    exec(_TEXT.format(" and ".join(terms) or True), names)
+    made: Callable[[], bool] = names["guard"]
     return made
+
+
+_TEXT = """
+def guard():
+    try:
+        return {}
+    except (KeyError, AttributeError, ValueError):
+        return False
+"""

@@ -108,7 +108,6 @@ class Recipe:
         assigned, placed, graded: its effects.
         results: the tensors that it returns: made anew, or the very object of one of ``sources``.
         rest: what it returns besides tensors.
-        training, device: ``Tensor.training`` and the default device that it ran under.
     """
 
     name: str
@@ -125,5 +124,3 @@ class Recipe:
     graded: list[Graded]
     results: list[Given | int]
     rest: Any
-    training: bool
-    device: str

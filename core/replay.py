@@ -18,7 +18,6 @@ from .device import Buffer
 from .errors import JitError
 from .node import Node
 from .recipe import REMEDY, Given, Recipe, Source
-from .registry import default_device
 from .structure import HERE, put_back
 from .tape import Player, assign_memory
 from .tensor import Tensor
@@ -106,10 +105,6 @@ class Replay:
             JitError: when it can't be known without running the function.
         """
         recipe = self.recipe
-        if Tensor.training is not recipe.training:
-            raise self.refuse(f"Tensor.training was {recipe.training} and is {Tensor.training}")
-        if default_device() != recipe.device:
-            raise self.refuse(f"the default device was {recipe.device} and is {default_device()}")
         if not self._holds():
             self._reconcile()
         sources = tensors if self._takes_all else self._sources(tensors)

@@ -25,6 +25,8 @@ from .device import Buffer, Device
 from .dtype import DType
 from .guard import Found, guard
 from .node import Node
+from .registry import default_device
+from .tensor import Tensor
 from .tensor.base import TensorBase
 
 _ENGINE = __name__.rpartition(".")[0]
@@ -93,6 +95,8 @@ class Watch:
         self._met: dict[int, Any] = {}
         self._modules: set[tuple[int, tuple[str, ...]]] = set()
         self._todo: deque[tuple[str, Any]] = deque([("", function), *others])
+        self._add(lambda: (Tensor.training,), ["Tensor.training"], None, Tensor, [".training"])
+        self._add(lambda: (default_device(),), ["the default device"], None, default_device, ["()"])
         self._walk()
         leaves = [t for t in self.tensors if t._requires_grad]
         self.gradients: Found | None = None
@@ -104,18 +108,10 @@ class Watch:
             self.gradients = self._found[-1]
             self._walk()
         self._lengths = [len(s) for s in self._sized]
-        self._guard = guard(self._found, self._sized)
+        self.holds = guard(self._found, self._sized, self._contents)
+        """Whether every place holds the very object that it held."""
 
     # ------------------------------------------------------------------------------------------ asking
-
-    def holds(self) -> bool:
-        """Whether every place holds the very object that it held."""
-        try:
-            if not self._guard():
-                return False
-        except (KeyError, AttributeError, ValueError):  # a name, an attribute or a cell that is gone
-            return False
-        return not self._contents or all(c.holds() for c in self._contents)
 
     def changes(self) -> Iterator[Change]:
         """The places that hold another object than they did.

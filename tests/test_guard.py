@@ -30,7 +30,7 @@ def attributes(count: int) -> tuple[Any, Found]:
 @pytest.mark.parametrize("count", COUNTS)
 def test_each_place_is_compared_with_what_was_there(count: int) -> None:
     holder, found = attributes(count)
-    holds = guard([found], [])
+    holds = guard([found])
     for name, before in list(vars(holder).items()):
         assert holds()
         setattr(holder, name, object())
@@ -44,17 +44,16 @@ def test_each_place_is_compared_with_what_was_there(count: int) -> None:
 @pytest.mark.parametrize("count", COUNTS)
 def test_a_place_that_is_gone_is_said(count: int) -> None:
     holder, found = attributes(count)
-    holds = guard([found], [])
+    holds = guard([found])
     del holder.a0
-    with pytest.raises(AttributeError):
-        holds()
+    assert not holds()
 
 
 @pytest.mark.parametrize("count", COUNTS)
 def test_equal_is_not_the_same(count: int) -> None:
     kept = [[i] for i in range(count)]
     lists = list(kept)
-    holds = guard([Found(partial(iter, lists), kept, [str(i) for i in range(count)])], [])
+    holds = guard([Found(partial(iter, lists), kept, [str(i) for i in range(count)])])
     assert holds()
     lists[-1] = list(lists[-1])
     assert not holds()
@@ -72,7 +71,7 @@ def test_a_length_is_compared(count: int) -> None:
 
 
 def test_there_may_be_nothing_to_compare() -> None:
-    assert guard([], [])()
+    assert guard([])()
 
 
 def test_tensors_by_name_are_told_apart_as_by_place() -> None:

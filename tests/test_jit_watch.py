@@ -197,5 +197,5 @@ def test_python_state_that_the_function_changes_is_refused() -> None:
 def test_the_default_device_is_part_of_it(device: str) -> None:
     f = captured(lambda: Tensor.ones(2) + 1)
     set_default("NUMPY" if device == "CPU" else "CPU")
-    with pytest.raises(JitError, match=f"the default device was {device}"):
+    with pytest.raises(JitError, match=f"the default device was '{device}'"):
         f()

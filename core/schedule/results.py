@@ -58,7 +58,7 @@ def tiled(work: Scheduling, nest: Sequence[Loop], outermost: bool) -> Body | Non
     loop = replace(vector, body=inner)
     if _is_far(work, loop, lanes):
         width = max(
-            8 * lanes, min(work.spec.knobs.stripe, vector.extent // (2 * work.spec.threads)) // lanes * lanes
+            8 * lanes, min(work.spec.knobs.stripe, vector.extent // work.spec.threads) // lanes * lanes
         )
         work.note(f"stripe {vector.var} by {width}")
         return work.finish(rest, by_blocks(loop, width, lambda part: striped(part, lanes)), outermost)
