@@ -21,6 +21,8 @@ from .signature import signature
 _ALONE = frozenset({GraphOp.COPY, GraphOp.SCATTER, GraphOp.COMPOUND})
 LEAST = 1 << 15
 """Bytes below which it does not matter where they are."""
+OTHERS = 2
+"""Times as much as what is handed on may its reader read besides: of more, each block would read some."""
 KEPT = 4096
 """Decisions that are remembered."""
 _decided: dict[tuple[Device, Hashable], int] = {}
@@ -42,6 +44,8 @@ def chained(groups: Sequence[Group], asked: Collection[Node], device: Device) ->
         for n in g.reads:
             first = out.get(n)
             if first is None or readers[n] > 1 or n in asked or n.nbytes < LEAST:
+                continue
+            if sum(m.nbytes for m in g.reads if m is not n) > OTHERS * n.nbytes:
                 continue
             if not all(_may_be_linked(x, device) for x in (first, g)):
                 continue

@@ -91,7 +91,7 @@ class Cuts:
 
     def _too_many(self, root: Node, found: Lowered) -> list[Node]:
         """A part of the kernel of ``root`` to cut, when it reads more buffers than the device takes."""
-        if len(found.leaves) < self.spec.max_buffers:
+        if found.reads < self.spec.max_buffers:
             return []
         part = crowded_part(root, found.nodes, self.reads, self.spec)
         return [] if part is None else [part]
@@ -154,9 +154,23 @@ class Cuts:
             top = top.parent
         if top.parent is not None and top.parent.parent is None and top.level == len(top.parent.extents):
             return None
-        inputs = (n for n in toposort([node.srcs[0]], self._bounds) if self._bounds(n))
-        touched = sum(n.size for n in inputs) + node.size
+        touched = sum(n.size for n in self._inputs(node)) + node.size
         return None if total < 8 * touched else top.reduces
+
+    def _inputs(self, node: Node) -> set[Node]:
+        """The memory and the reductions that a reduction's elements are computed from."""
+        seen: set[Node] = set(node.srcs)
+        found: set[Node] = set()
+        stack = list(node.srcs)
+        while stack:
+            n = stack.pop()
+            if self._bounds(n):
+                found.add(n)
+            else:
+                ahead = [s for s in n.srcs if s not in seen]
+                seen.update(ahead)
+                stack += ahead
+        return found
 
     def _bounds(self, node: Node) -> bool:
         """True where elementwise work and movement begin: at memory and at reductions."""

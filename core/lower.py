@@ -98,17 +98,25 @@ class Lowered:
 
     Attributes:
         kernel: the tree; None of a survey.
-        leaves: the node that each parameter after the roots' own reads.
         reductions: each inlined reduction's nest.
         stopped: the reduction at which a survey ended, since it would be run too often.
         walk: how it was found.
     """
 
     kernel: Kernel | None
-    leaves: list[Node]
     reductions: list[Nest]
     stopped: Node | None
     walk: _Lowering
+
+    @property
+    def leaves(self) -> list[Node]:
+        """The node that each parameter after the roots' own reads."""
+        return self.walk.leaves(self.walk.order())
+
+    @property
+    def reads(self) -> int:
+        """How many leaves there are."""
+        return sum(1 for n in self.walk.demands if self.walk.reads(n) and self.walk.live(n))
 
     @property
     def nodes(self) -> Iterable[Node]:
@@ -380,14 +388,22 @@ class _Lowering:
         v, n = list(nest.extents.items())[level]
         return (*body, Loop(v, n, self.emit(nest, level + 1, values, inner)))
 
+    def order(self) -> list[Node]:
+        """What is demanded, operands before users."""
+        return toposort(self.outputs, stop=lambda n: self.reads(n) or n not in self.demands)
+
+    def leaves(self, order: Iterable[Node]) -> list[Node]:
+        """Of these, in order, the nodes that are read from memory."""
+        return [n for n in order if n in self.demands and self.reads(n) and self.live(n)]
+
     def run(self, whole: bool) -> Lowered:
         self.spread()
         self.place()
-        order = toposort(self.outputs, stop=lambda n: self.reads(n) or n not in self.demands)
-        leaves = [n for n in order if n in self.demands and self.reads(n) and self.live(n)]
-        self.names = {n: f"in{i}" for i, n in enumerate(leaves)}
         kernel = None
         if whole:
+            order = self.order()
+            leaves = self.leaves(order)
+            self.names = {n: f"in{i}" for i, n in enumerate(leaves)}
             for n in order:  # a leaf that is only read where nothing is read still needs a name
                 self.names.setdefault(n, "")
             body = merge_loops(flatten_reductions(self.tree(self.build())))
@@ -395,7 +411,7 @@ class _Lowering:
             ins = [Memory(f"in{i}", n.dtype, n.size) for i, n in enumerate(leaves)]
             kernel = Kernel((*outs, *ins), body)
         nests = list(self.nests.values())
-        return Lowered(kernel, leaves, nests, self.stopped, self)
+        return Lowered(kernel, nests, self.stopped, self)
 
 
 def lower(roots: Sequence[Node], reads: Callable[[Node], bool]) -> Lowered:

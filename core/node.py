@@ -209,14 +209,16 @@ def toposort(roots: Iterable[Node], stop: Callable[[Node], bool] | None = None) 
     order: list[Node] = []
     done: set[Node] = set()
     for root in roots:
-        stack: list[tuple[Node, bool]] = [(root, False)]
+        stack = [root]
         while stack:
-            node, ready = stack.pop()
-            if ready:
-                order.append(node)
-            elif node not in done:
+            node = stack[-1]
+            if node not in done:
+                if node.srcs and (stop is None or not stop(node)):
+                    ahead = [s for s in node.srcs if s not in done]
+                    if ahead:
+                        stack += ahead[::-1]
+                        continue
                 done.add(node)
-                stack.append((node, True))
-                if stop is None or not stop(node):
-                    stack.extend((s, False) for s in reversed(node.srcs) if s not in done)
+                order.append(node)
+            stack.pop()
     return order

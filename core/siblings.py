@@ -76,7 +76,7 @@ def _kin(a: Group, b: Group) -> bool:
 def _joined(a: Group, b: Group, survey: Callable[[Sequence[Node]], Lowered], most: int) -> Group | None:
     roots = (*a.roots, *b.roots)
     found = survey(roots)
-    if found.reductions or len(roots) + len(found.leaves) > most:
+    if found.reductions or len(roots) + found.reads > most:
         return None
     if any(found.positions(r) != 1 for r in roots):
         return None  # one would be computed again for the other

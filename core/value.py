@@ -175,15 +175,17 @@ def toposort(roots: Iterable[Value]) -> list[Value]:
     order: list[Value] = []
     done: set[Value] = set()
     for root in roots:
-        stack: list[tuple[Value, bool]] = [(root, False)]
+        stack = [root]
         while stack:
-            v, ready = stack.pop()
-            if ready:
-                order.append(v)
-            elif v not in done:
+            v = stack[-1]
+            if v not in done:
+                ahead = [s for s in v.srcs if s not in done] if v.srcs else None
+                if ahead:
+                    stack += ahead[::-1]
+                    continue
                 done.add(v)
-                stack.append((v, True))
-                stack.extend((s, False) for s in reversed(v.srcs) if s not in done)
+                order.append(v)
+            stack.pop()
     return order
 
 
