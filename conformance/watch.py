@@ -21,8 +21,8 @@ import numpy as np
 from ..core.device import Device
 from ..core.errors import LostError
 
-BAND = 64
-"""Bytes behind each buffer."""
+BAND = 512
+"""Bytes behind each buffer: as far as a few of the widest vectors reach that are stored once too often."""
 POISON = (0xA5, 0x5A)
 """The patterns. As floats of any width, one is next to nothing and the other is not."""
 
