@@ -81,3 +81,18 @@ def test_what_is_added_to_what_is_there_is_added_once(columns: int) -> None:
     wanted = a.copy()
     np.add.at(wanted, at, updates)
     assert np.array_equal(Tensor(a).scatter_add(0, index, Tensor(updates)).numpy(), wanted)
+
+
+@pytest.mark.parametrize("device", ["CPU", "CPU:without=SIN"])
+@pytest.mark.parametrize("classes", [5, 17, 37, 67])
+def test_what_is_added_up_is_added_once(device: str, classes: int) -> None:
+    """The loop over a row's losses adds to their sum: what is left of it may not be run again."""
+    scores = np.random.default_rng(3).standard_normal((32, classes)).astype(np.float32)
+    truth = np.arange(32) % classes
+    away = scores - scores.max(1, keepdims=True)
+    wanted = (np.log(np.exp(away).sum(1)) - away[np.arange(32), truth]).mean()
+    x = Tensor(scores, device=device)
+    one_hot = Tensor(np.eye(classes, dtype=np.float32)[truth], device=device)
+    got = -(x.log_softmax(1) * one_hot).sum() / 32
+    assert abs(got.item() - wanted) < 1e-5
+    assert abs((x * one_hot).sum().item() - scores[np.arange(32), truth].sum()) < 1e-4

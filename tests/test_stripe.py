@@ -83,7 +83,7 @@ def trail(root: t.Node, **spec: object) -> str:
 
 
 def test_far_columns_are_striped_and_near_ones_are_not() -> None:
-    assert "stripe i1 by 256" in trail(sums(64, 1024))
+    assert "stripe i1 by 512" in trail(sums(64, 1024))
     assert "grid" in trail(sums(64, 1024))
     assert "stripe" not in trail(sums(64, 256))
     assert "stripe" not in trail(sums(4, 1024))

@@ -39,7 +39,7 @@ def elementwise(work: Scheduling, nest: Sequence[Loop], outermost: bool) -> Body
     heavy = sum(1 for v in toposort(values(inner)) if v.srcs) > 24
     once = not around and vector.extent >= lanes  # what is left is not worth code for each narrower vector
     copies = 1 if heavy else work.spec.knobs.unroll
-    pieces = chunks(vector.extent, lanes, copies, max(4, lanes) if once else 4, work.twice)
+    pieces = chunks(vector.extent, lanes, copies, max(4, lanes) if once else 4, work.again(inner))
     if len(pieces) == 1 and pieces[0].lanes == 1:
         if not outermost and prod(n.extent for n in nest) <= TINY:
             work.note(f"unroll {', '.join(n.var for n in nest)}")

@@ -45,7 +45,7 @@ def tiled(work: Scheduling, nest: Sequence[Loop], outermost: bool) -> Body | Non
         inner = vector.body
     if rows is not None:
         columns = min(work.spec.knobs.vectors, budget // 4, vector.extent // lanes) or 1
-        pieces = tuple(chunks(vector.extent, lanes, columns, twice=work.twice))
+        pieces = tuple(chunks(vector.extent, lanes, columns, twice=work.again(inner)))
         work.note(f"vectorize {vector.var} as {', '.join(map(str, pieces))}")
         tile = Tile(
             vector, pieces, _height(rows.extent, min(budget // columns, work.spec.knobs.rows)),
@@ -64,7 +64,7 @@ def tiled(work: Scheduling, nest: Sequence[Loop], outermost: bool) -> Body | Non
         return work.finish(rest, by_blocks(loop, width, lambda part: striped(part, lanes)), outermost)
     apart = work.spec.threads if outermost else 1  # work items that the columns are to make
     columns = max(1, min(4, budget, vector.extent // (lanes * apart)))
-    pieces = tuple(chunks(vector.extent, lanes, columns, twice=work.twice))
+    pieces = tuple(chunks(vector.extent, lanes, columns, twice=work.again(inner)))
     work.note(f"vectorize {vector.var} as {', '.join(map(str, pieces))}")
     return work.finish(rest, split_chunks(loop, pieces), outermost)
 

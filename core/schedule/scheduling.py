@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ..device import Spec
-from ..loops import Bind, Body, Loop, Memory, Store, statements, values
+from ..loops import Acc, Bind, Body, Loop, Memory, Store, Update, statements, values
 from ..ops import Op
 from ..value import Access, toposort
 from ..work import iterations
@@ -78,6 +78,11 @@ class Scheduling:
                     step = s.index.coefficient(var)
                     unit, other = (unit + 2, other) if step == 1 else (unit, other + 2)
         return Strides(shared, unit, other)
+
+    def again(self, inner: Body) -> bool:
+        """Whether iterations of loops around ``inner`` may be run twice: they store, and add to nothing."""
+        own = {s.name for s in statements(inner) if isinstance(s, Acc)}
+        return self.twice and all(s.name in own for s in statements(inner) if isinstance(s, Update))
 
     # ------------------------------------------------------------------ how it ends
 
