@@ -82,7 +82,9 @@ class Scheduling:
     def again(self, inner: Body) -> bool:
         """Whether iterations of loops around ``inner`` may be run twice: they store, and add to nothing."""
         own = {s.name for s in statements(inner) if isinstance(s, Acc)}
-        return self.twice and all(s.name in own for s in statements(inner) if isinstance(s, Update))
+        stored = {s.memory for s in statements(inner) if isinstance(s, Store)}
+        adds = any(isinstance(s, Update) and s.name not in own for s in statements(inner))
+        return self.twice and not adds and all(a.memory not in stored for a in loads(inner))
 
     # ------------------------------------------------------------------ how it ends
 
