@@ -15,6 +15,8 @@ from typing import Any, Protocol
 
 FEW = 8
 """A holder of up to so many places is read one by one."""
+MOST = 1024
+"""Places that are read so in all: to compile many thousands would take seconds."""
 
 flat = chain.from_iterable
 
@@ -58,7 +60,7 @@ def guard(
     for f in found:
         if not f.kept:
             continue
-        if not f.reads or len(f.reads) > FEW:
+        if not f.reads or len(f.reads) > FEW or len(terms) >= MOST:
             loops.append(f)
             continue
         i = len(names)

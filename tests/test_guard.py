@@ -12,7 +12,7 @@ from jitting import captured, tensor, values
 
 from portwright import Tensor
 from portwright.core.errors import JitError
-from portwright.core.guard import FEW, Found, guard
+from portwright.core.guard import FEW, MOST, Found, guard
 
 COUNTS = [1, 2, FEW, FEW + 1, 3 * FEW]
 
@@ -67,6 +67,17 @@ def test_a_length_is_compared(count: int) -> None:
     sized[-1].append(1)
     assert not holds()
     sized[-1].pop()
+    assert holds()
+
+
+def test_however_many_holders_there_are() -> None:
+    made = [attributes(2) for _ in range(MOST)]
+    holds = guard([found for _, found in made])
+    assert holds()
+    for holder, _ in (made[0], made[-1]):
+        before, holder.a1 = holder.a1, object()
+        assert not holds()
+        holder.a1 = before
     assert holds()
 
 
