@@ -13,12 +13,11 @@ from dataclasses import replace
 
 from .chain import blocks_for
 from .device import Device
-from .graph import GraphOp, Node
-from .pipeline import links
+from .fuse import BY_ITSELF
+from .graph import Node
+from .pipeline import links, structure
 from .siblings import Group
-from .signature import signature
 
-_ALONE = frozenset({GraphOp.COPY, GraphOp.SCATTER, GraphOp.COMPOUND})
 LEAST = 1 << 15
 """Bytes below which it does not matter where they are."""
 OTHERS = 2
@@ -65,7 +64,7 @@ def forget(device: Device) -> None:
 
 def _may_be_linked(group: Group, device: Device) -> bool:
     (root, *others) = group.roots
-    return not others and root.op not in _ALONE and root.device in (None, device.name)
+    return not others and root.op not in BY_ITSELF and root.device in (None, device.name)
 
 
 def joined(first: Group, second: Group) -> Group:
@@ -77,12 +76,7 @@ def joined(first: Group, second: Group) -> Group:
 
 def _blocks(group: Group, device: Device) -> int:
     """Into how many blocks a chain is cut, 0 where its kernels stay apart; remembered by structure."""
-    reads = frozenset(group.reads)
-
-    def leaf(n: Node) -> bool:
-        return n in reads or n.storage is not None
-
-    key = (device, signature(group.roots, leaf, (*group.reads, *group.inside))[0])
+    key = (device, structure(group))
     found = _decided.get(key)
     if found is None:
         if len(_decided) >= KEPT:

@@ -147,12 +147,12 @@ def run(todo: Sequence[Node], plan: Plan, leaves: Sequence[Node], device: str) -
     """Runs a plan on these leaves and gives each of ``todo`` its storage."""
     if recorder is not None:
         recorder.running(todo, leaves)
-    held = {i: n.storage for i, n in enumerate(leaves)}
+    held: dict[int, Any] = {i: n.storage for i, n in enumerate(leaves)}  # each a buffer
     for step in plan.steps:
         on = step.device
         for slot, nbytes in zip(step.writes, step.nbytes):  # noqa: B905 - a check for each tiny kernel
             held[slot] = Buffer(on, nbytes)
-        buffers = cast("tuple[Buffer, ...]", tuple([held[s] for s in step.slots]))
+        buffers: tuple[Buffer, ...] = tuple([held[s] for s in step.slots])
         if recorder is not None:
             recorder.stepped(step, buffers)
         if step.program is None:

@@ -26,7 +26,7 @@ from .siblings import Group, join_siblings
 from .split import split_large_reductions
 
 _FORCED = frozenset({GraphOp.CONTIGUOUS, GraphOp.COPY, GraphOp.ASSIGN, GraphOp.SCATTER, GraphOp.COMPOUND})
-_BY_ITSELF = frozenset({GraphOp.COPY, GraphOp.SCATTER, GraphOp.COMPOUND})
+BY_ITSELF = frozenset({GraphOp.COPY, GraphOp.SCATTER, GraphOp.COMPOUND})
 """What reads whole operands from memory, and fuses with nothing."""
 
 
@@ -85,7 +85,7 @@ class _Fusion:
                 continue
             if n.op in _FORCED:
                 out.append(n)
-            if n.op in _BY_ITSELF:
+            if n.op in BY_ITSELF:
                 calls = n.op is GraphOp.COMPOUND  # which knows no constants
                 out += [s for s in n.srcs if not is_stored(s) and (calls or not is_constant(s))]
         return out
@@ -99,7 +99,7 @@ class _Fusion:
             for nest in before.reductions:
                 self.running[nest.reduces].pop(root, None)
             self.faults.pop(root, None)
-        if root.op in _BY_ITSELF or not root.size:
+        if root.op in BY_ITSELF or not root.size:
             return
         found = self.cuts.survey([root])
         fault = self.cuts.fault(root, found)
@@ -164,7 +164,7 @@ class _Fusion:
         return found is not None and not found.reductions
 
     def leaves(self, root: Node) -> list[Node]:
-        if root.op in _BY_ITSELF:
+        if root.op in BY_ITSELF:
             return [s for s in dict.fromkeys(root.srcs) if self.cuts.reads(s)]
         return self.surveys[root].leaves
 

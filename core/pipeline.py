@@ -7,7 +7,7 @@ keeps them, so that they can be shown.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Hashable, Sequence
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 
 from .chain import chain
@@ -90,12 +90,7 @@ KEPT = 4096
 
 def build(group: Group, device: Device) -> list[Piece]:
     """The kernels that compute ``group`` on ``device``: copies that it wants of its operands, then itself."""
-    reads = frozenset(group.reads)
-
-    def leaf(n: Node) -> bool:  # one that is met and not read, too: a key must not keep its memory
-        return n in reads or n.storage is not None
-
-    key = (device, signature(group.roots, leaf, (*group.reads, *group.inside))[0], group.blocks)
+    key = (device, structure(group), group.blocks)
     found = _built.get(key)
     if found is None:
         found = _pieces(group, device)
@@ -103,6 +98,16 @@ def build(group: Group, device: Device) -> list[Piece]:
             _built.pop(next(iter(_built)), None)
         _built[key] = found
     return found
+
+
+def structure(group: Group) -> Hashable:
+    """What is equal for groups that differ only in the memory that they read."""
+    reads = frozenset(group.reads)
+
+    def leaf(n: Node) -> bool:  # one that is met and not read, too: a key must not keep its memory
+        return n in reads or n.storage is not None
+
+    return signature(group.roots, leaf, (*group.reads, *group.inside))[0]
 
 
 def forget(device: Device) -> None:
@@ -211,7 +216,12 @@ def fresh_kernel(group: Group) -> Kernel:
     root = group.roots[0]
     if root.op is GraphOp.COPY:
         raise DeviceError("a copy between devices is no kernel")
-    made = chain(links(group), group.blocks) if group.inside else _lowered(group.roots, group.reads)[0]
+    if root.op is GraphOp.SCATTER:
+        made: Kernel | None = lower_scatter(root, frozenset(group.reads).__contains__)
+    elif group.inside:
+        made = chain(links(group), group.blocks)
+    else:
+        made = lower(group.roots, frozenset(group.reads).__contains__).kernel
     assert made is not None
     kernel = replace(made, flops=flops_of(made))
     verify(kernel)
@@ -224,24 +234,15 @@ def links(group: Group) -> list[Kernel]:
     names |= {n: f"part{i}" for i, n in enumerate(group.inside)}
     out = []
     for roots in (*((n,) for n in group.inside), group.roots):
-        kernel, leaves = _lowered(roots, names)
-        own = {f"in{i}": names[n] for i, n in enumerate(leaves)}
+        lowered = lower(roots, names.__contains__)
+        kernel = lowered.kernel
+        assert kernel is not None
+        own = {f"in{i}": names[n] for i, n in enumerate(lowered.leaves)}
         if roots != group.roots:
             own["out0"] = names[roots[0]]
         params = tuple(replace(m, name=own.get(m.name, m.name)) for m in kernel.params)
         out.append(replace(kernel, params=params, body=rename(kernel.body, own)))
     return out
-
-
-def _lowered(roots: Sequence[Node], reads: Collection[Node]) -> tuple[Kernel, Sequence[Node]]:
-    """A kernel, and the node that each of its parameters after the roots' own reads."""
-    if roots[0].op is GraphOp.SCATTER:
-        return lower_scatter(roots[0], lambda n: n in reads), [
-            n for n in dict.fromkeys(roots[0].srcs) if n in reads
-        ]
-    lowered = lower(roots, lambda n: n in reads)
-    assert lowered.kernel is not None
-    return lowered.kernel, lowered.leaves
 
 
 def _loops(kernel: Kernel) -> str:

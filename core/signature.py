@@ -21,7 +21,7 @@ def signature(
     Args:
         roots: what is computed.
         leaf: true of what is read from memory; only its device, dtype and shape matter.
-        reads: leaves whose order matters, too, where it is another than that of the walk.
+        reads: nodes whose places matter, too, in their order: what is read, what a chain hands on.
     """
     number: dict[Node, int] = {}  # in the order of the rows
     rows: list[Hashable] = []

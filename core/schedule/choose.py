@@ -8,6 +8,7 @@ register tile. Where a reduction's own loop wins, it gets partial accumulators.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from math import prod
 
@@ -30,19 +31,18 @@ def schedule(kernel: Kernel, spec: Spec) -> Kernel:
     if spec.warp > 1:  # neighbours run in step, and should touch neighbouring memory
         return schedule_blocks(kernel, spec)
     memories = {} if kernel.aliases else {p.name: p for p in kernel.params}
-    written = {p.name for p in kernel.params if p.written}
-    twice = not kernel.aliases and all(a.memory not in written for a in loads(kernel.body))
+    read = {a.memory for a in loads(kernel.body)}
+    twice = not kernel.aliases and read.isdisjoint(p.name for p in kernel.params if p.written)
     work = Scheduling(spec, memories, twice)
-    kernel = replace(kernel, params=tuple(_stream(p, kernel, spec) for p in kernel.params))
+    kernel = replace(kernel, params=tuple(_stream(p, read, spec) for p in kernel.params))
     body = _body(work, kernel.body, outermost=weight(kernel) >= PARALLEL and spec.threads > 1)
     return replace(kernel, body=body, trail=tuple(work.trail))
 
 
-def _stream(p: Memory, kernel: Kernel, spec: Spec) -> Memory:
+def _stream(p: Memory, read: Collection[str], spec: Spec) -> Memory:
     """Outputs larger than the last cache bypass it, where nothing else of the kernel reads them."""
-    reread = any(a.memory == p.name for a in loads(kernel.body))
     large = bool(spec.cache_bytes) and p.nbytes >= spec.cache_bytes[-1]
-    return replace(p, stream=p.written and large and not reread)
+    return replace(p, stream=p.written and large and p.name not in read)
 
 
 def _body(work: Scheduling, body: Body, outermost: bool = False, partial: int = 0) -> Body:
