@@ -64,9 +64,8 @@ def blocks_for(kernels: Sequence[Kernel], spec: Spec) -> int:
     They are where too few blocks keep the threads busy, where what is handed on fits no near cache, and where
     what each block reads anew of the other operands would be more than what is not written and read any more.
     """
-    room = min(spec.cache_bytes[min(1, len(spec.cache_bytes) - 1)], STACK)
     handed = sum(m.nbytes for k in kernels[:-1] for m in k.params if m.written)
-    fitting = (n for n in _numbers(kernels[-1]) if _keeps_busy(n, spec.threads) and handed <= room * n)
+    fitting = (n for n in _numbers(kernels[-1]) if _keeps_busy(n, spec.threads) and handed <= spec.near_bytes * n)
     for blocks in islice(fitting, TRIED):
         made = chain(kernels, blocks)
         if made is not None:
@@ -79,8 +78,6 @@ def _keeps_busy(blocks: int, threads: int) -> bool:
     return blocks >= 8 * threads or (blocks >= 2 * threads and blocks % threads == 0)
 
 
-STACK = 2 << 20
-"""Bytes that a work item may have on its stack."""
 TRIED = 3
 """Numbers of blocks that are tried, the fewest first: what more blocks would need is rarely less."""
 

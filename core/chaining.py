@@ -35,7 +35,7 @@ def chained(groups: Sequence[Group], asked: Collection[Node], device: Device) ->
         asked: what must be in memory afterwards.
     """
     spec = device.spec
-    if device.dialect is None or spec.max_block > 1 or not spec.cache_bytes:
+    if device.dialect is None or not spec.near_bytes:
         return list(groups)
     readers = Counter(n for g in groups for n in g.reads)
     out: dict[Node, Group] = {}  # by first root

@@ -124,6 +124,8 @@ class Spec:
         vector_registers: how many of them.
         threads: how many work items make progress at once; how many pieces a kernel should have at least.
         cache_bytes: sizes of the data caches, nearest first: of one thread's own, the last one shared.
+        private_bytes: scratch memory that a work item may have by itself, as on its stack; 0 where it had
+            better have none, since many run at once and share what is near.
         memory_bytes: how much its buffers may hold together; 0 of a device that shares the host's memory, or
             does not know.
         local_bytes: memory that the threads of a block share; 0 of a device without.
@@ -158,6 +160,7 @@ class Spec:
     vector_registers: int = 16
     threads: int = 1
     cache_bytes: tuple[int, ...] = (32 << 10, 512 << 10, 8 << 20)
+    private_bytes: int = 0
     memory_bytes: int = 0
     local_bytes: int = 0
     max_grid: tuple[int, int, int] = (2**31 - 1, 1, 1)
@@ -184,6 +187,12 @@ class Spec:
     def on_host(self) -> frozenset[Op]:
         """The primitives that run on the host, of a device that is driven by dispatch."""
         return ALL_OPS - self.native if self.reach is Reach.DISPATCH else frozenset()
+
+    @property
+    def near_bytes(self) -> int:
+        """Scratch memory of a work item that stays in the nearest cache but one; 0 where it has none."""
+        caches = self.cache_bytes
+        return min(self.private_bytes, caches[min(1, len(caches) - 1)]) if caches else 0
 
     def lanes(self, dtype: DType) -> int:
         """Elements of ``dtype`` in a vector register; 1 without vectors."""

@@ -76,8 +76,9 @@ class CLike(Dialect):
     """A language of the C family, as a table.
 
     Templates are filled by ``str.format``: ``{0}``, ``{1}`` … are operands, ``{T}`` is the result's type,
-    ``{V}`` its vector type, ``{n}`` its lanes, ``{I}`` the integer vector type of its lanes' width and
-    ``{A}``, ``{B}`` the types that bits are read from and as.
+    ``{V}`` its vector type, ``{n}`` its lanes, ``{I}`` the integer vector type of its lanes' width,
+    ``{A}``, ``{B}`` the types that bits are read from and as, and ``{space}`` the address space that a vector is
+    loaded from or stored to.
 
     Attributes:
         types: what each dtype is called.
@@ -95,6 +96,8 @@ class CLike(Dialect):
         grid_last: whether the last of ``{extent}`` work items is in this share.
         block, thread: this block of the grid, and this thread of the block.
         barrier: what all threads of a block wait at.
+        parameter_space, private_space, shared_space: where parameters, a work item's own scratch memory and
+            a block's are, in a language that tells pointers apart by it.
         shared: the declaration of memory ``{name}`` of ``{size}`` elements that a block's threads share.
         local: the declaration of a work item's own.
         vector_name, vector_type: a vector type's name, and its definition where the language has none.
@@ -147,6 +150,9 @@ class CLike(Dialect):
     block: str = ""
     thread: str = ""
     barrier: str = ""
+    parameter_space: str = ""
+    private_space: str = ""
+    shared_space: str = ""
     shared: str = ""
     local: str = "{T} {name}[{size}];"
     vector_name: str = "{short}x{n}"

@@ -24,14 +24,8 @@ COSTLY = frozenset({Op.EXP2, Op.LOG2, Op.SIN, Op.SQRT, Op.RECIP, Op.IDIV, Op.MOD
 
 
 def keep_rows(kernel: Kernel, spec: Spec) -> Kernel:
-    """The fresh kernel with such values kept, where a row fits into half of the nearest cache but one.
-
-    Where work items come in blocks, each would need a row of its own at once: there nothing is kept.
-    """
-    if spec.max_block > 1:
-        return kernel
-    room = spec.cache_bytes[min(1, len(spec.cache_bytes) - 1)] // 4 if spec.cache_bytes else 0
-    return kernel.with_body(_keep(kernel.body, room, count()))
+    """The fresh kernel with such values kept, where a row fits into a quarter of what a work item has near."""
+    return kernel.with_body(_keep(kernel.body, spec.near_bytes // 4, count()))
 
 
 def _keep(body: Body, room: int, fresh: Iterator[int]) -> Body:

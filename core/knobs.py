@@ -19,7 +19,7 @@ class Knobs:
         unroll: vectors of elementwise work in one step of its loop.
         partial: accumulators of a reduction by itself, in vectors.
         stripe: columns that are reduced together.
-        panel: a packed panel may fill one part in so many of the nearest cache but one; 0: nothing is packed.
+        panel: a packed panel may fill one part in so many of what a work item has near; 0: nothing is packed.
         pieces: work items for each thread, at least.
     """
 

@@ -52,7 +52,7 @@ class _Shape:
 def pack(kernel: Kernel, spec: Spec) -> Packed:
     """The kernel reading packed operands, and the kernels that pack them; itself where that is best."""
     shape = _contraction(kernel)
-    if shape is None or kernel.flops < WORK or not spec.vector_bytes or spec.max_block > 1:
+    if shape is None or kernel.flops < WORK or not spec.vector_bytes or not spec.near_bytes:
         return Packed(kernel, ())
     loads = [v for v in toposort(values((shape.reduced[-1],))) if v.op is Op.LOAD]
     if len(loads) < 2:

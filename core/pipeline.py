@@ -23,7 +23,7 @@ from .images import read_through_images
 from .keep import keep_rows
 from .knobs import Knobs
 from .legal_tree import legalize_kernel
-from .loops import Kernel, Loop, Memory
+from .loops import Kernel, Loop, Memory, Scratch, statements
 from .lower import lower
 from .pack import pack
 from .rename import rename
@@ -208,6 +208,8 @@ def _launched_over(kernel: Kernel, spec: Spec) -> tuple[int, int]:
     if spec.warp == 1:  # no block needs to be full, and each thread of the device wants blocks of its own
         while block > 1 and kernel.grid.extent < 2 * spec.threads * block:
             block //= 2
+        if any(isinstance(s, Loop | Scratch) for s in statements(kernel.grid.body)):
+            block = 1  # such a work item has enough to do, and vectors of its own: side by side they gain nothing
     return -(-kernel.grid.extent // block), block
 
 

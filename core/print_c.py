@@ -184,7 +184,7 @@ class _KernelPrinter(ValuePrinter):
                 self.p.helper("stream", dtype, v.lanes)
                 return [when + self.table.stream.format(s.memory, at, text, V=vector)]
             return [when + whole.format(
-                s.memory, at, text, V=vector, n=v.lanes, T=self.p.type(dtype, 1))]  # fmt: skip
+                s.memory, at, text, V=vector, n=v.lanes, T=self.p.type(dtype, 1), space=self.space(memory))]  # fmt: skip
         name = f"s{len(self.done)}"
         lanes = " ".join(
             f"{s.memory}[{self.table.index(s.index + s.stride * i)}] = {self.table.lane.format(name, i)};"

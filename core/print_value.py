@@ -27,6 +27,7 @@ class ValuePrinter:
 
     def __init__(self, names: Names, memories: dict[str, Memory]) -> None:
         self.p, self.table, self.memories = names, names.table, memories
+        self.parameters = frozenset(memories)
         self.widths: dict[str, int] = {}  # mask width of each bool vector that has a name
         self.done: dict[Value, str] = {}
         self.width: dict[Value, int] = {}
@@ -46,6 +47,12 @@ class ValuePrinter:
         t = self.table
         either, aligned = (t.vector_store, t.aligned_store) if stores else (t.vector_load, t.aligned_load)
         return aligned if aligned and is_aligned(index, lanes) else either
+
+    def space(self, memory: Memory) -> str:
+        """The address space that a memory is in."""
+        if memory.name in self.parameters:
+            return self.table.parameter_space
+        return self.table.shared_space if memory.shared else self.table.private_space
 
     def literal(self, dtype: DType, lanes: Sequence[str]) -> str:
         """A vector of these."""
@@ -71,7 +78,7 @@ class ValuePrinter:
             vector = self.p.type(dtype, v.lanes)
             text = self.whole(False, access.index, v.lanes).format(
                 access.memory, self.table.index(access.index), V=vector, n=v.lanes, T=self.p.type(dtype, 1),
-                const=self.table.constant_qualifier,
+                const=self.table.constant_qualifier, space=self.space(memory),
             )  # fmt: skip
         else:
             text = self.literal(

@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from ..core import dtype as dt
 from ..core.device import Evidence, Spec
 from ..core.errors import DeviceError
-from .opencl_limits import FLAGS, Limits
+from .opencl_limits import FLAGS, SLOW_ON_HOST, VECTOR_BYTES, Limits
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,10 @@ class Profile:
             spec,
             evidence=Evidence.EMULATED,
             dtypes=spec.dtypes - {dt.float64},
+            native=spec.native | SLOW_ON_HOST,
             arithmetic=spec.arithmetic - {dt.float64},
+            vector_bytes=VECTOR_BYTES,
+            private_bytes=0,
             flushes_subnormals=True,
             extras=frozenset(),
             threads=self.wave * self.units if self.units else spec.threads,

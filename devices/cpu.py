@@ -38,6 +38,7 @@ class CPU(HostRuntime):
             vector_registers=vectors.registers,
             threads=threads,
             cache_bytes=host.cache_bytes(),
+            private_bytes=host.PRIVATE_BYTES,
             unified_memory=True,
             driver={
                 "compiler": " ".join(self._toolchain.command),

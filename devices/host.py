@@ -93,6 +93,10 @@ def cache_bytes() -> tuple[int, ...]:
     return _sizes(texts) or _DEFAULT_CACHES
 
 
+PRIVATE_BYTES = 2 << 20
+"""What a work item may have on its thread's stack, of which there are 8 MiB as a rule."""
+
+
 def keep_bytes() -> int:
     """How much freed memory to keep for reuse: ``PORTWRIGHT_KEEP_BYTES``, else half of what the machine has.
 

@@ -40,8 +40,11 @@ METAL_SL = CLike(
     shared="threadgroup {T} {name}[{size}];",
     vector_name="{short}{n}",
     literal="{V}({lanes})",
-    aligned_load="(*(device {const}{V} *)({0} + {1}))",
-    aligned_store="*(device {V} *)({0} + {1}) = {2};",
+    parameter_space="device ",
+    private_space="thread ",
+    shared_space="threadgroup ",
+    aligned_load="(*({space}{const}{V} *)({0} + {1}))",
+    aligned_store="*({space}{V} *)({0} + {1}) = {2};",
     scalar={
         **OPERATORS, Op.CAST: "to<{T}>({0})", Op.BITCAST: "as_type<{T}>({0})",
         Op.MAX: "maximum<{T}>({0}, {1})", Op.RECIP: "recip({0})", Op.SQRT: "root({0})", Op.SIN: "sine({0})",

@@ -24,6 +24,11 @@ OPENCL_C = CLike(
 #pragma OPENCL EXTENSION cl_khr_fp64 : enable
 #endif
 #pragma OPENCL FP_CONTRACT OFF
+#ifdef __FMA__ /* on a processor, where fma of a vector would be a call for each lane */
+#define FUSED(a, b, c) _Pragma("OPENCL FP_CONTRACT ON") return a * b + c
+#else
+#define FUSED(a, b, c) return fma(a, b, c)
+#endif
 static inline index_t floordiv(index_t a, index_t b) { index_t q = a / b; return q - (a % b < 0); }
 static inline index_t floormod(index_t a, index_t b) { index_t r = a % b; return r < 0 ? r + b : r; }
 """,
@@ -37,14 +42,18 @@ static inline index_t floormod(index_t a, index_t b) { index_t r = a % b; return
     block="get_group_id(0)",
     thread="get_local_id(0)",
     barrier="barrier(CLK_LOCAL_MEM_FENCE);",
+    parameter_space="__global ",
+    private_space="__private ",
+    shared_space="__local ",
     shared="__local {T} {name}[{size}];",
+    local="{T} {name}[{size}] __attribute__((aligned(64)));",
     vector_name="{short}{n}",
     literal="({V})({lanes})",
     lane="{0}.s{1:x}",
     vector_load="as_{V}(vload{n}(0, {0} + {1}))",
-    vector_store="vstore{n}({2}, 0, (__global {T} *)({0} + {1}));",
-    aligned_load="(*(__global {const}{V} *)({0} + {1}))",
-    aligned_store="*(__global {V} *)({0} + {1}) = {2};",
+    vector_store="vstore{n}({2}, 0, ({space}{T} *)({0} + {1}));",
+    aligned_load="(*({space}{const}{V} *)({0} + {1}))",
+    aligned_store="*({space}{V} *)({0} + {1}) = {2};",
     scalar={
         **OPERATORS, Op.BITCAST: "as_{T}({0})", Op.SQRT: "sqrt({0})", Op.EXP2: "exp2({0})",
         Op.LOG2: "log2({0})", Op.SIN: "sin({0})", Extra.FMA: "fma({0}, {1}, {2})",
@@ -55,11 +64,12 @@ static inline index_t floormod(index_t a, index_t b) { index_t r = a % b; return
         Op.BITCAST: "as_{V}({0})",
         Op.RECIP: "(1 / {0})",
         Op.MAX: "{V}_max({0}, {1})",
-        Op.WHERE: "select({2}, {1}, {0})",
+        Extra.FMA: "{V}_fused({0}, {1}, {2})",
         Extra.SPLAT: "(({V})({0}))",
     },
     functions={
-        "max": "static inline {V} {V}_max({V} a, {V} b) {{ return select(b, a, (a > b) | (a != a)); }}",
+        "max": "static inline {V} {V}_max({V} a, {V} b) {{ return (a > b) | (a != a) ? a : b; }}",
+        "fused": "static inline {V} {V}_fused({V} a, {V} b, {V} c) {{ FUSED(a, b, c); }}",
         **dict.fromkeys(FOLDS, "static inline {T} {name}({V} a) {{ {fold} }}"),
     },
     number={

@@ -11,10 +11,8 @@ from ..core.device import Ability, Evidence, Extra, Spec
 from ..core.ops import ALL_OPS, Op
 from . import host
 from .opencl_choice import Candidate
-from .opencl_limits import FLAGS, Limits
+from .opencl_limits import FLAGS, LANES, SLOW_ON_HOST, VECTOR_BYTES, Limits
 
-VECTOR_BYTES = 16
-"""Of a vector: 16 chars, the longest vector of OpenCL C, and what a work item of most GPUs loads at once."""
 BLOCK = 64
 """Work items of a work-group that nothing else is known of: a wave or two of any GPU, and on a processor
 enough for the driver to run them side by side in vectors (measured on PoCL: 64 to 256 are alike, 1 is 20
@@ -69,7 +67,8 @@ def describe(name: str, chosen: Candidate) -> Spec:
     """What a device can do.
 
     The primitives are the language's own: the full profile bounds the errors of its functions (OpenCL C 3.0,
-    section 7.4) just as the contract's tier does, and no flag loosens them. On a processor core builds SIN.
+    section 7.4) just as the contract's tier does, and no flag loosens them. On a processor core builds SIN, EXP2 and LOG2, and a vector is
+    what its registers hold.
 
     float64 is held where the device computes in it: core cannot build it. float16 is always held, and
     computed in where the device says that it rounds and treats NaN, infinities and subnormals as its
@@ -97,15 +96,16 @@ def describe(name: str, chosen: Candidate) -> Spec:
     return Spec(
         name,
         dtypes=held,
-        native=ALL_OPS - (_WRONG_ON_HOST if on_host else set()),
+        native=ALL_OPS - (_WRONG_ON_HOST | SLOW_ON_HOST if on_host else set()),
         arithmetic=held - narrow,
         evidence=Evidence.EMULATED if chosen.imitates else Evidence.MEASURED,
         flushes_subnormals=not single & fp.DENORM,
         extras=frozenset(extra for extra, has in extras.items() if has),
-        vector_bytes=VECTOR_BYTES,
-        vector_lanes=VECTOR_BYTES,
+        vector_bytes=_vector_bytes(device) if on_host else VECTOR_BYTES,
+        vector_lanes=LANES,
         threads=device.max_compute_units * wave,
         cache_bytes=host.cache_bytes() if on_host else (cache or device.local_mem_size,),
+        private_bytes=host.PRIVATE_BYTES if on_host else 0,
         memory_bytes=0 if device.host_unified_memory else device.global_mem_size,
         local_bytes=device.local_mem_size,
         max_grid=(most, most, most),
@@ -125,6 +125,11 @@ def describe(name: str, chosen: Candidate) -> Spec:
             "flags": " ".join(flags),
         },
     )  # fmt: skip
+
+
+def _vector_bytes(device: Any) -> int:
+    """Of a processor's vector register, as far as OpenCL C has vectors of its elements."""
+    return max(VECTOR_BYTES, device.native_vector_width_int * dt.int32.itemsize)
 
 
 def _wave(device: Any) -> int:

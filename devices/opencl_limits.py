@@ -5,10 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..core import dtype as dt
+from ..core.ops import Op
 
 FLAGS = ("-cl-kernel-arg-info", "-w")
 """What every kernel is built with: it says what kind each of its arguments is, and PoCL counts no warnings
 on the terminal."""
+
+
+VECTOR_BYTES = 16
+"""Of a vector, of what says no more: what a work item of most GPUs loads at once."""
+LANES = 16
+"""Of the longest vector of OpenCL C."""
+SLOW_ON_HOST = frozenset({Op.EXP2, Op.LOG2})
+"""What a processor's driver computes a lane at a time."""
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,7 @@ def spec(vector_bytes: int = 16, *, threads: int = 2, **changes: Any) -> Spec:
         extras=frozenset({Extra.DIV}),
         vector_bytes=vector_bytes,
         threads=threads,
+        private_bytes=2 << 20,
     )
     return replace(made, **changes)
 

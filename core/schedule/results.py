@@ -166,7 +166,7 @@ def _shares_most(rest: Sequence[Loop], reduction: Body, vector: str) -> Loop | N
 def _is_far(work: Scheduling, loop: Loop, lanes: int) -> bool:
     """Whether a loop over results holds one reduction, down columns whose elements lie far apart."""
     held = column(loop.body)
-    if held is None or len(held.reduced) > 1 or work.spec.max_block > 1 or loop.extent < 8 * lanes:
+    if held is None or len(held.reduced) > 1 or not work.spec.near_bytes or loop.extent < 8 * lanes:
         return False
     down = held.reduced[-1]
     along = [a for a in loads(down.body) if a.index.coefficient(loop.var) == 1]

@@ -56,7 +56,7 @@ class Scheduling:
         for v in toposort(values(body)):
             if v.op is not Op.CONST and not v.dtype.is_bool:
                 size = max(size, v.dtype.itemsize)
-        return max(1, self.spec.vector_bytes // max(size, 1))
+        return self.spec.lanes_of(size)
 
     def strides(self, var: str, body: Body, stores: bool = False) -> Strides:
         """How accesses in ``body`` move with ``var``; stores count too when asked."""
@@ -117,14 +117,10 @@ class Scheduling:
 
 
 def room(spec: Spec) -> tuple[int, int]:
-    """Bytes of a packed panel, and bytes that need no packing.
-
-    A panel may fill a part of the nearest cache but one, where a thread has one work item at a time.
-    """
-    caches = spec.cache_bytes
-    if not caches or spec.max_block > 1 or not spec.knobs.panel:
+    """Bytes of a packed panel, and bytes that need no packing."""
+    if not spec.near_bytes or not spec.knobs.panel:
         return 0, 0
-    return caches[min(1, len(caches) - 1)] // spec.knobs.panel, caches[0] // 2
+    return spec.near_bytes // spec.knobs.panel, spec.cache_bytes[0] // 2
 
 
 def heavy(inner: Body) -> list[Loop]:
