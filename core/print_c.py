@@ -68,7 +68,7 @@ class _KernelPrinter(ValuePrinter):
             if isinstance(s, Scratch) and s.memory.shared:
                 lines.append(f"  {self.declaration(self.table.shared, s.memory)}")
         lines += self.body(k.body, 1)
-        if self.streams:
+        if self.streams and self.table.after_stream:
             lines.append(f"  {self.table.after_stream}")
         return "\n".join([head + " {", *lines, "}"])
 
@@ -181,7 +181,7 @@ class _KernelPrinter(ValuePrinter):
         if s.stride == 1 and whole:
             if memory.stream and self.streams and is_aligned(s.index, v.lanes) \
                     and dtype.itemsize * v.lanes == self.p.spec.vector_bytes:  # fmt: skip
-                self.p.helper("stream", dtype, v.lanes)
+                self.p.needed_by(self.table.stream, dtype, v.lanes)
                 return [when + self.table.stream.format(s.memory, at, text, V=vector)]
             return [when + whole.format(
                 s.memory, at, text, V=vector, n=v.lanes, T=self.p.type(dtype, 1), space=self.space(memory))]  # fmt: skip

@@ -24,7 +24,14 @@ OPENCL_C = CLike(
 #pragma OPENCL EXTENSION cl_khr_fp64 : enable
 #endif
 #pragma OPENCL FP_CONTRACT OFF
-#ifdef __FMA__ /* on a processor, where fma of a vector would be a call for each lane */
+#if defined(__x86_64__) || defined(__aarch64__) /* a processor, by Clang; its driver's locks come after stores */
+#define STREAM(p, v) __builtin_nontemporal_store(v, p)
+#define PREFETCH(p) __builtin_prefetch((const void *)(size_t)(p))
+#else
+#define STREAM(p, v) *(p) = (v)
+#define PREFETCH(p)
+#endif
+#if defined(__FMA__) || defined(__aarch64__) /* where fma of a vector would be a call for each lane */
 #define FUSED(a, b, c) _Pragma("OPENCL FP_CONTRACT ON") return a * b + c
 #else
 #define FUSED(a, b, c) return fma(a, b, c)
@@ -54,6 +61,8 @@ static inline index_t floormod(index_t a, index_t b) { index_t r = a % b; return
     vector_store="vstore{n}({2}, 0, ({space}{T} *)({0} + {1}));",
     aligned_load="(*({space}{const}{V} *)({0} + {1}))",
     aligned_store="*({space}{V} *)({0} + {1}) = {2};",
+    stream="STREAM((__global {V} *)({0} + {1}), {2});",
+    prefetch="PREFETCH({0} + {1});",
     scalar={
         **OPERATORS, Op.BITCAST: "as_{T}({0})", Op.SQRT: "sqrt({0})", Op.EXP2: "exp2({0})",
         Op.LOG2: "log2({0})", Op.SIN: "sin({0})", Extra.FMA: "fma({0}, {1}, {2})",
