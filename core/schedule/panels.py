@@ -12,7 +12,7 @@ once for all panels of a group.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
@@ -68,7 +68,7 @@ def panels(tile: Tile, rows: Loop) -> Body:
 
     def group(columns: Loop) -> Body:
         pieces = chunks(columns.extent, tile.across[0].lanes, tile.across[0].unroll)
-        return sink(split_chunks(replace(rows, body=split_chunks(columns, pieces)), down))
+        return sink(split_chunks(replace(rows, body=split_chunks(columns, pieces)), down), innermost=True)
 
     tile.note(f"split {tile.vector.var} by {wide}")
     groups = [_packed(s, tile, rows, mine) for s in by_blocks(tile.vector, wide, group)]
@@ -160,11 +160,12 @@ def _staged(around: Loop, tile: Tile, name: str, walked: Walked) -> Loop:
     return replace(around, body=body)
 
 
-def sink(body: Body) -> Body:
+def sink(body: Body, innermost: bool = False) -> Body:
     """Of each chunk, the unrolled and lane loops moved inside the serial ones that they surround.
 
     ``o { u { i { o2 { u2 { … } } } } }`` becomes ``o { o2 { u { i { u2 { … } } } } }``, so that what is
-    jammed is innermost.
+    jammed is innermost; or, where that should be ``innermost``, ``o { o2 { u2 { u { i { … } } } } }``. What
+    stands outside is jammed last: its copies of a statement are neighbours.
     """
     out: list[Stmt] = []
     for s in body:
@@ -177,6 +178,18 @@ def sink(body: Body) -> Body:
         moved: list[Stmt] = []
         for t in inner:
             assert isinstance(t, Loop)
-            moved.append(replace(t, body=(wrap(held, t.body),) if held else t.body))
+            moved.append(replace(t, body=_within(t.body, held) if innermost else _around(held, t.body)))
         out.append(replace(s, body=tuple(moved)))
     return tuple(out)
+
+
+def _around(nest: Sequence[Loop], body: Body) -> Body:
+    return (wrap(nest, body),) if nest else body
+
+
+def _within(body: Body, nest: Sequence[Loop]) -> Body:
+    """The nest inside the unrolled and lane loops that a body begins with."""
+    (s,) = body if len(body) == 1 else (None,)
+    if isinstance(s, Loop) and s.bind in (Bind.UNROLL, Bind.VECTOR):
+        return (replace(s, body=_within(s.body, nest)),)
+    return _around(nest, body)

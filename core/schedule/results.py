@@ -48,7 +48,7 @@ def tiled(work: Scheduling, nest: Sequence[Loop], outermost: bool) -> Body | Non
         pieces = tuple(chunks(vector.extent, lanes, columns, twice=work.again(inner)))
         work.note(f"vectorize {vector.var} as {', '.join(map(str, pieces))}")
         tile = Tile(
-            vector, pieces, _height(rows.extent, min(budget // columns, work.spec.knobs.rows)),
+            vector, pieces, _height(rows.extent, min(budget // columns, work.spec.knobs.rows), IN_FLIGHT // columns),
             panel, near, work.memories, 2 * work.spec.threads, work.note, filled,
         )  # fmt: skip
         others = [n for n in rest if n is not rows]
@@ -173,11 +173,25 @@ def _is_far(work: Scheduling, loop: Loop, lanes: int) -> bool:
     return down.extent >= 8 and any(abs(a.index.coefficient(down.var) or 0) >= FAR for a in along)
 
 
-def _height(extent: int, most: int) -> int:
-    """How many copies: a divisor of the extent near ``most`` where there is one."""
-    if extent <= most:
-        return extent
-    for h in range(most, most // 2, -1):
-        if extent % h == 0:
-            return h
-    return most
+def _height(extent: int, most: int, least: int = 1) -> int:
+    """How many copies of a loop stand side by side, so that all of it takes least.
+
+    Copies take as long as there are, but never less than ``least`` would, and half a copy's time for the loop
+    around them. Of what takes the same, what leaves no rest is less code.
+
+    Args:
+        extent: of the loop.
+        most: copies that there is room for.
+        least: copies below which the next step waits for the last one's result.
+    """
+
+    def cost(height: int) -> tuple[float, bool, int]:
+        whole, rest = divmod(extent, height)
+        time = whole * (max(height, least) + 0.5) + (max(rest, least) + 0.5 if rest else 0)
+        return time, rest > 0, -height
+
+    return min(range(1, min(extent, most) + 1), key=cost)
+
+
+IN_FLIGHT = 8
+"""Multiply-adds that are under way at once: two a cycle, of which each takes four, on most processors."""
