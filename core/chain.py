@@ -65,7 +65,9 @@ def blocks_for(kernels: Sequence[Kernel], spec: Spec) -> int:
     what each block reads anew of the other operands would be more than what is not written and read any more.
     """
     handed = sum(m.nbytes for k in kernels[:-1] for m in k.params if m.written)
-    fitting = (n for n in _numbers(kernels[-1]) if _keeps_busy(n, spec.threads) and handed <= spec.near_bytes * n)
+    fitting = (
+        n for n in _numbers(kernels[-1]) if _keeps_busy(n, spec.threads) and handed <= spec.near_bytes * n
+    )
     for blocks in islice(fitting, TRIED):
         made = chain(kernels, blocks)
         if made is not None:

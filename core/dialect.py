@@ -77,8 +77,8 @@ class CLike(Dialect):
 
     Templates are filled by ``str.format``: ``{0}``, ``{1}`` … are operands, ``{T}`` is the result's type,
     ``{V}`` its vector type, ``{n}`` its lanes, ``{I}`` the integer vector type of its lanes' width,
-    ``{A}``, ``{B}`` the types that bits are read from and as, and ``{space}`` the address space that a vector is
-    loaded from or stored to.
+    ``{A}``, ``{B}`` the types that bits are read from and as, and ``{space}`` the address space of what is
+    loaded or stored.
 
     Attributes:
         types: what each dtype is called.
@@ -107,7 +107,8 @@ class CLike(Dialect):
             is; empty where WHERE does as well.
         by_dtype: what a scalar operation is of one dtype, where that differs.
         literal, lane: a vector of its ``{lanes}``, and lane ``{1}`` of a vector.
-        permute: a vector's ``{lanes}`` in this order; empty where the language has no such thing.
+        permute: these ``{lanes}`` of two vectors, counted through both; empty where the language has no such
+            thing.
         vector_load, vector_store: of consecutive elements from ``{0} + {1}`` on; where empty, each lane is
             loaded and stored by itself.
         aligned_load, aligned_store: the same where the first is at a multiple of the vector; as above where

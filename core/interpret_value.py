@@ -65,6 +65,9 @@ def _compute(v: Value, srcs: list[Array], leaf: Callable[[Value], Array], primit
     if op is Extra.LANE:
         assert isinstance(v.arg, int)
         return srcs[0][..., v.arg]
+    if op is Extra.SHUFFLE:
+        assert isinstance(v.arg, tuple)
+        return np.concatenate(srcs, axis=-1)[..., list(v.arg)]
     if op is Extra.FOLD:
         assert isinstance(v.arg, Op)
         total = srcs[0][..., 0]

@@ -24,7 +24,7 @@ COSTLY = frozenset({Op.EXP2, Op.LOG2, Op.SIN, Op.SQRT, Op.RECIP, Op.IDIV, Op.MOD
 
 
 def keep_rows(kernel: Kernel, spec: Spec) -> Kernel:
-    """The fresh kernel with such values kept, where a row fits into a quarter of what a work item has near."""
+    """The fresh kernel with such values kept, where a row fits a quarter of what a work item has near."""
     return kernel.with_body(_keep(kernel.body, spec.near_bytes // 4, count()))
 
 

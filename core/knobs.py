@@ -18,7 +18,7 @@ class Knobs:
         vectors: side by side in a register tile.
         unroll: vectors of elementwise work in one step of its loop.
         partial: accumulators of a reduction by itself, in vectors.
-        stripe: columns that are reduced together.
+        stripe: columns that are reduced together, where half of the nearest cache holds their sums.
         panel: a packed panel may fill one part in so many of what a work item has near; 0: nothing is packed.
         pieces: work items for each thread, at least.
     """
@@ -27,7 +27,7 @@ class Knobs:
     vectors: int = 2
     unroll: int = 4
     partial: int = 4
-    stripe: int = 1024
+    stripe: int = 4096
     panel: int = 2
     pieces: int = 4
 
@@ -48,7 +48,7 @@ _TRIED = {
     "vectors": (1, 3, 4),
     "unroll": (1, 2, 8),
     "partial": (2, 8),
-    "stripe": (256, 512, 2048),
+    "stripe": (512, 1024, 2048),
     "panel": (0, 1, 4, 8),
     "pieces": (1, 2, 16),
 }

@@ -31,6 +31,7 @@ from .scatter import lower_scatter
 from .schedule import schedule
 from .siblings import Group
 from .signature import signature
+from .transpose import transpose
 from .tuned import knobs_of
 from .verify import verify
 from .work import flops_of
@@ -185,7 +186,7 @@ def _through(
     if scheduled.threads is not None:
         scheduled = legalize_kernel(scheduled, spec)  # what the threads of a block do to meet
     verify(scheduled)
-    final = hoist(read_through_images(fold_together(expand(scheduled)), spec))
+    final = hoist(read_through_images(transpose(fold_together(expand(scheduled))), spec))
     verify(final)
     placeholder = "kernel_of_no_name_yet"  # a word that no language has of its own
     text = device.dialect.render([NamedKernel(placeholder, final)], spec)
@@ -209,7 +210,9 @@ def _launched_over(kernel: Kernel, spec: Spec) -> tuple[int, int]:
         while block > 1 and kernel.grid.extent < 2 * spec.threads * block:
             block //= 2
         if any(isinstance(s, Loop | Scratch) for s in statements(kernel.grid.body)):
-            block = 1  # such a work item has enough to do, and vectors of its own: side by side they gain nothing
+            block = (
+                1  # such a work item has enough to do, and vectors of its own: side by side they gain nothing
+            )
     return -(-kernel.grid.extent // block), block
 
 

@@ -183,8 +183,8 @@ class _KernelPrinter(ValuePrinter):
                     and dtype.itemsize * v.lanes == self.p.spec.vector_bytes:  # fmt: skip
                 self.p.needed_by(self.table.stream, dtype, v.lanes)
                 return [when + self.table.stream.format(s.memory, at, text, V=vector)]
-            return [when + whole.format(
-                s.memory, at, text, V=vector, n=v.lanes, T=self.p.type(dtype, 1), space=self.space(memory))]  # fmt: skip
+            fields = {"V": vector, "n": v.lanes, "T": self.p.type(dtype, 1), "space": self.space(memory)}
+            return [when + whole.format(s.memory, at, text, **fields)]
         name = f"s{len(self.done)}"
         lanes = " ".join(
             f"{s.memory}[{self.table.index(s.index + s.stride * i)}] = {self.table.lane.format(name, i)};"

@@ -101,8 +101,7 @@ class Names:
         half = lanes // 2
         while half:
             order = ", ".join(str((i + half) % lanes) for i in range(lanes))
-            steps.append(
-                f"a = {spelled.format('a', self.table.permute.format('a', lanes=order, **fields), **fields)};"
-            )
+            turned = self.table.permute.format("a", "a", lanes=order, **fields)
+            steps.append(f"a = {spelled.format('a', turned, **fields)};")
             half //= 2
         return f"{' '.join(steps)} return {self.table.lane.format('a', 0)};"

@@ -147,6 +147,8 @@ class ValuePrinter:
         if op is Extra.LANE:
             one = self.table.lane.format(self.named_vector(v.srcs[0], srcs[0]), v.arg)
             return f"({one} & 1)" if v.dtype.is_bool else one
+        if op is Extra.SHUFFLE:
+            return self.shuffle(v, *srcs)
         if op is Extra.FOLD:
             return self.fold(v, srcs[0])
         if n > 1:
@@ -236,6 +238,17 @@ class ValuePrinter:
         if dtype.is_bool:
             self.width[v], dtype, text = 1, dt.int8, f"-({text})"
         return self.spell(Extra.SPLAT, dtype, v.lanes, [text])
+
+    def shuffle(self, v: Value, a: str, b: str) -> str:
+        """Lanes of two vectors."""
+        assert isinstance(v.arg, tuple)
+        if self.table.permute:
+            bits = self.p.type(MASKS[v.dtype.itemsize], v.lanes)
+            return self.table.permute.format(a, b, I=bits, lanes=", ".join(map(str, v.arg)))
+        one, other = (self.named_vector(s, x) for s, x in zip(v.srcs, (a, b), strict=True))
+        n = v.lanes
+        lanes = [self.table.lane.format(one if i < n else other, i % n) for i in v.arg]
+        return self.literal(v.dtype, lanes)
 
     def fold(self, v: Value, text: str) -> str:
         """The lanes folded by halves: as exact as a tree."""

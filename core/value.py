@@ -31,6 +31,7 @@ class Extra(enum.Enum):
     LANES = "LANES"  # the numbers 0, 1, 2 … of the lanes, times a constant
     SPLAT = "SPLAT"  # a scalar in each lane
     LANE = "LANE"  # one lane of a vector
+    SHUFFLE = "SHUFFLE"  # lanes of two vectors, by their numbers in both
 
     def __repr__(self) -> str:
         return self.name

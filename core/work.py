@@ -7,7 +7,18 @@ from .ops import Op
 from .value import Extra, toposort
 
 _FREE = frozenset(
-    {Op.CONST, Op.LOAD, Op.CAST, Op.BITCAST, Extra.REF, Extra.INDEX, Extra.LANES, Extra.SPLAT, Extra.LANE}
+    {
+        Op.CONST,
+        Op.LOAD,
+        Op.CAST,
+        Op.BITCAST,
+        Extra.REF,
+        Extra.INDEX,
+        Extra.LANES,
+        Extra.SPLAT,
+        Extra.LANE,
+        Extra.SHUFFLE,
+    }
 )
 
 

@@ -33,7 +33,7 @@ C = replace(
         "typedef {T} {V}_u __attribute__((vector_size({bytes}), aligned({align}), may_alias));"
     ),
     literal="({V}){{{lanes}}}",
-    permute="PERMUTE({I}, {0}, {lanes})",
+    permute="PERMUTE({I}, {0}, {1}, {lanes})",
     vector_load="(({V})*({const}{V}_u *)({0} + {1}))",
     vector_store="*({V}_u *)({0} + {1}) = {2};",
     scalar={

@@ -2,9 +2,9 @@ typedef signed char int8_t; typedef short int16_t; typedef int int32_t; typedef 
 typedef unsigned char uint8_t; typedef unsigned short uint16_t; typedef unsigned int uint32_t;
 typedef unsigned long long uint64_t;
 #if defined(__clang__)
-#define PERMUTE(I, a, ...) __builtin_shufflevector(a, a, __VA_ARGS__)
+#define PERMUTE(I, a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
 #else
-#define PERMUTE(I, a, ...) __builtin_shuffle(a, (I){__VA_ARGS__})
+#define PERMUTE(I, a, b, ...) __builtin_shuffle(a, b, (I){__VA_ARGS__})
 #endif
 #if defined(__clang__)
 #define STREAM(V, p, v) __builtin_nontemporal_store(v, (V *)(p))

@@ -24,7 +24,7 @@ OPENCL_C = CLike(
 #pragma OPENCL EXTENSION cl_khr_fp64 : enable
 #endif
 #pragma OPENCL FP_CONTRACT OFF
-#if defined(__x86_64__) || defined(__aarch64__) /* a processor, by Clang; its driver's locks come after stores */
+#if defined(__x86_64__) || defined(__aarch64__) /* a processor: its driver's locks come after stores */
 #define STREAM(p, v) __builtin_nontemporal_store(v, p)
 #define PREFETCH(p) __builtin_prefetch((const void *)(size_t)(p))
 #else

@@ -67,8 +67,8 @@ def describe(name: str, chosen: Candidate) -> Spec:
     """What a device can do.
 
     The primitives are the language's own: the full profile bounds the errors of its functions (OpenCL C 3.0,
-    section 7.4) just as the contract's tier does, and no flag loosens them. On a processor core builds SIN, EXP2 and LOG2, and a vector is
-    what its registers hold.
+    section 7.4) just as the contract's tier does, and no flag loosens them. On a processor core
+    builds SIN, EXP2 and LOG2, and a vector is what its registers hold.
 
     float64 is held where the device computes in it: core cannot build it. float16 is always held, and
     computed in where the device says that it rounds and treats NaN, infinities and subnormals as its
@@ -129,7 +129,7 @@ def describe(name: str, chosen: Candidate) -> Spec:
 
 def _vector_bytes(device: Any) -> int:
     """Of a processor's vector register, as far as OpenCL C has vectors of its elements."""
-    return max(VECTOR_BYTES, device.native_vector_width_int * dt.int32.itemsize)
+    return max(VECTOR_BYTES, int(device.native_vector_width_int) * dt.int32.itemsize)
 
 
 def _wave(device: Any) -> int:

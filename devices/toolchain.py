@@ -171,7 +171,7 @@ def _probe(command: tuple[str, ...]) -> Toolchain | str:
     flags = (*_FLAGS, *target, *(["-fno-sanitize=undefined"] if _is_zig(command) else []))
     # Kernels call nothing that the process lacks, and linking nothing is a quarter quicker.
     bare = ["-nostdlib"] if platform.system() == "Linux" else []
-    # Tuned for AMD, GCC loads an operand of a multiply-add anew for each use; tuned for none, it keeps registers.
+    # Tuned for AMD, GCC loads a multiply-add's operand anew for each use; tuned for none, it keeps registers.
     tune = ["-mtune=generic"] if maker == "GCC" and "__x86_64__" in macros else []
     return Toolchain(command, version, flags, (*flags, *tune, *bare), macros)
 

@@ -10,11 +10,12 @@ from portwright.core.expand import expand
 from portwright.core.fuse import fuse
 from portwright.core.graph import permute
 from portwright.core.hoist import hoist
-from portwright.core.loops import Kernel, Loop, Prefetch, Store, statements
+from portwright.core.loops import Bind, Kernel, Loop, Prefetch, Store, statements, values
 from portwright.core.pipeline import fresh_kernel
 from portwright.core.schedule import schedule
 from portwright.core.schedule.turn import BLOCK, crossing, turned
-from portwright.core.value import Access
+from portwright.core.transpose import transpose
+from portwright.core.value import Access, toposort
 from portwright.core.verify import verify
 
 SHAPES = [(BLOCK, BLOCK), (2 * BLOCK, 3 * BLOCK), (2 * BLOCK + 5, BLOCK + 33), (BLOCK, 2 * BLOCK + 1)]
@@ -67,6 +68,10 @@ def test_what_is_copied_is_read_along_its_neighbours() -> None:
     assert isinstance(copied.value.arg, Access)
     assert copied.value.arg.memory == load.arg.memory
     assert copied.value.arg.index.coefficient(innermost.var) == 1
+    assert (innermost.bind, innermost.extent) == (Bind.UNROLL, 4)
+    final = transpose(expand(kernel.with_body(made)))
+    loads = [v.arg for v in toposort(values(final.body)) if isinstance(v.arg, Access)]
+    assert {a.stride for a in loads if a.memory == load.arg.memory} == {1}
 
 
 def test_the_next_block_is_asked_for_and_nothing_else() -> None:

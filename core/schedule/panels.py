@@ -155,7 +155,7 @@ def _staged(around: Loop, tile: Tile, name: str, walked: Walked) -> Loop:
         loops = walked(load, access, inside) if memory is not None and not memory.written else []
         if loops:
             tile.note(f"stage {access.memory} by {', '.join(loop.var for loop in loops)}")
-            body = stage(body, load, loops, f"{name}_{around.var}_{count}")
+            body = stage(body, load, loops, f"{name}_{around.var}_{count}").whole
             count += 1
     return replace(around, body=body)
 

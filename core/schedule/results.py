@@ -47,9 +47,9 @@ def tiled(work: Scheduling, nest: Sequence[Loop], outermost: bool) -> Body | Non
         columns = min(work.spec.knobs.vectors, budget // 4, vector.extent // lanes) or 1
         pieces = tuple(chunks(vector.extent, lanes, columns, twice=work.again(inner)))
         work.note(f"vectorize {vector.var} as {', '.join(map(str, pieces))}")
+        height = _height(rows.extent, min(budget // columns, work.spec.knobs.rows), IN_FLIGHT // columns)
         tile = Tile(
-            vector, pieces, _height(rows.extent, min(budget // columns, work.spec.knobs.rows), IN_FLIGHT // columns),
-            panel, near, work.memories, 2 * work.spec.threads, work.note, filled,
+            vector, pieces, height, panel, near, work.memories, 2 * work.spec.threads, work.note, filled,
         )  # fmt: skip
         others = [n for n in rest if n is not rows]
         return work.finish(
@@ -57,8 +57,10 @@ def tiled(work: Scheduling, nest: Sequence[Loop], outermost: bool) -> Body | Non
         )
     loop = replace(vector, body=inner)
     if _is_far(work, loop, lanes):
+        held = work.spec.cache_bytes[0] * lanes // (2 * work.spec.vector_bytes)
         width = max(
-            8 * lanes, min(work.spec.knobs.stripe, vector.extent // work.spec.threads) // lanes * lanes
+            8 * lanes,
+            min(work.spec.knobs.stripe, held, vector.extent // work.spec.threads) // lanes * lanes,
         )
         work.note(f"stripe {vector.var} by {width}")
         return work.finish(rest, by_blocks(loop, width, lambda part: striped(part, lanes)), outermost)

@@ -12,18 +12,39 @@ and what lies across the lanes comes to lie along them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import prod
 
 from .. import value as val
 from ..index import flatten, variable
-from ..loops import Body, Loop, Memory, Scratch, Stmt, Store, values_of, with_values
+from ..loops import Bind, Body, Loop, Memory, Scratch, Stmt, Store, values_of, with_values
 from ..ops import Op
 from ..value import Access, Value
 from .nest import wrap
+from .transforms import chunks, split_chunks
 
 
-def stage(body: Body, load: Value, loops: Sequence[Loop], name: str) -> Body:
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """Statements with a load that goes through scratch memory.
+
+    Attributes:
+        scratch: declares it.
+        copy: fills it.
+        body: the statements, reading from there.
+    """
+
+    scratch: Scratch
+    copy: Body
+    body: Body
+
+    @property
+    def whole(self) -> Body:
+        """One after another."""
+        return (self.scratch, *self.copy, *self.body)
+
+
+def stage(body: Body, load: Value, loops: Sequence[Loop], name: str, lanes: int = 1) -> Staged:
     """The statements with one load going through scratch memory.
 
     Args:
@@ -32,6 +53,7 @@ def stage(body: Body, load: Value, loops: Sequence[Loop], name: str) -> Body:
         loops: the loops (their bodies do not matter) whose variables its position is made of, and which stand
             in ``body``: the order of the scratch memory, neighbours last.
         name: of the scratch memory.
+        lanes: of a vector.
     """
     access = load.arg
     assert isinstance(access, Access)
@@ -39,18 +61,37 @@ def stage(body: Body, load: Value, loops: Sequence[Loop], name: str) -> Body:
     at = flatten((variable(loop.var, loop.extent) for loop in loops), sizes)
     memory = Memory(name, load.dtype, prod(sizes), written=True)
     staged = val.make(Op.LOAD, load.dtype, (), Access(name, at, ()))
-    copy = wrap(_as_read(access, loops), (Store(name, at, load),))
-    return (Scratch(memory), copy, *_reading(body, {load: staged}))
+    return Staged(
+        Scratch(memory), _copy(loops, load, Store(name, at, load), lanes), _reading(body, {load: staged})
+    )
 
 
-def _as_read(access: Access, loops: Sequence[Loop]) -> list[Loop]:
-    """The loops in the order in which they walk the memory that is copied: neighbours last."""
+def _copy(loops: Sequence[Loop], load: Value, store: Store, lanes: int) -> Body:
+    """The loops in the order in which they walk the memory that is copied: neighbours last.
+
+    Where these come to lie across what is stored side by side, they are copied in square blocks of a
+    vector's lanes, each of which can be transposed in registers.
+    """
+    access = load.arg
+    assert isinstance(access, Access)
 
     def step(loop: Loop) -> int:
         k = access.index.coefficient(loop.var)
         return abs(k) if k is not None else 1 << 62
 
-    return sorted(loops, key=step, reverse=True)
+    nest = sorted(loops, key=step, reverse=True)
+    along, across = nest[-1], next((n for n in nest if store.index.coefficient(n.var) == 1), nest[-1])
+    n = across.extent if across.bind is Bind.VECTOR else lanes
+    apart = across is not along and along.bind is Bind.SERIAL and step(along) == 1 and not access.guard
+    if not apart or n < 4 or min(along.extent, across.extent) < n:
+        return (wrap(nest, (store,)),)
+    body = split_chunks(replace(along, body=(store,)), chunks(along.extent, 1, n))
+    if across.bind is Bind.SERIAL:
+        body = split_chunks(replace(across, body=body), chunks(across.extent, n, 1))
+    else:
+        body = (replace(across, body=body),)
+    around = [loop for loop in nest if loop not in (along, across)]
+    return (wrap(around, body),) if around else body
 
 
 def _reading(body: Body, memo: dict[Value, Value]) -> Body:

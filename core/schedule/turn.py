@@ -2,16 +2,17 @@
 
 In: a loop over rows that holds one over columns, and that one lets and stores; some loads walk memory along
 the rows. Out: loops over blocks; in each, the part of such an operand that the block needs is read along its
-own neighbours into scratch (``stage``), and the block's results are computed from there by lanes. While one
-block is copied, the next one's memory is asked for: its rows are too far apart for the processor to foresee.
+own neighbours into scratch (``stage``), and the block's results are computed from there by lanes. Meanwhile
+the next block's memory is asked for: its rows are too far apart for the processor to foresee.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
-from ..index import Index
-from ..loops import Body, Loop, Prefetch, Scratch, Store, values
+from ..index import constant, variable
+from ..loops import Body, Loop, Prefetch, Stmt, values
 from ..ops import Op
 from ..value import Access, Value, toposort
 from .stage import stage
@@ -48,33 +49,28 @@ def turned(rows: Loop, lanes: int, prefetches: bool = True) -> Body:
 
 def _block(row: Loop, columns: Loop, wide: Loop, lanes: int, prefetches: bool) -> Body:
     """One block: what lies across it copied, then its results."""
-    copies: list[Scratch | Loop] = []
+    copies: list[Stmt] = []
+    asked: list[Prefetch] = []
     body: Body = (replace(row, body=(wide,)),)
     for i, load in enumerate(crossing(row, wide)):
-        scratch, copy, *body_ = stage(body, load, (row, wide), f"turned_{wide.var}_{i}")
-        assert isinstance(scratch, Scratch)
-        assert isinstance(copy, Loop)
-        body = tuple(body_)
-        ahead = f"{columns.var}_o" if wide is not columns else ""
-        copies += (scratch, _asking(copy, ahead) if prefetches and wide.var != f"{columns.var}_t" else copy)
+        made = stage(body, load, (row, wide), f"turned_{wide.var}_{i}", lanes)
+        copies += (made.scratch, *made.copy)
+        body = made.body
+        if prefetches and wide is not columns and row.extent == wide.extent:
+            asked += _asking(load, row, wide, f"{columns.var}_o")
     (results,) = body
     assert isinstance(results, Loop)
     (wide,) = results.body  # type: ignore[assignment]
-    return (*copies, replace(results, body=split_chunks(wide, chunks(wide.extent, lanes, 1))))
+    cut = split_chunks(wide, chunks(wide.extent, lanes, 1))
+    return (*copies, replace(results, body=(*asked, *cut)))
 
 
-def _asking(copy: Loop, block: str) -> Loop:
-    """The copy, which asks in each of its rows for the same row of the next block."""
-    (inner,) = copy.body
-    assert isinstance(inner, Loop)
-    (store,) = inner.body
-    assert isinstance(store, Store)
-    access = store.value.arg
+def _asking(load: Value, row: Loop, wide: Loop, block: str) -> Iterator[Prefetch]:
+    """With each row of a block's results, one column of what the next block copies."""
+    access = load.arg
     assert isinstance(access, Access)
-    step = access.index.coefficient(block) if block else None
-    if not step:
-        return copy
-    first = access.index.substitute({inner.var: Index(0, ())}) + step
-    elements = max(1, LINE // store.value.dtype.itemsize)
-    asked = tuple(Prefetch(access.memory, first + at) for at in range(0, inner.extent, elements))
-    return replace(copy, body=(*asked, inner))
+    step = access.index.coefficient(block)
+    if step:
+        at = access.index.substitute({row.var: constant(0), wide.var: variable(row.var, row.extent)}) + step
+        for element in range(0, row.extent, max(1, LINE // load.dtype.itemsize)):
+            yield Prefetch(access.memory, at + element)
