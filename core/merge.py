@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from . import value as val
 from .index import Index, variable
-from .loops import Acc, Body, Loop, Stmt, Store, Update, statements, values
+from .loops import Acc, Bind, Body, Loop, Stmt, Store, Update, statements, values
 from .ops import Op
 from .rename import substitute
 from .value import Extra, Number, Value, indices, toposort
@@ -70,13 +70,18 @@ def _refs(value: Value) -> set[str]:
 
 
 def merge_loops(body: Body) -> Body:
-    """Two loops with nothing between them become one where every position stays free of new divisions."""
+    """Two loops with nothing between them become one where every position stays free of new divisions.
+
+    Loops that were bound to something stay as they are.
+    """
     out: list[Stmt] = []
     for s in body:
         if isinstance(s, Loop):
             s = replace(s, body=merge_loops(s.body))
             while len(s.body) == 1 and isinstance(s.body[0], Loop):
                 inner = s.body[0]
+                if not (s.bind is inner.bind is Bind.SERIAL):
+                    break
                 name = f"{s.var}_{inner.var}"
                 both = variable(name, s.extent * inner.extent)
                 new = substitute(inner.body, {s.var: both // inner.extent, inner.var: both % inner.extent})

@@ -3,7 +3,8 @@
 In: the loop over rows, whose body holds the loop that becomes lanes' body: accumulators, reductions, stores.
 Out: loops over column panels, in each of which tiles follow each other down the rows; a tile's accumulators
 are variables of their own, which the reductions update side by side. What every tile of a panel reads again
-is packed first (``stage``), where there are tiles enough to repay the copy and a near cache has room.
+is packed first (``stage``), where there are tiles enough to repay the copy and a near cache has room; a
+reduction over several loops then walks what is packed by one.
 
 Where the rows' own operand lies far apart along the reduction, as of a transposed matrix, each step down it
 costs a cache line and soon a page. Then panels form groups, whose tiles take turns: a strip of rows is packed
@@ -17,6 +18,7 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from ..loops import Bind, Body, Loop, Memory, Stmt, statements, values
+from ..merge import merge_loops
 from ..ops import Op
 from ..value import Access, Value, toposort
 from .nest import wrap
@@ -64,7 +66,7 @@ def panels(tile: Tile, rows: Loop) -> Body:
     wide = _group(tile, rows)
     if not wide:
         body = split_chunks(replace(tile.vector, body=split_chunks(rows, down)), tile.across)
-        return tuple(_packed(panel, tile, rows, mine) for panel in sink(body))
+        return merge_loops(tuple(_packed(panel, tile, rows, mine) for panel in sink(body)))
 
     def group(columns: Loop) -> Body:
         pieces = chunks(columns.extent, tile.across[0].lanes, tile.across[0].unroll)
@@ -72,11 +74,13 @@ def panels(tile: Tile, rows: Loop) -> Body:
 
     tile.note(f"split {tile.vector.var} by {wide}")
     groups = [_packed(s, tile, rows, mine) for s in by_blocks(tile.vector, wide, group)]
-    return tuple(
-        replace(
-            g, body=tuple(_strip(s, tile) if isinstance(s, Loop) and s.var in mine else s for s in g.body)
+    return merge_loops(
+        tuple(
+            replace(
+                g, body=tuple(_strip(s, tile) if isinstance(s, Loop) and s.var in mine else s for s in g.body)
+            )
+            for g in groups
         )
-        for g in groups
     )
 
 
