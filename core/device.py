@@ -238,8 +238,6 @@ class Device(ABC):
 
     spec: Spec
     dialect: ClassVar[Dialect | None] = None
-    default_rank: ClassVar[int | None] = None
-    """Of the ports that ship with Portwright, the lowest that opens is the default; None: never."""
     variants: ClassVar[Mapping[str, str]] = {}
     """Other devices of this port's name, by what stands after the colon: where each is, "module:class".
 

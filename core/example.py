@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from . import device as contract
 from .device import Device
 from .errors import DeviceError
-from .offers import offers
+from .offers import defaults, offers
 from .registry import port_of
 
 
@@ -128,17 +128,13 @@ def find_function(function: Callable[..., Any]) -> Source:
 def example_of(method: str) -> Example | None:
     """The shortest way to an example of a method of the contract; None where no port of ours has one.
 
-    It is the port with the lowest ``default_rank`` that has the method and not merely the default.
+    It is the first of the default ports that has the method itself and not merely the contract's.
     """
-    ranked: list[tuple[int, str, type[Device]]] = []
-    for name in dict.fromkeys(o.name for o in offers() if o.is_ours):
+    for name in (o.name for o in defaults(offers())):
         try:
             port = port_of(name)
         except DeviceError:  # another example will do; ``portwright devices`` says what is wrong with it
             continue
-        if port.default_rank is not None:
-            ranked.append((port.default_rank, name, port))
-    for _, name, port in sorted(ranked, key=lambda r: r[:2]):
         found = find_method(port, method)
         if found is not None and found.origin is not Origin.DEFAULT and found.source:
             return Example(name, method, found.lines)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -157,6 +158,13 @@ def _text(distribution: Distribution) -> bytes:
         return (distribution.read_text("entry_points.txt") or "").encode()
     except (OSError, ValueError):
         return b""
+
+
+def defaults(everything: Iterable[Offer]) -> list[Offer]:
+    """Which of Portwright's own ports serve when none is named, in order: ``DEFAULTS`` of their package."""
+    ours = {o.name: o for o in everything if o.is_ours}
+    packages = dict.fromkeys(o.module.rpartition(".")[0] for o in ours.values() if not o.fault)
+    return [ours[name] for p in packages for name in import_module(p).DEFAULTS if name in ours]
 
 
 def canonical_name(offer: Offer, everything: Iterable[Offer]) -> str:

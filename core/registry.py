@@ -16,7 +16,7 @@ from itertools import count
 from . import trace
 from .device import Device
 from .errors import DeviceError
-from .offers import Offer, Wanted, canonical_name, offers, resolve
+from .offers import Offer, Wanted, canonical_name, defaults, offers, resolve
 from .opening import OpeningError, agreed_contract, load_port, open_port
 from .port_check import check_port
 
@@ -206,8 +206,8 @@ def forget(device: Device) -> None:
 def default_device() -> str:
     """The name of the device that tensors are made on when none is named.
 
-    What ``set_default`` said; else ``PORTWRIGHT_DEVICE``; else the first of Portwright's own ports that
-    opens, by ``default_rank``, with a line on stderr about each that was passed over.
+    What ``set_default`` said; else ``PORTWRIGHT_DEVICE``; else the first of Portwright's own ``defaults``
+    that opens, with a line on stderr about each that was passed over.
 
     Raises:
         DeviceError: when the one that was named does not open, or none does.
@@ -237,21 +237,11 @@ def set_default(name: str | None) -> None:
 
 def _first_that_opens() -> str:
     """The default among Portwright's own ports."""
-    ranked: list[tuple[int, str]] = []
     faults: list[str] = []
     everything = offers()
-    for offer in everything:
-        if offer.is_ours:
-            try:
-                rank = load_port(offer).default_rank
-            except OpeningError as e:
-                faults.append(f"{offer}: {e.cause}")
-                continue
-            if rank is not None:
-                ranked.append((rank, canonical_name(offer, everything)))
-    for _, name in sorted(ranked):
+    for offer in defaults(everything):
         try:
-            chosen = open_device(name).name
+            chosen = open_device(canonical_name(offer, everything)).name
         except DeviceError as e:
             faults.append(str(e))
             continue

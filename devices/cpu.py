@@ -18,7 +18,6 @@ from .toolchain import find_toolchain
 class CPU(HostRuntime):
     """The host's processor, through its C compiler; ``CPU:without=SIN,int64`` claims less (``without``)."""
 
-    default_rank: ClassVar[int] = 1
     dialect = C
     variants: ClassVar[Mapping[str, str]] = {"sanitize": f"{__package__}.cpu_sanitized:SanitizedCPU"}
     compiler = staticmethod(find_toolchain)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +26,6 @@ Array = np.ndarray[Any, np.dtype[Any]]
 class NumPy(HostMemory):
     """The host's NumPy, one primitive at a time."""
 
-    default_rank: ClassVar[int] = 2
     primitives = NUMPY_PRIMITIVES
 
     def __init__(self) -> None:

@@ -90,7 +90,7 @@ def open_trampoline(toolchain: Toolchain) -> Trampoline:
 
 
 def _open_api(toolchain: Toolchain, include: str) -> Trampoline:
-    from cffi import __version__
+    from _cffi_backend import __version__  # what such a module needs; cffi itself is what writes one
 
     abi = f"{sys.implementation.cache_tag} {sysconfig.get_config_var('EXT_SUFFIX')} cffi {__version__}"
     # Python's own symbols are the running interpreter's; macOS wants to be told so.

@@ -119,7 +119,7 @@ def test_what_a_port_may_leave_out_has_a_default() -> None:
     assert device.close() is None
     assert device.compiler_key() == "NUMPY"
     assert Least.environment() == {}
-    assert (Least.variants, Least.dialect, Least.default_rank) == ({}, None, None)
+    assert (Least.variants, Least.dialect) == ({}, None)
     assert (device.name, device.contract) == ("NUMPY", 1)
     for method, arguments in (("compile", ("text",)), ("load", (b"", ["k"])), ("launch", (None,))):
         with pytest.raises(DeviceError, match=r"NUMPY .* nothing: it is driven by dispatch"):

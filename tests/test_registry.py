@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +18,7 @@ from portwright.core.offers import offers
 from portwright.core.opening import State
 from portwright.core.registry import default_device, open_device, set_default
 from portwright.core.survey import status
+from portwright.devices import DEFAULTS
 from portwright.devices.cpu import CPU
 from portwright.devices.numpy import NumPy
 
@@ -180,7 +184,7 @@ def test_a_device_that_is_adopted_for_a_while_gives_the_name_back() -> None:
     assert open_device("NUMPY") is first
 
 
-def test_default_by_rank_with_a_reason_for_the_one_passed_over(
+def test_the_first_that_opens_with_a_reason_for_the_one_passed_over(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail(self: CPU) -> None:
@@ -196,8 +200,21 @@ def test_default_by_rank_with_a_reason_for_the_one_passed_over(
 
 
 def test_a_vendors_port_is_never_the_default(plugin: Plugin) -> None:
-    plugin("acme", "ACME = acme_rank:Acme", acme_rank=ACME + "\n        default_rank = 0\n")
-    assert default_device() != "ACME"
+    plugin("acme", "ACME = acme_first:Acme", acme_first=ACME + "\n    DEFAULTS = ('ACME',)\n")
+    assert default_device() == DEFAULTS[0]
+
+
+def test_no_port_is_imported_to_be_passed_over() -> None:
+    """Nor does it take the compiler of cffi, which is needed only where nothing is cached yet."""
+    script = (
+        "import sys, portwright\nportwright.Device()\nimport json\n"
+        "print(json.dumps([m for m in sys.modules if m.startswith('portwright.devices.') or m == 'cffi']))"
+    )
+    run = [sys.executable, "-c", script]
+    loaded = [json.loads(subprocess.run(run, capture_output=True, check=True).stdout) for _ in range(2)][1]
+    assert "portwright.devices.cpu" in loaded
+    assert not [m for m in loaded if m.startswith(("portwright.devices.opencl", "portwright.devices.cuda"))]
+    assert "cffi" not in loaded
 
 
 def test_default_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

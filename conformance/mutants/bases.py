@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from ...core.device import Device, Evidence, Reach, Spec
 from ...core.dialect import CLike
 from ...core.errors import DeviceError
-from ...core.offers import offers, resolve
+from ...core.offers import defaults, offers, resolve
 from ...core.opening import OpeningError, load_port, open_port
 from .means import put
 from .mutant import Base, Mutant
@@ -98,17 +98,16 @@ def _runs(name: str) -> bool:
 
 
 def _candidates(base: Base) -> Iterator[str]:
-    """Names to try, best first: ours by rank, then their variants."""
-    ranked: list[tuple[int, str]] = []
-    variants: list[str] = []
-    for offer in offers():
+    """Names to try, best first: the default ports, or the variants of ours."""
+    everything = offers()
+    if base is not Base.BLOCKS:
+        yield from (o.name for o in defaults(everything))
+        return
+    for offer in everything:
         if not offer.is_ours or offer.denied:
             continue
         try:
             port = load_port(offer)
         except OpeningError:  # what it needs is not installed
             continue
-        if port.default_rank is not None:
-            ranked.append((port.default_rank, offer.name))
-        variants += [f"{offer.name}:{v}" for v in port.variants if v != _CHECKED]
-    yield from (variants if base is Base.BLOCKS else [name for _, name in sorted(ranked)])
+        yield from (f"{offer.name}:{v}" for v in port.variants if v != _CHECKED)
