@@ -16,7 +16,7 @@ from ..core import engine
 from ..core.device import Device
 from ..core.errors import DeviceError
 from ..core.pipeline import Stages
-from ..core.tune import Tuning
+from ..core.tune import Tuning, can_be_tuned
 from ..core.tune import tune as search
 from ..core.work import weight
 from .screen import console, working
@@ -38,7 +38,7 @@ def tune(seconds: float, name: str, script: str, arguments: tuple[str, ...]) -> 
     on (PORTWRIGHT_TUNED=0 does without). What is kept lies in the compile cache.
     """
     _run(script, arguments)
-    kernels = [(d, s) for d, s in engine.planned() if name in s.name and _can_be_tuned(d, s)]
+    kernels = [(d, s) for d, s in engine.planned() if name in s.name and can_be_tuned(s, d)]
     kernels.sort(key=lambda found: -weight(found[1].fresh))
     screen = console()
     if not kernels:
@@ -73,10 +73,6 @@ def _run(script: str, arguments: tuple[str, ...]) -> None:
         raise click.ClickException(f"{script} raised {type(e).__name__}: nothing is tuned") from None
     finally:
         sys.argv, sys.path[:] = before, path
-
-
-def _can_be_tuned(device: Device, stages: Stages) -> bool:
-    return device.spec.warp == 1 and not stages.images and stages.compound is None
 
 
 def _tuned(stages: Stages, device: Device, end: float, left: int) -> Tuning | None:

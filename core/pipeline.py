@@ -32,7 +32,7 @@ from .schedule import schedule
 from .siblings import Group
 from .signature import signature
 from .transpose import transpose
-from .tuned import knobs_of
+from .tuned import knobs_of, seconds_to_search
 from .verify import verify
 from .work import flops_of
 
@@ -166,6 +166,11 @@ def _stages(group: Group, fresh: Kernel, legal: Kernel, device: Device, what: st
     root = group.roots[0]
     stem = f"{what or _kind(root)}_{_loops(fresh)}"
     stages = _through(stem, fresh, legal, device, device.spec.knobs, root.shape, _made_at(root))
+    seconds = seconds_to_search(device, stages.source)
+    if seconds:
+        from .tune import tune_aloud  # which runs kernels through this stage
+
+        tune_aloud(stages, device, seconds)
     knobs = knobs_of(device, stages.source)
     return stages if knobs == device.spec.knobs else with_knobs(stages, device, knobs)
 

@@ -26,8 +26,8 @@ from .errors import CompileError, DeviceError
 from .knobs import Knobs
 from .loops import Acc, Body, Loop
 from .pipeline import Stages, with_knobs
-from .tuned import keep, knobs_of
-from .work import iterations
+from .tuned import SEARCH, keep, knobs_of
+from .work import iterations, weight
 
 SURELY = 0.97
 """The share of the heuristic's time that a candidate may take in three turns of four to be kept."""
@@ -115,6 +115,30 @@ def tune(
     return out
 
 
+LEAST = 1 << 16
+"""Operations and bytes of a kernel below which another schedule saves nothing that is seen."""
+
+
+def can_be_tuned(stages: Stages, device: Device) -> bool:
+    """Whether the kernel has knobs, and runs by itself."""
+    return device.spec.warp == 1 and not stages.images and stages.compound is None
+
+
+def tune_aloud(stages: Stages, device: Device, seconds: float) -> None:
+    """``tune``, of a kernel that is worth it, with a word on stderr before and after."""
+    if not can_be_tuned(stages, device) or weight(stages.fresh) < LEAST:
+        return
+    print(f"portwright: tuning {stages.name} on {device.name}, {seconds:g} s at most", file=sys.stderr)
+    try:
+        found = tune(stages, device, time.monotonic() + seconds)
+    except DeviceError as e:
+        print(f"portwright: {e}. It stays as it is", file=sys.stderr)
+        keep(device, stages.source, device.spec.knobs)
+        return
+    better = f"{1 / found.ratio:.2f} times as fast by {found.best}" if found.ratio < 1 else "best as it is"
+    print(f"portwright: {stages.name}: {better} ({len(found.tried)} tried)", file=sys.stderr)
+
+
 @dataclass(frozen=True, slots=True)
 class _Compiled:
     knobs: Knobs
@@ -181,7 +205,7 @@ class _Worker:
         self._process = subprocess.Popen(
             [sys.executable, "-m", f"{__package__}.tune_worker", self._device.name],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-            env={**os.environ, "PYTHONPATH": path},
+            env={**os.environ, "PYTHONPATH": path, SEARCH: "0"},
         )  # fmt: skip
         self._answers = queue.SimpleQueue()
         threading.Thread(target=self._hear, args=(self._process, self._answers), daemon=True).start()

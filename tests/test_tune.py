@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 import sys
 import time
@@ -14,6 +16,7 @@ import support as t
 
 from portwright.core import dtype as dt
 from portwright.core import engine, tune, tuned
+from portwright.core.errors import ArgumentError
 from portwright.core.fuse import fuse
 from portwright.core.interpret import interpret
 from portwright.core.knobs import Knobs
@@ -223,3 +226,36 @@ def test_the_command_says_why_it_tunes_nothing(
     assert says in done.stdout + done.stderr
     assert "report it" not in done.stderr
     assert ("Traceback" in done.stderr) == ("raised" in says)  # the script's own
+
+
+SEARCHED = """
+import numpy as np
+from portwright import Tensor
+a, b = (Tensor(np.random.default_rng(i).integers(-4, 5, (96, 96)).astype(np.float32)) for i in (0, 1))
+assert np.array_equal((a @ b).numpy(), a.numpy() @ b.numpy())
+(a + 1).numpy()  # which is not worth a search
+"""
+
+
+def searched(cache: Path, asked: str) -> str:
+    environment = {**os.environ, "PORTWRIGHT_CACHE": str(cache), "PORTWRIGHT_DEVICE": "CPU", "TUNE": asked}
+    done = subprocess.run(
+        [sys.executable, "-c", SEARCHED], capture_output=True, text=True, check=True, env=environment
+    )
+    return done.stderr
+
+
+def test_a_kernel_is_searched_for_as_it_is_met_and_once(tmp_path: Path) -> None:
+    assert searched(tmp_path, "0") == ""
+    begun, ended = searched(tmp_path, "3").splitlines()
+    assert re.fullmatch(r"portwright: tuning (\S+) on CPU, 3 s at most", begun)
+    assert re.fullmatch(r"portwright: \S+: (best as it is|[\d.]+ times as fast by .+) \(\d+ tried\)", ended)
+    assert searched(tmp_path, "1") == ""
+
+
+@pytest.mark.parametrize("stated", ["yes", "-1", "nan", "inf"])
+def test_a_search_for_no_time(stated: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TUNE", stated)
+    engine.forget(t.device())
+    with pytest.raises(ArgumentError, match=f"TUNE is '{stated}': set it to 1"):
+        engine.kernels([EXPRESSIONS["chain"]()], "CPU")
