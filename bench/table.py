@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from .transformer import Transformer, gpt2
+from .transformer import Transformer, gpt2, gpt2_train
 from .workloads import (
     REPEATS,
     Random,
@@ -59,6 +59,7 @@ WORKLOADS = {
         attention(4, 8, 512, 64),
         mlp_train(),
         gpt2(GPT2_SMALL, "gpt2_small"),
+        gpt2_train(GPT2_SMALL, "gpt2_train"),
         digits_train(),
         transadd(8192, 8192),
         gather(100_000, 512, 65_536),

@@ -10,7 +10,7 @@ import numpy as np
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-def _cross_entropy(z: Array, y: Array) -> tuple[Array, Array]:
+def cross_entropy(z: Array, y: Array) -> tuple[Array, Array]:
     """The mean loss of scores, and its gradient by them."""
     rows = np.arange(len(y))
     z = z - z.max(1, keepdims=True)
@@ -29,7 +29,7 @@ def mlp_losses(v: Mapping[str, Any], dtype: Any) -> Iterator[Array]:
     while True:
         h = x @ w1 + b1
         r = np.maximum(h, 0)
-        loss, p = _cross_entropy(r @ w2 + b2, y)
+        loss, p = cross_entropy(r @ w2 + b2, y)
         d = (p @ w2.T) * (h > 0)
         w2, b2 = w2 - lr * (r.T @ p), b2 - lr * p.sum(0)
         w1, b1 = w1 - lr * (x.T @ d), b1 - lr * d.sum(0)
@@ -100,7 +100,7 @@ def cnn_losses(v: Mapping[str, Any], dtype: Any) -> Iterator[Array]:
         h2 = _conv(windows2, p["w2"], p["b2"])
         pooled2, mask2 = _pool(np.maximum(h2, 0))
         flat = pooled2.reshape(len(x), -1)
-        loss, d = _cross_entropy(flat @ p["w3"].T + p["b3"], y)
+        loss, d = cross_entropy(flat @ p["w3"].T + p["b3"], y)
         g = {"w3": d.T @ flat, "b3": d.sum(0)}
         d2 = _pool_back((d @ p["w3"]).reshape(pooled2.shape), mask2) * (h2 > 0)
         g["w2"], g["b2"], d1 = _conv_back(windows2, p["w2"], d2)

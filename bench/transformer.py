@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .workloads import Array, Expected, Inputs, Random, Workload, normal
+from .workloads import STEPS_CHECKED, Array, Expected, Inputs, Random, Workload, normal
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,23 +91,55 @@ NUMPY = Functions(_layernorm, _gelu, _attend, lambda x: x.swapaxes(0, 1))
 """In the dtype of what it is given: float32 a peer, float64 the reference."""
 
 
+def _drawn(n: Transformer, random: Random) -> Inputs:
+    """The model's parameters, as they are before training."""
+    return {
+        key: normal(random, *shape) * np.float32(0.02) + np.float32(key[0] == "g")
+        for key, shape in shapes(n).items()
+    }
+
+
+def _work(n: Transformer) -> tuple[int, int]:
+    """Parameters that are multiplied by, and operations of a forward pass."""
+    weights = sum(math.prod(shape) for key, shape in shapes(n).items() if key[0] == "w" and key != "wpe")
+    return weights, 2 * n.length * weights + 4 * n.layers * n.length**2 * n.width
+
+
 def gpt2(n: Transformer, name: str) -> Workload:
     """The scores of every token after each of a text."""
 
     def make(random: Random) -> Inputs:
-        drawn = {}
-        for key, shape in shapes(n).items():
-            drawn[key] = normal(random, *shape) * np.float32(0.02) + np.float32(key[0] == "g")
-        return {"ids": random.integers(0, n.tokens, n.length).astype(np.int32), "heads": n.heads, **drawn}
+        ids = random.integers(0, n.tokens, n.length).astype(np.int32)
+        return {"ids": ids, "heads": n.heads, **_drawn(n, random)}
 
     def expect(v: Inputs, random: Random) -> Expected:
         wide = {k: x.astype(np.float64) if k != "ids" else x for k, x in v.items() if k != "heads"}
         values = scores(NUMPY, n.heads, **wide)
         return Expected((n.length, n.tokens), ..., values, 1e-4)
 
-    weights = sum(math.prod(shape) for key, shape in shapes(n).items() if key[0] == "w" and key != "wpe")
-    flops = 2 * n.length * weights + 4 * n.layers * n.length**2 * n.width
+    weights, flops = _work(n)
     return Workload(
         name, "gpt2", f"{n.layers} layers of width {n.width}, {n.heads} heads, {n.length} tokens",
         make, expect, nbytes=4 * weights, flops=flops,
+    )  # fmt: skip
+
+
+def gpt2_train(n: Transformer, name: str) -> Workload:
+    """A step of SGD on all of it; the result is the first losses."""
+
+    def make(random: Random) -> Inputs:
+        x, y = random.integers(0, n.tokens, (2, n.length)).astype(np.int32)
+        return {"x": x, "y": y, "heads": n.heads, "lr": 0.05, **_drawn(n, random)}
+
+    def expect(v: Inputs, random: Random) -> Expected:
+        from .transformer_training import gpt2_losses
+
+        losses = gpt2_losses(v, np.float64)
+        values = np.array([next(losses) for _ in range(STEPS_CHECKED)])
+        return Expected((STEPS_CHECKED,), ..., values, 1e-3)
+
+    weights, flops = _work(n)
+    return Workload(
+        name, "gpt2_train", f"{n.layers} layers of width {n.width}, {n.length} tokens: a step of SGD",
+        make, expect, nbytes=12 * weights, flops=3 * flops,
     )  # fmt: skip

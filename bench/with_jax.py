@@ -65,8 +65,8 @@ EXPRESSIONS: dict[str, Callable[..., Any]] = {
 def prepare(kind: str, inputs: Inputs) -> Task | None:
     """JAX's way to compute this."""
     t = {k: jnp.asarray(v) if isinstance(v, np.ndarray) else v for k, v in inputs.items()}
-    if kind == "mlp_train":
-        loop = Losses(_training(inputs, t), STEPS_CHECKED)
+    if kind in ("mlp_train", "gpt2_train"):
+        loop = Losses(_training(kind, inputs, t), STEPS_CHECKED)
         return Task(loop.run, lambda: np.array(loop.first), warm_up=STEPS_CHECKED)
     if kind == "tiny_eager":
         expression = _repeat(lambda x, y: x + y)
@@ -90,12 +90,15 @@ def _repeat(f: Callable[..., Any]) -> Callable[..., Any]:
     return many
 
 
-def _training(inputs: Inputs, t: dict[str, Any]) -> Callable[[], float]:
+def _training(kind: str, inputs: Inputs, t: dict[str, Any]) -> Callable[[], float]:
     """A step from a batch in NumPy to its loss as a number."""
-    p = {k: t[k] for k in t if k[0] in "wb"}
+    p = {k: t[k] for k in t if k not in ("x", "y", "lr", "heads")}
 
     def loss_of(p: dict[str, Any], x: Any, y: Any) -> Any:
-        z = jax.nn.relu(x @ p["w1"] + p["b1"]) @ p["w2"] + p["b2"]
+        if kind == "gpt2_train":
+            z = scores(GPT2, inputs["heads"], x, **p)
+        else:
+            z = jax.nn.relu(x @ p["w1"] + p["b1"]) @ p["w2"] + p["b2"]
         return -jnp.take_along_axis(jax.nn.log_softmax(z), y[:, None], 1).mean()
 
     @jax.jit

@@ -12,6 +12,7 @@ import numpy as np
 from .peers import Latest, Losses, Task
 from .training import cnn_losses, mlp_losses
 from .transformer import NUMPY, scores
+from .transformer_training import gpt2_losses
 from .workloads import REPEATS, STEPS_CHECKED, Array, Inputs
 
 f4 = np.float32
@@ -90,7 +91,7 @@ EXPRESSIONS: dict[str, Callable[..., Any]] = {
     "gpt2": partial(scores, NUMPY),
     "tiny_fused": tiny_add,
 }
-TRAINING = {"mlp_train": mlp_losses, "digits_train": cnn_losses}
+TRAINING = {"mlp_train": mlp_losses, "digits_train": cnn_losses, "gpt2_train": gpt2_losses}
 
 
 def prepare(kind: str, inputs: Inputs) -> Task | None:

@@ -60,7 +60,7 @@ def prepare(kind: str, inputs: Inputs) -> Task | None:
     """Portwright's way to compute this."""
     t = {k: Tensor(v).realize() if isinstance(v, np.ndarray) else v for k, v in inputs.items()}
     device = Device()
-    if kind in ("mlp_train", "digits_train"):
+    if kind in ("mlp_train", "digits_train", "gpt2_train"):
         loop = Losses(_training(kind, inputs, t), STEPS_CHECKED)
         return Task(loop.run, lambda: np.array(loop.first), warm_up=STEPS_CHECKED)
     arrays = {k: v for k, v in t.items() if isinstance(v, Tensor)}
@@ -98,13 +98,16 @@ def _repeat(f: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 def _training(kind: str, inputs: Inputs, t: dict[str, Any]) -> Callable[[], float]:
     """A step from a batch in NumPy to its loss as a number."""
-    p = {k: Tensor(inputs[k], requires_grad=True) for k in t if k[0] in "wb"}
+    p = {k: Tensor(inputs[k], requires_grad=True) for k in t if k not in ("x", "y", "lr", "heads")}
     optimizer: nn.optim.Optimizer
     if kind == "mlp_train":
         optimizer = nn.optim.SGD(p.values(), lr=inputs["lr"])
 
         def forward(x: Tensor) -> Tensor:
             return (x @ p["w1"] + p["b1"]).relu() @ p["w2"] + p["b2"]
+    elif kind == "gpt2_train":
+        optimizer = nn.optim.SGD(p.values(), lr=inputs["lr"])
+        forward = partial(scores, GPT2, inputs["heads"], **p)
     else:
         optimizer = nn.optim.Adam(p.values(), lr=inputs["lr"])
 

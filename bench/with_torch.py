@@ -69,7 +69,7 @@ def prepare(kind: str, inputs: Inputs, compiled: bool = False) -> Task | None:
     if compiled:
         torch._dynamo.reset()
     t = {k: torch.from_numpy(v) if isinstance(v, np.ndarray) else v for k, v in inputs.items()}
-    if kind in ("mlp_train", "digits_train"):
+    if kind in ("mlp_train", "digits_train", "gpt2_train"):
         loop = Losses(_training(kind, inputs, t, compile_), STEPS_CHECKED)
         return Task(loop.run, lambda: np.array(loop.first), warm_up=STEPS_CHECKED)
     if kind in ("tiny_eager", "tiny_jit"):
@@ -103,7 +103,7 @@ def _training(
     kind: str, inputs: Inputs, t: dict[str, Any], compile_: Callable[..., Any]
 ) -> Callable[[], float]:
     """A step from a batch in NumPy to its loss as a number."""
-    names = [k for k in t if k[0] in "wb"]
+    names = [k for k in t if k not in ("x", "y", "lr", "heads")]
     p = {k: t[k].clone().requires_grad_() for k in names}
     optimizer: Any
     if kind == "mlp_train":
@@ -111,6 +111,11 @@ def _training(
 
         def forward(x: Tensor, y: Tensor, p: dict[str, Tensor]) -> Tensor:
             return F.cross_entropy(torch.relu(x @ p["w1"] + p["b1"]) @ p["w2"] + p["b2"], y)
+    elif kind == "gpt2_train":
+        optimizer = torch.optim.SGD(p.values(), lr=inputs["lr"])
+
+        def forward(x: Tensor, y: Tensor, p: dict[str, Tensor]) -> Tensor:
+            return F.cross_entropy(scores(GPT2, inputs["heads"], x, **p), y)
     else:
         optimizer = torch.optim.Adam(p.values(), lr=inputs["lr"])
 

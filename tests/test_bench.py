@@ -15,7 +15,7 @@ from bench.harness import Burst, Outcome, Process, Row
 from bench.limits import Limits, Machine, aligned
 from bench.peers import COPY, PEERS, PORTWRIGHT, Peer
 from bench.table import DRAWN, WORKLOADS, drawn, find
-from bench.transformer import Transformer, gpt2
+from bench.transformer import Transformer, gpt2, gpt2_train
 from bench.workloads import Workload
 
 SMALL = [
@@ -38,6 +38,7 @@ SMALL = [
     w.attention(2, 2, 8, 4),
     w.transadd(20, 30),
     gpt2(Transformer(tokens=30, length=6, layers=2, width=16, heads=2), "gpt2"),
+    gpt2_train(Transformer(tokens=30, length=6, layers=2, width=16, heads=2), "gpt2_train"),
     w.gather(50, 4, 30),
     *(WORKLOADS[name] for name in ("mlp_train", "digits_train", "tiny_eager", "tiny_jit", "tiny_fused_1000")),
 ]
@@ -64,7 +65,7 @@ def test_every_kind_is_tried_small_and_offered_by_numpy_and_portwright() -> None
     kinds = {x.kind for x in WORKLOADS.values()} | set(DRAWN)
     assert kinds == {x.kind for x in SMALL}
     for peer in (with_numpy, with_portwright):
-        offered = {*peer.EXPRESSIONS, "mlp_train", "digits_train", "tiny_eager", "tiny_jit"}
+        offered = {*peer.EXPRESSIONS, "mlp_train", "digits_train", "gpt2_train", "tiny_eager", "tiny_jit"}
         assert kinds <= offered
 
 
