@@ -30,10 +30,11 @@ def schedule(kernel: Kernel, spec: Spec) -> Kernel:
     """The kernel with its loops cut, reordered and annotated for the device; ``trail`` says how."""
     if spec.warp > 1:  # neighbours run in step, and should touch neighbouring memory
         return schedule_blocks(kernel, spec)
+    memories = {} if kernel.aliases else {p.name: p for p in kernel.params}
     read = {a.memory for a in loads(kernel.body)}
     twice = not kernel.aliases and read.isdisjoint(p.name for p in kernel.params if p.written)
+    work = Scheduling(spec, memories, twice)
     kernel = replace(kernel, params=tuple(_stream(p, read, spec) for p in kernel.params))
-    work = Scheduling(spec, {} if kernel.aliases else {p.name: p for p in kernel.params}, twice)
     body = _body(work, kernel.body, outermost=weight(kernel) >= PARALLEL and spec.threads > 1)
     return replace(kernel, body=body, trail=tuple(work.trail))
 

@@ -8,8 +8,6 @@ from math import prod
 
 from ..loops import Acc, Bind, Body, Let, Loop, Scratch, Store, values
 from ..value import Access, toposort
-from .drain import BLOCK as BLOCKED
-from .drain import can_drain, drained
 from .scheduling import Scheduling, room, unrolled
 from .transforms import chunks, split_chunks
 from .turn import BLOCK, crossing, turned
@@ -39,10 +37,6 @@ def elementwise(work: Scheduling, nest: Sequence[Loop], outermost: bool) -> Body
         body = turned(replace(rows, body=(replace(vector, body=inner),)), lanes)
         return work.finish([n for n in around if n is not rows], body, outermost)
     heavy = sum(1 for v in toposort(values(inner)) if v.srcs) > 24
-    if heavy and work.spec.near_bytes and can_drain(replace(vector, body=inner), work.streamed):
-        work.note(f"drain {vector.var} by {BLOCKED}")
-        cut = drained(replace(vector, body=inner), lanes, work.spec.knobs.unroll)
-        return work.finish(around, cut, outermost)
     once = not around and vector.extent >= lanes  # what is left is not worth code for each narrower vector
     copies = 1 if heavy else work.spec.knobs.unroll
     pieces = chunks(vector.extent, lanes, copies, max(4, lanes) if once else 4, work.again(inner))

@@ -48,11 +48,6 @@ class Scheduling:
         if text not in self.trail:
             self.trail.append(text)
 
-    @property
-    def streamed(self) -> frozenset[str]:
-        """What bypasses the caches."""
-        return frozenset(m.name for m in self.memories.values() if m.stream)
-
     # ------------------------------------------------------------------ what loads do
 
     def lanes(self, body: Body) -> int:
