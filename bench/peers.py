@@ -75,7 +75,9 @@ KEEP_PAGES = {
 }
 """glibc's allocator told to keep large blocks and to ask for large pages."""
 
-PORTWRIGHT, COPY = "portwright", "copy"
+PORTWRIGHT, COPY, HAND = "portwright", "copy", "hand"
+YARDSTICKS = frozenset({COPY, HAND})
+"""Who shows how fast it could be, and is nobody's choice."""
 PEERS = {
     p.name: p
     for p in (
@@ -84,6 +86,7 @@ PEERS = {
             COPY, "with_copy", only=frozenset({"axpb", "chain", "gelu"}),
             says="what the machine can do: as many bytes, copied by every core with streaming stores",
         ),
+        Peer(HAND, "with_hand", says="C written by hand, of sizes that suit it, where it is at hand"),
         Peer("numpy", "with_numpy"),
         Peer("torch", "with_torch", ("torch",), says="PyTorch, eager"),
         Peer("compiled", "with_torch", ("torch",), {"compiled": True}, says="PyTorch, torch.compile"),

@@ -13,7 +13,7 @@ from statistics import geometric_mean, median, quantiles
 
 from .harness import ROOT, Burst, Outcome, Row, per_call
 from .limits import Limits
-from .peers import COPY, PEERS, PORTWRIGHT, cores
+from .peers import COPY, HAND, PEERS, PORTWRIGHT, YARDSTICKS, cores
 from .table import find
 
 RESULTS = ROOT / "bench" / "results"
@@ -189,9 +189,20 @@ def summary(results: Results, others: Sequence[str]) -> str | None:
     )
 
 
+def beside_hand(results: Results) -> str | None:
+    """Portwright beside kernels written by hand, of the workloads that there are such kernels of."""
+    ratios = {row.workload: ratio(row, HAND) for row in results.rows.values() if HAND in row.outcomes}
+    known = {name: r for name, r in ratios.items() if r is not None}
+    if not known:
+        return None
+    mean = geometric_mean([r.middle for r in known.values()])
+    each = ", ".join(f"{name} {r.middle:.2f} ({r.low:.2f}–{r.high:.2f})" for name, r in known.items())
+    return f"Beside C written by hand, its time ÷ ours: {mean:.2f} (geometric mean of {len(known)}): {each}."
+
+
 def tables(results: Results) -> str:
     """Everything, as Markdown."""
-    others = [p for p in PEERS if p not in (PORTWRIGHT, COPY)]
+    others = [p for p in PEERS if p != PORTWRIGHT and p not in YARDSTICKS]
     shown = [p for p in others if any(p in r.outcomes for r in results.rows.values())]
     lines = []
     for row in results.rows.values():
@@ -226,6 +237,8 @@ def tables(results: Results) -> str:
     parts.append(markdown(head, lines))
     if (all_together := summary(results, others)) is not None:
         parts.append(all_together)
+    if (by_hand := beside_hand(results)) is not None:
+        parts.append(by_hand)
     faults = [
         f"- `{row.workload}`, {name}: {o.fault}"
         for row in results.rows.values()
