@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import prod
 
+from ..device import Extra
 from ..loops import Acc, Body, Let, Loop, Scratch, statements
 from .across import WIDEST, across
 from .nest import perfect
@@ -63,7 +64,11 @@ def tiled(work: Scheduling, nest: Sequence[Loop], outermost: bool) -> Body | Non
             min(work.spec.knobs.stripe, held, vector.extent // work.spec.threads) // lanes * lanes,
         )
         work.note(f"stripe {vector.var} by {width}")
-        return work.finish(rest, by_blocks(loop, width, lambda part: striped(part, lanes)), outermost)
+        return work.finish(
+            rest,
+            by_blocks(loop, width, lambda part: striped(part, lanes, Extra.FMA in work.spec.extras)),
+            outermost,
+        )
     apart = work.spec.threads if outermost else 1  # work items that the columns are to make
     columns = max(1, min(4, budget, vector.extent // (lanes * apart)))
     pieces = tuple(chunks(vector.extent, lanes, columns, twice=work.again(inner)))
@@ -91,7 +96,7 @@ def along_memory(
     chosen = shared[-2:]
     most = 4 if len(chosen) == 1 or work.spec.vector_registers >= 32 else 2
     heights = [_height(n.extent, most if i == len(chosen) - 1 else 4) for i, n in enumerate(chosen)]
-    body = reduce(max(1, 4 // prod(heights)))
+    body = reduce(max(1, IN_FLIGHT // prod(heights)))
     for n, h in zip(reversed(chosen), reversed(heights), strict=True):
         cut = chunks(n.extent, 1, h)
         work.note(f"unroll {n.var} as {', '.join(map(str, cut))}")

@@ -77,12 +77,13 @@ class Stripe:
         return (Scratch(self.row), self.begin, self.reduction, self.end)
 
 
-def stripe(loop: Loop, name: str) -> Stripe:
+def stripe(loop: Loop, name: str, fused: bool = False) -> Stripe:
     """The loop over results as three: one that begins them, one inside the reduction's, one that ends them.
 
     Args:
         loop: over the results; ``column`` of its body is not None.
         name: of the scratch memory.
+        fused: whether a product that is added to a sum may be rounded with it: the device offers FMA.
     """
     held = column(loop.body)
     assert held is not None
@@ -92,7 +93,7 @@ def stripe(loop: Loop, name: str) -> Stripe:
     steps: list[Let | Store] = []
     for s in held.reduced[-1].body:
         assert isinstance(s, Let | Update)
-        steps.append(s if isinstance(s, Let) else Store(name, at, val.primitive(acc.op, row, s.value)))
+        steps.append(s if isinstance(s, Let) else Store(name, at, _folded(acc.op, row, s.value, fused)))
     inside = replace(loop, body=(*held.before, *steps))
     ends = replace(loop, body=(*held.before, *(_reading(s, acc.name, row) for s in held.after)))
     return Stripe(
@@ -103,13 +104,19 @@ def stripe(loop: Loop, name: str) -> Stripe:
     )
 
 
-ROWS = 4
+def _folded(op: Op, row: Value, value: Value, fused: bool) -> Value:
+    if fused and op is Op.ADD and value.op is Op.MUL and value.dtype.is_float:
+        return val.fma(*value.srcs, row)
+    return val.primitive(op, row, value)
+
+
+ROWS = 8
 """Steps of the reduction in one pass over a stripe's accumulators."""
 
 
-def striped(loop: Loop, lanes: int) -> Body:
+def striped(loop: Loop, lanes: int, fused: bool = False) -> Body:
     """``stripe``, with the loops over results as vectors, and several steps of the reduction at a time."""
-    made = stripe(loop, f"row_{loop.var}")
+    made = stripe(loop, f"row_{loop.var}", fused)
     pieces = chunks(loop.extent, lanes, 1)
     *around, inside = perfect(made.reduction)
     steps = split(replace(around[-1], body=split_chunks(inside, pieces)), ROWS, Bind.UNROLL)
