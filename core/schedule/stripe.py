@@ -106,7 +106,8 @@ def stripe(loop: Loop, name: str, fused: bool = False) -> Stripe:
 
 def _folded(op: Op, row: Value, value: Value, fused: bool) -> Value:
     if fused and op is Op.ADD and value.op is Op.MUL and value.dtype.is_float:
-        return val.fma(*value.srcs, row)
+        a, b = value.srcs
+        return val.fma(a, b, row)
     return val.primitive(op, row, value)
 
 
