@@ -11,7 +11,7 @@ import os
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from . import trace
@@ -22,24 +22,29 @@ from .errors import CompileError
 from .pipeline import Stages
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Program:
     """A kernel that is ready to launch.
 
     Attributes:
         name: what it is called.
         handle: what ``Device.load`` gave.
-        stages: what it was made from, with the shape of its launch.
+        stages: what it was made from.
+        grid, block: the shape of its launch.
     """
 
     name: str
     handle: Any
     stages: Stages
+    grid: tuple[int, int, int] = field(init=False)
+    block: tuple[int, int, int] = field(init=False)
 
-    def launch(self, buffers: Sequence[Buffer]) -> Launch:
+    def __post_init__(self) -> None:
+        self.grid, self.block = (self.stages.grid, 1, 1), (self.stages.block, 1, 1)
+
+    def launch(self, buffers: tuple[Buffer, ...]) -> Launch:
         """Its launch on these buffers."""
-        s = self.stages
-        return Launch(self.handle, (s.grid, 1, 1), (s.block, 1, 1), tuple(buffers), s.images)
+        return Launch(self.handle, self.grid, self.block, buffers, self.stages.images)
 
 
 _loaded: dict[tuple[Device, str], Program] = {}

@@ -147,10 +147,11 @@ def run(todo: Sequence[Node], plan: Plan, leaves: Sequence[Node], device: str) -
     """Runs a plan on these leaves and gives each of ``todo`` its storage."""
     if recorder is not None:
         recorder.running(todo, leaves)
-    held: dict[int, Any] = {i: n.storage for i, n in enumerate(leaves)}  # each a buffer
+    held: list[Any] = [n.storage for n in leaves]  # each a buffer
+    held += plan.inner
     for step in plan.steps:
         on = step.device
-        for slot, nbytes in zip(step.writes, step.nbytes):  # noqa: B905 - a check for each tiny kernel
+        for slot, nbytes in step.makes:
             held[slot] = Buffer(on, nbytes)
         buffers: tuple[Buffer, ...] = tuple([held[s] for s in step.slots])
         if recorder is not None:
@@ -163,7 +164,7 @@ def run(todo: Sequence[Node], plan: Plan, leaves: Sequence[Node], device: str) -
         else:
             on.launch(step.program.launch(buffers))
         for s in step.last:
-            del held[s]
+            held[s] = None
     with storing:
         for node, slot in zip(todo, plan.results, strict=True):
             node.storage = Buffer(open_device(node.device or device), 0) if slot < 0 else held[slot]

@@ -48,9 +48,12 @@ class Step:
     unread: Mapping[Node, Buffer] = field(default_factory=dict)
     slots: tuple[int, ...] = field(init=False)
     """What it works on: ``writes``, then ``reads``."""
+    makes: tuple[tuple[int, int], ...] = field(init=False)
+    """Each slot that it fills, and its bytes."""
 
     def __post_init__(self) -> None:
         self.slots = (*self.writes, *self.reads)
+        self.makes = tuple(zip(self.writes, self.nbytes, strict=True))
 
     def calls(self) -> tuple[PrimitiveCall, ...]:
         """The primitives that a dispatched piece has computed; none of a kernel."""
@@ -75,9 +78,17 @@ class Plan:
     leaves: int
     results: tuple[int, ...]
     keeps_nodes: bool = False
+    compiled: bool = False
+    inner: tuple[None, ...] = field(init=False)
+    """Nothing, for each slot that is no leaf's."""
+
+    def __post_init__(self) -> None:
+        self.inner = (None,) * sum(len(s.writes) for s in self.steps)
 
     def compile(self) -> None:
         """Gives each step its program, those of one device side by side."""
+        if self.compiled:
+            return
         by_device: dict[Device, list[tuple[Step, Stages]]] = {}
         for s in self.steps:
             if s.program is None and s.stages is not None and s.stages.source:
@@ -86,6 +97,7 @@ class Plan:
             programs = compile_all(device, [stages for _, stages in missing])
             for (step, _), program in zip(missing, programs, strict=True):
                 step.program = program
+        self.compiled = True
 
     def uses(self, device: Device) -> bool:
         """Whether a step runs on the device."""

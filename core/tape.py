@@ -54,7 +54,7 @@ class Action:
         """The kernel's launch on this memory."""
         program = self.step.program
         assert program is not None
-        return program.launch(buffers)
+        return program.launch(tuple(buffers))
 
 
 @dataclass(slots=True)
