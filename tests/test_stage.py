@@ -198,3 +198,34 @@ def test_few_columns_are_shared_out_by_blocks_of_rows() -> None:
     said = trail(tall, spec)
     assert "split i0 by 252" in said
     assert "grid i0_o of 4" in said
+
+
+def convolution(images: int, channels: int, filters: int, side: int, window: int = 3) -> t.Node:
+    """Of an image that is padded already."""
+    from portwright import Tensor
+
+    rng = np.random.default_rng(3)
+    x = rng.integers(-4, 5, (images, channels, side + window - 1, side + window - 1)).astype(np.float32)
+    w = rng.integers(-4, 5, (filters, channels, window, window)).astype(np.float32)
+    return Tensor(x, device="CPU").conv2d(Tensor(w, device="CPU")).node
+
+
+def test_of_small_images_the_filters_become_lanes() -> None:
+    """A row of such an image fills no tile: all pixels of all images are rows of a panel of filters."""
+    spec = t.spec(16, cache_bytes=(1 << 10, 1 << 20))
+    small = trail(convolution(3, 16, 24, 6), spec)
+    assert "fuse i0i3i4" in small.replace("_", "")
+    assert "stage in1 by" in small
+    assert "fuse" not in trail(convolution(3, 16, 24, 16), spec)  # two tiles wide
+    assert "fuse" not in trail(convolution(3, 16, 24, 6), t.spec(16, private_bytes=0))
+    assert "fuse" not in trail(convolution(1, 16, 24, 5), spec)  # too few pixels
+    assert "fuse" not in trail(convolution(3, 2, 24, 6, window=1), spec)  # too few terms
+
+
+@pytest.mark.parametrize("shape", [(3, 16, 24, 6), (2, 17, 19, 5), (5, 9, 8, 7), (2, 8, 33, 10)], ids=str)
+def test_every_stage_of_a_convolution_of_small_images(shape: tuple[int, int, int, int]) -> None:
+    root = convolution(*shape)
+    wanted = t.meaning(root)[0]
+    for name, (got,) in t.by_stage([root], t.spec(16, cache_bytes=(64, 1 << 20))).items():
+        assert np.array_equal(got, wanted), name
+    assert np.array_equal(t.realized(root)[0], wanted)

@@ -2,7 +2,8 @@
 
 Of a product with a transposed matrix both operands walk memory along the reduction, and none along a loop
 over results. Where many rows read the same columns, those are packed in panels in which they lie side by side
-(``stage``): then the columns become lanes like any others.
+(``stage``): then the columns become lanes like any others. So they do where the one loop that walks memory is
+too short to fill tiles, as of a convolution of small images: then the filters are lanes, and all pixels rows.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from dataclasses import dataclass
 from math import prod
 
 from ..device import Spec
-from ..loops import Body, Loop, Scratch, Store, statements
+from ..loops import Body, Loop, Scratch, Store, statements, values
 from ..value import Access
-from .nest import keeps_order, perfect
+from .nest import keeps_order, perfect, wrap
 from .scheduling import heavy, loads, room
+from .transforms import fuse_loops
 
 ROWS = 48
 """Rows that must read a panel for it to be worth turning: that costs more than a copy."""
@@ -25,10 +27,17 @@ WIDEST = 8
 
 @dataclass(frozen=True, slots=True)
 class Across:
-    """Loops over results: the columns that become lanes, and the rows that read them again."""
+    """Loops over results.
+
+    Attributes:
+        columns: become lanes.
+        rows: read them again.
+        room: bytes that a panel of columns may have.
+    """
 
     columns: Loop
     rows: Loop
+    room: int
 
 
 def across(nest: Sequence[Loop], inner: Body, spec: Spec, width: int) -> Across | None:
@@ -60,7 +69,51 @@ def across(nest: Sequence[Loop], inner: Body, spec: Spec, width: int) -> Across 
             if rows.extent < ROWS or any(_mentions(a, rows) for a in turned):
                 continue
             if any(_mentions(a, rows) for a in read):
-                return Across(columns, rows)
+                return Across(columns, rows, room(spec)[0])
+    return None
+
+
+TILES = 2
+"""Tiles' widths that a loop along memory should have, or be a whole number of."""
+TERMS = 64
+"""Of each result, from which on it does not matter that results are stored one by one."""
+
+
+def instead(short: Loop, nest: Sequence[Loop], inner: Body, spec: Spec, width: int) -> Across | None:
+    """Other columns than a loop along memory that is too short for tiles, and all others as rows; or None.
+
+    Args:
+        short: the loop along memory, one of ``nest``.
+        nest, inner, spec: as of ``across``; the rows that are given hold ``inner`` in terms of their loop.
+        width: columns of a panel.
+    """
+    if short.extent >= TILES * width or short.extent % width == 0:
+        return None
+    reductions = heavy(inner)
+    if len(reductions) != 1 or any(isinstance(s, Scratch) for s in statements(inner)):
+        return None
+    terms = prod(n.extent for n in perfect(reductions[0]))
+    read = loads((reductions[0],))
+    size = max(v.dtype.itemsize for v in values((reductions[0],)))
+    space = spec.near_bytes * 3 // 4 if spec.knobs.panel else 0
+    if terms < TERMS or width * terms * size > space:
+        return None
+    stores = [s for s in statements(inner) if isinstance(s, Store)]
+    for columns in reversed(nest):
+        others = [n for n in nest if n is not columns]
+        turned = [a for a in read if _mentions(a, columns)]
+        if columns is short or columns.extent < width or not turned or len(turned) == len(read):
+            continue
+        if any(a.index.coefficient(columns.var) is None or a.guard for a in turned):
+            continue
+        if any(s.index.coefficient(columns.var) is None or s.guard for s in stores):
+            continue
+        if any(_mentions(a, n) for a in turned for n in others) or prod(n.extent for n in others) < ROWS:
+            continue
+        rows = wrap(others, inner)
+        for _ in others[1:]:
+            rows = fuse_loops(rows)
+        return Across(columns, rows, space)
     return None
 
 

@@ -14,7 +14,7 @@ from math import prod
 
 from ..device import Extra
 from ..loops import Acc, Body, Let, Loop, Scratch, statements
-from .across import WIDEST, across
+from .across import WIDEST, across, instead
 from .nest import perfect
 from .panels import FAR, REUSE, Tile, panels, sink
 from .scheduling import Scheduling, heavy, loads, room
@@ -29,12 +29,18 @@ def tiled(work: Scheduling, nest: Sequence[Loop], outermost: bool) -> Body | Non
     lanes = work.lanes(inner)
     vector = _vector_loop(work, nest, inner, lanes)
     panel, near = room(work.spec)
-    turned = None
     if vector is None:
         turned = across(nest, inner, work.spec, 2 * lanes)
         if turned is None:
             return None
-        vector, near = turned.columns, 0
+    else:
+        turned = instead(vector, nest, inner, work.spec, 2 * lanes)
+        if turned is not None:
+            work.note(f"fuse {turned.rows.var}")
+            nest, inner = [turned.columns, turned.rows], turned.rows.body
+    if turned is not None:
+        vector, panel, near = turned.columns, turned.room, 0
+    assert vector is not None
     rest = [n for n in nest if n is not vector]
     accs = sum(isinstance(s, Acc) for s in statements(inner))
     budget = max(1, (work.spec.vector_registers * 3 // 4) // max(accs, 1))
