@@ -43,7 +43,7 @@ class Tile:
         near: bytes of an operand that need no packing, since it stays in the nearest cache whole.
         memories: the kernel's parameters by name.
         groups: of panels there should be at least, so that no thread is idle.
-        filled: whether panels are filled up, and so packed however few tiles read them.
+        always: whether panels are packed however few tiles read them: they are filled up, or turned.
         note: told of each step.
     """
 
@@ -55,7 +55,7 @@ class Tile:
     memories: Mapping[str, Memory]
     groups: int
     note: Callable[[str], None]
-    filled: bool = False
+    always: bool = False
 
 
 def panels(tile: Tile, rows: Loop) -> Body:
@@ -126,7 +126,7 @@ def _strip(strip: Loop, tile: Tile) -> Loop:
 def _packed(panel: Stmt, tile: Tile, rows: Loop, down: set[str]) -> Loop:
     """The panel with the operands packed that all of its tiles read; ``down`` are the loops over rows."""
     assert isinstance(panel, Loop)
-    if rows.extent < REUSE * tile.height and not tile.filled:
+    if rows.extent < REUSE * tile.height and not tile.always:
         return panel
 
     def walked(load: Value, access: Access, inside: Mapping[str, Loop]) -> list[Loop]:

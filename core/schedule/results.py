@@ -56,7 +56,8 @@ def tiled(work: Scheduling, nest: Sequence[Loop], outermost: bool) -> Body | Non
         work.note(f"vectorize {vector.var} as {', '.join(map(str, pieces))}")
         height = _height(rows.extent, min(budget // columns, work.spec.knobs.rows), IN_FLIGHT // columns)
         tile = Tile(
-            vector, pieces, height, panel, near, work.memories, 2 * work.spec.threads, work.note, filled,
+            vector, pieces, height, panel, near, work.memories, 2 * work.spec.threads, work.note,
+            always=filled or turned is not None,
         )  # fmt: skip
         others = [n for n in rest if n is not rows]
         return work.finish(
