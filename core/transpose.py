@@ -25,8 +25,8 @@ UNIT = 16
 
 
 def transpose(kernel: Kernel) -> Kernel:
-    """The kernel with such loads in blocks."""
-    return kernel.with_body(_body(kernel.body, count()))
+    """The kernel with such loads in blocks; itself where what it stores may be what it loads."""
+    return kernel if kernel.aliases else kernel.with_body(_body(kernel.body, count()))
 
 
 def _body(body: Body, fresh: Iterator[int]) -> Body:

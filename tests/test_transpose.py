@@ -78,6 +78,7 @@ def test_what_may_be_changed_meanwhile_or_be_out_of_memory_stays() -> None:
     elsewhere = Store("in0", variable("q", 9), val.number(1.0, dt.float32))
     for body in guarded, (*plain.body, elsewhere), (*plain.body, Barrier()):
         assert transpose(Kernel(plain.params, body)).body == body
+    assert transpose(replace(plain, aliases=True)).body == plain.body
 
 
 @pytest.mark.parametrize(("lanes", "rows"), [(2, 2), (32, 32), (8, 7)])
