@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from html.parser import HTMLParser
@@ -345,6 +346,21 @@ def test_the_roofline_can_be_read(timed: Path, width: int, dark: bool) -> None:
         "launch, one element",
         "multiply-add float32",
     ]
+
+
+@in_a_browser
+@pytest.mark.parametrize("factor", [0.1, 1, 10])
+def test_ticks_of_any_length_stand_apart(timed: Path, tmp_path: Path, factor: float) -> None:
+    def wider(document: Document) -> None:
+        for kernel in document["speed"]["kernels"].values():
+            kernel["bytes"] = int(kernel["bytes"] * factor)
+
+    page = tmp_path / "page.html"
+    written_once = json.loads(timed.with_suffix(".json").read_text(encoding="utf-8"))
+    page.write_text(rendered(changed(written_once, wider)), encoding="utf-8")
+    for width in 320, 390, 1280:
+        facts = look_at(page, ROOFLINE, width)
+        assert (facts["covered"], facts["outside"]) == ([], [])
 
 
 def test_a_page_without_times_says_why(document: Document, made: Path) -> None:
