@@ -7,11 +7,8 @@ They are no part of this repository: ``BENCH_HAND`` names the C file, or it lies
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import math
 import os
-import shutil
-import subprocess
 import tempfile
 from collections.abc import Callable
 from functools import cache
@@ -19,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from portwright.devices.toolchain import find_toolchain
 
 from .limits import aligned
 from .peers import Task, cores
@@ -42,20 +41,18 @@ LARGE = 4 << 20
 def source() -> Path | None:
     """The C file, where there is one."""
     path = Path(os.environ.get("BENCH_HAND") or BESIDE)
-    return path if path.is_file() and shutil.which("gcc") else None
+    return path if path.is_file() else None
 
 
 @cache
 def _library() -> ctypes.CDLL:
     path = source()
     assert path is not None
-    name = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-    library = Path(tempfile.gettempdir(), f"hand-{os.getuid()}-{name}.so")
-    if not library.exists():
-        scratch = library.with_suffix(f".{os.getpid()}")
-        subprocess.run(["gcc", *FLAGS, str(path), "-o", str(scratch)], check=True)
-        os.replace(scratch, library)
-    return ctypes.CDLL(str(library))
+    text = path.read_text(encoding="utf-8")
+    with tempfile.TemporaryDirectory() as folder:
+        library = Path(folder, "hand.so")
+        library.write_bytes(find_toolchain().compile(text, [*FLAGS, "-I", str(path.parent)]))
+        return ctypes.CDLL(str(library))
 
 
 def prepare(kind: str, inputs: Inputs) -> Task | None:

@@ -215,9 +215,7 @@ def _launched_over(kernel: Kernel, spec: Spec) -> tuple[int, int]:
         while block > 1 and kernel.grid.extent < 2 * spec.threads * block:
             block //= 2
         if any(isinstance(s, Loop | Scratch) for s in statements(kernel.grid.body)):
-            block = (
-                1  # such a work item has enough to do, and vectors of its own: side by side they gain nothing
-            )
+            block = 1  # it has enough to do, and vectors of its own: side by side they gain nothing
     return -(-kernel.grid.extent // block), block
 
 

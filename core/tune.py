@@ -133,7 +133,6 @@ def tune_aloud(stages: Stages, device: Device, seconds: float) -> None:
         found = tune(stages, device, time.monotonic() + seconds)
     except DeviceError as e:
         print(f"portwright: {e}. It stays as it is", file=sys.stderr)
-        keep(device, stages.source, device.spec.knobs)
         return
     better = f"{1 / found.ratio:.2f} times as fast by {found.best}" if found.ratio < 1 else "best as it is"
     print(f"portwright: {stages.name}: {better} ({len(found.tried)} tried)", file=sys.stderr)

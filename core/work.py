@@ -6,20 +6,10 @@ from .loops import Body, Kernel, Let, Loop, Store, Update
 from .ops import Op
 from .value import Extra, toposort
 
-_FREE = frozenset(
-    {
-        Op.CONST,
-        Op.LOAD,
-        Op.CAST,
-        Op.BITCAST,
-        Extra.REF,
-        Extra.INDEX,
-        Extra.LANES,
-        Extra.SPLAT,
-        Extra.LANE,
-        Extra.SHUFFLE,
-    }
-)
+_FREE = frozenset({
+    Op.CONST, Op.LOAD, Op.CAST, Op.BITCAST,
+    Extra.REF, Extra.INDEX, Extra.LANES, Extra.SPLAT, Extra.LANE, Extra.SHUFFLE,
+})  # fmt: skip
 
 
 def flops_of(kernel: Kernel) -> int:

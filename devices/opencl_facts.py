@@ -15,8 +15,8 @@ from .opencl_limits import FLAGS, LANES, SLOW_ON_HOST, VECTOR_BYTES, Limits
 
 BLOCK = 64
 """Work items of a work-group that nothing else is known of: a wave or two of any GPU, and on a processor
-enough for the driver to run them side by side in vectors (measured on PoCL: 64 to 256 are alike, 1 is 20
-times slower)."""
+enough for the driver to run them side by side (measured on PoCL, of kernels without loops: 64 to 256 are
+alike, 1 is 20 times slower; what loops gets groups of one)."""
 _WRONG_ON_HOST = {Op.SIN}
 """PoCL 3.0's sin of a float vector is wrong in its tiny lanes (4.5e-17 gives 0.013) beside one of 1e7."""
 _CORRECTLY_ROUNDED = "-cl-fp32-correctly-rounded-divide-sqrt"

@@ -96,3 +96,14 @@ def test_every_stage_of_a_striped_kernel(shape: tuple[int, int]) -> None:
         wanted = t.meaning(root)[0]
         for name, (got,) in t.by_stage([root], t.spec(16)).items():
             assert np.array_equal(got, wanted), name
+
+
+@pytest.mark.parametrize("vector_bytes", [0, 16])
+def test_far_columns_with_and_without_vectors(vector_bytes: int) -> None:
+    root = t.total(t.integers((40, 700), dt.int32), 0)
+    spec = t.spec(vector_bytes, cache_bytes=(1 << 10, 1 << 20))
+    wanted = t.meaning(root)[0]
+    (group,) = fuse([root], spec)[1]
+    assert "stripe i1 by 128" in schedule(fresh_kernel(group), spec).trail  # half of 1 KiB
+    for name, (got,) in t.by_stage([root], spec).items():
+        assert np.array_equal(got, wanted), name

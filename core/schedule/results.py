@@ -65,22 +65,22 @@ def tiled(work: Scheduling, nest: Sequence[Loop], outermost: bool) -> Body | Non
         )
     loop = replace(vector, body=inner)
     if _is_far(work, loop, lanes):
-        held = work.spec.cache_bytes[0] * lanes // (2 * work.spec.vector_bytes)
-        width = max(
-            8 * lanes,
-            min(work.spec.knobs.stripe, held, vector.extent // work.spec.threads) // lanes * lanes,
-        )
-        work.note(f"stripe {vector.var} by {width}")
-        return work.finish(
-            rest,
-            by_blocks(loop, width, lambda part: striped(part, lanes, Extra.FMA in work.spec.extras)),
-            outermost,
-        )
+        return work.finish(rest, _stripes(work, loop, lanes), outermost)
     apart = work.spec.threads if outermost else 1  # work items that the columns are to make
     columns = max(1, min(4, budget, vector.extent // (lanes * apart)))
     pieces = tuple(chunks(vector.extent, lanes, columns, twice=work.again(inner)))
     work.note(f"vectorize {vector.var} as {', '.join(map(str, pieces))}")
     return work.finish(rest, split_chunks(loop, pieces), outermost)
+
+
+def _stripes(work: Scheduling, loop: Loop, lanes: int) -> Body:
+    """Far columns in stripes, one a thread at least, whose sums half of the nearest cache holds."""
+    spec = work.spec
+    size = max(s.dtype.itemsize for s in loop.body if isinstance(s, Acc))
+    most = min(spec.knobs.stripe, spec.cache_bytes[0] // (2 * size), loop.extent // spec.threads)
+    width = max(8 * lanes, most // lanes * lanes)
+    work.note(f"stripe {loop.var} by {width}")
+    return by_blocks(loop, width, lambda part: striped(part, lanes, Extra.FMA in spec.extras))
 
 
 def along_memory(
