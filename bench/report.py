@@ -301,10 +301,15 @@ def _row(data: Mapping[str, object]) -> Row:
 
 
 def write_page(results: Results) -> None:
-    """Puts the tables between the marks in docs/performance.md, and the marks at its end if it has none."""
+    """Puts the tables into docs/performance.md."""
+    put_into_page(BEGIN, tables(results), END)
+
+
+def put_into_page(begin: str, tables: str, end: str) -> None:
+    """Puts tables between two marks of docs/performance.md, which come at its end if it has none."""
     text = PAGE.read_text(encoding="utf-8")
-    if BEGIN not in text:
-        text = f"{text.rstrip()}\n\n{BEGIN}\n{END}\n"
-    before, _, rest = text.partition(BEGIN)
-    after = rest.partition(END)[2]
-    PAGE.write_text(f"{before}{BEGIN}\n{tables(results)}\n{END}{after}", encoding="utf-8")
+    if begin not in text:
+        text = f"{text.rstrip()}\n\n{begin}\n{end}\n"
+    before, _, rest = text.partition(begin)
+    after = rest.partition(end)[2]
+    PAGE.write_text(f"{before}{begin}\n{tables}\n{end}{after}", encoding="utf-8")

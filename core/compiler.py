@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -76,6 +75,8 @@ def compile_all(device: Device, stages: Sequence[Stages]) -> list[Program]:
     if len(units) == 1:
         _compile(device, units[0])
     elif units:
+        from concurrent.futures import ThreadPoolExecutor  # slow to import
+
         with ThreadPoolExecutor(min(at_once, len(units))) as pool:
             list(pool.map(lambda unit: _compile(device, unit), units))
     return [_loaded[(device, s.name)] for s in stages]

@@ -12,6 +12,7 @@ from ..core.ops import ALL_OPS, Op
 from . import host
 from .opencl_choice import Candidate
 from .opencl_limits import FLAGS, LANES, SLOW_ON_HOST, VECTOR_BYTES, Limits
+from .opencl_vectors import vector_bytes
 
 BLOCK = 64
 """Work items of a work-group that nothing else is known of: a wave or two of any GPU, and on a processor
@@ -101,7 +102,7 @@ def describe(name: str, chosen: Candidate) -> Spec:
         evidence=Evidence.EMULATED if chosen.imitates else Evidence.MEASURED,
         flushes_subnormals=not single & fp.DENORM,
         extras=frozenset(extra for extra, has in extras.items() if has),
-        vector_bytes=_vector_bytes(device) if on_host else VECTOR_BYTES,
+        vector_bytes=vector_bytes(chosen) if on_host else VECTOR_BYTES,
         vector_lanes=LANES,
         threads=device.max_compute_units * wave,
         cache_bytes=host.cache_bytes() if on_host else (cache or device.local_mem_size,),
@@ -125,11 +126,6 @@ def describe(name: str, chosen: Candidate) -> Spec:
             "flags": " ".join(flags),
         },
     )  # fmt: skip
-
-
-def _vector_bytes(device: Any) -> int:
-    """Of a processor's vector register, as far as OpenCL C has vectors of its elements."""
-    return max(VECTOR_BYTES, int(device.native_vector_width_int) * dt.int32.itemsize)
 
 
 def _wave(device: Any) -> int:

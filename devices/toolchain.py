@@ -10,9 +10,11 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import count
 from pathlib import Path
 
 from ..core.cache import compile_cache, digest
@@ -93,20 +95,48 @@ class Toolchain:
         Raises:
             CompileError: with the log, the source, and the line of it that the first error is about.
         """
-        import tempfile
+        with _folder() as folder:
+            library = Path(folder, "out.so")
+            self._run([*flags, "-x", language, "-"], source, library)
+            return library.read_bytes()
 
-        try:
-            with tempfile.TemporaryDirectory(prefix="portwright-") as folder:
-                library = Path(folder, "out.so")
-                command = [*self.command, *flags, "-x", language, "-", "-o", str(library)]
-                done = run(command, source)
-                if done.returncode == 0 and library.exists():
-                    return library.read_bytes()
-        except OSError as e:
-            raise CompileError(
-                f"no room to compile in: {e}. Set TMPDIR to a folder that can be written"
-            ) from e
-        raise CompileError(complaint(command, done, source), log=log(done), source=source)
+    def compile_parts(self, sources: Iterable[str], flags: Sequence[str]) -> bytes:
+        """``compile`` of C in several texts, each compiled while the next is made.
+
+        Raises:
+            CompileError: of the first text that is refused, or of linking them.
+        """
+        from concurrent.futures import ThreadPoolExecutor
+
+        with _folder() as folder, ThreadPoolExecutor() as pool:
+
+            def compiled(source: str, number: int) -> Path:
+                part = Path(folder, f"{number}.o")
+                self._run([*flags, "-c", "-x", "c", "-"], source, part)
+                return part
+
+            parts = list(pool.map(compiled, sources, count()))  # which takes each source when it is made
+            library = Path(folder, "out.so")
+            self._run([*flags, *map(str, parts)], "", library)
+            return library.read_bytes()
+
+    def _run(self, arguments: Sequence[str], source: str, output: Path) -> None:
+        command = [*self.command, *arguments, "-o", str(output)]
+        done = run(command, source)
+        if done.returncode != 0 or not output.exists():
+            raise CompileError(complaint(command, done, source), log=log(done), source=source)
+
+
+@contextmanager
+def _folder() -> Iterator[str]:
+    """A temporary one."""
+    import tempfile  # slow to import, and needed only when something is not in the cache
+
+    try:
+        with tempfile.TemporaryDirectory(prefix="portwright-") as folder:
+            yield folder
+    except OSError as e:
+        raise CompileError(f"no room to compile in: {e}. Set TMPDIR to a folder that can be written") from e
 
 
 def find_toolchain() -> Toolchain:

@@ -10,7 +10,7 @@ import io
 import os
 import sys
 import sysconfig
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.machinery import ExtensionFileLoader
 from importlib.util import module_from_spec, spec_from_file_location
@@ -93,9 +93,12 @@ def _open_api(toolchain: Toolchain, include: str) -> Trampoline:
     from _cffi_backend import __version__  # what such a module needs; cffi itself is what writes one
 
     abi = f"{sys.implementation.cache_tag} {sysconfig.get_config_var('EXT_SUFFIX')} cffi {__version__}"
+    # -O1: the first result of all waits for it, and calls are as quick as under -O2.
+    flags = [*toolchain.flags, "-O1", "-fvisibility=hidden", "-I", include]
     # Python's own symbols are the running interpreter's; macOS wants to be told so.
-    extra = ["-I", include, *(["-undefined", "dynamic_lookup"] if sys.platform == "darwin" else [])]
-    path = _compiled(toolchain, _extension_source, digest("API", abi, _DECLARATIONS), extra)
+    flags += ["-undefined", "dynamic_lookup"] if sys.platform == "darwin" else []
+    mode = digest("API", abi, _DECLARATIONS, *flags)
+    path = _kept(mode, toolchain, lambda: toolchain.compile_parts(_extension(), flags))
     spec = spec_from_file_location(_MODULE, path, loader=ExtensionFileLoader(_MODULE, str(path)))
     assert spec is not None
     assert spec.loader is not None
@@ -104,21 +107,24 @@ def _open_api(toolchain: Toolchain, include: str) -> Trampoline:
     return Trampoline(module.ffi, module.lib, "cffi, API mode")
 
 
-def _extension_source() -> str:
+def _extension() -> Iterator[str]:
+    """The module's C: the runtime, and cffi's way to it, which is made while the runtime is compiled."""
+    yield _SOURCE.read_text()
     from cffi import FFI  # slow to import, and needed only when nothing is in the cache
     from cffi.recompiler import make_c_source  # as FFI.emit_c_code, which prints what it does
 
     ffi = FFI()
     ffi.cdef(_DECLARATIONS)
     text = io.StringIO()
-    make_c_source(ffi, _MODULE, _SOURCE.read_text(), text)
-    return text.getvalue()
+    make_c_source(ffi, _MODULE, f"#include <stdint.h>\n{_DECLARATIONS}", text)
+    yield text.getvalue()
+    from ..core import plan  # noqa: F401 - what the first kernel needs next takes as long as the compiler
 
 
 def _open_abi(toolchain: Toolchain, why: str) -> Trampoline:
     from cffi import FFI
 
-    path = _compiled(toolchain, _SOURCE.read_text, "ABI", [])
+    path = _kept("ABI", toolchain, lambda: toolchain.compile(_SOURCE.read_text(), toolchain.flags))
     ffi = FFI()
     ffi.cdef(_DECLARATIONS)
     try:
@@ -129,11 +135,11 @@ def _open_abi(toolchain: Toolchain, why: str) -> Trampoline:
     return Trampoline(ffi, lib, f"cffi, ABI mode ({why})")
 
 
-def _compiled(toolchain: Toolchain, source: Callable[[], str], mode: str, extra: Sequence[str]) -> Path:
-    """The runtime's library; ``source`` is asked only when the cache does not hold it."""
+def _kept(mode: str, toolchain: Toolchain, compiled: Callable[[], bytes]) -> Path:
+    """The runtime's library, compiled when the cache does not hold it."""
     cache, key = compile_cache(), digest("runtime", mode, _SOURCE.read_text(), toolchain.key)
     binary = cache.get(key)
     if binary is None:
-        binary = toolchain.compile(source(), [*toolchain.flags, *extra])
+        binary = compiled()
         cache.put(key, binary)
     return cache.file(binary, ".so")

@@ -9,7 +9,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from bench import harness, report, with_numpy, with_portwright
+from bench import harness, report, start, with_numpy, with_portwright
 from bench import workloads as w
 from bench.harness import Burst, Outcome, Process, Row
 from bench.limits import Limits, Machine, aligned
@@ -199,3 +199,21 @@ def test_results_are_kept_and_written_into_the_page(tmp_path: Path, monkeypatch:
     assert "2026-01-02" in page
     assert "jax not installed" in page
     assert "`chain_64m`" in page
+
+
+def test_a_first_result_is_timed_in_a_process_of_its_own(tmp_path: Path) -> None:
+    cold = start.in_new_process(PORTWRIGHT, "tiny", tmp_path)
+    assert cold > 0
+    assert any((tmp_path / "portwright_cache").iterdir())
+    with pytest.raises(RuntimeError, match="nobody"):
+        start.in_new_process(PORTWRIGHT, "nobody", tmp_path)
+
+
+def test_the_table_of_first_results() -> None:
+    found = {
+        "tiny": {"cold": {"portwright": [0.5, 0.3, 0.4]}, "warm": {"portwright": [0.1], "jax": [0.2, 0.4]}}
+    }
+    rows = start.table(found).splitlines()[2:]
+    assert rows[0] == "| first result of | portwright | jax |"
+    assert rows[2] == "| x*a + b of ten numbers, cold | 0.40 (0.30–0.50) | – |"
+    assert rows[3] == "| x*a + b of ten numbers, warm | 0.10 (0.10–0.10) | 0.30 (0.20–0.40) |"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import sys
 import tempfile
 from pathlib import Path
@@ -92,3 +93,19 @@ def test_no_temporary_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "mkdtemp", full)
     with pytest.raises(CompileError, match=r"No space left on device.*TMPDIR"):
         tools.compile("int x;", tools.flags)
+
+
+def test_parts_become_one_library(tmp_path: Path) -> None:
+    toolchain = find_toolchain()
+    sources = iter(
+        ["int answer(void) { return 42; }", "int answer(void); int twice(void) { return 2 * answer(); }"]
+    )
+    library = tmp_path / "parts.so"
+    library.write_bytes(toolchain.compile_parts(sources, toolchain.flags))
+    assert ctypes.CDLL(str(library)).twice() == 84
+
+
+def test_a_part_that_is_refused_is_named() -> None:
+    toolchain = find_toolchain()
+    with pytest.raises(CompileError, match="nobody"):
+        toolchain.compile_parts(["int a;", "int b = nobody;"], toolchain.flags)
