@@ -171,7 +171,7 @@ def test_an_operand_that_lies_across_the_lanes_is_turned_where_many_rows_read_it
     assert "vectorize i1" in said
     assert "stage in1 by r0_2, i1" in said
     assert "stage in1" in trail(by_its_transpose(128, 8, 32), spec), "however near it lies"
-    few = trail(by_its_transpose(32, 64, 128), spec)
+    few = trail(by_its_transpose(32, 64, 40), spec)
     assert "stage" not in few
     assert "split accumulator acc0 over r0_2" in few
     no_room = replace(spec, cache_bytes=(1 << 10, 1 << 10))

@@ -3,7 +3,8 @@
 Of a product with a transposed matrix both operands walk memory along the reduction, and none along a loop
 over results. Where many rows read the same columns, those are packed in panels in which they lie side by side
 (``stage``): then the columns become lanes like any others. So they do where the one loop that walks memory is
-too short to fill tiles, as of a convolution of small images: then the filters are lanes, and all pixels rows.
+too short to fill tiles, as of a convolution of small images: then the filters are lanes, and all pixels rows
+(``together``).
 """
 
 from __future__ import annotations
@@ -77,18 +78,21 @@ TILES = 2
 """Tiles' widths that a loop along memory should have, or be a whole number of."""
 TERMS = 64
 """Of each result, from which on it does not matter that results are stored one by one."""
+FEW = 32
+"""Rows for which a panel of columns is not worth its copy."""
 
 
-def instead(short: Loop, nest: Sequence[Loop], inner: Body, spec: Spec, width: int) -> Across | None:
-    """Other columns than a loop along memory that is too short for tiles, and all others as rows; or None.
+def together(vector: Loop | None, nest: Sequence[Loop], inner: Body, spec: Spec, width: int) -> Across | None:
+    """Columns that share a panel, and all other results as their rows; or None.
+
+    Where the loop along memory is too short for tiles, or there is none, the columns are another loop's.
+    Where it is long, and each other loop by itself has too few rows, they are its own.
 
     Args:
-        short: the loop along memory, one of ``nest``.
+        vector: the loop along memory, one of ``nest``; None where there is none.
         nest, inner, spec: as of ``across``; the rows that are given hold ``inner`` in terms of their loop.
         width: columns of a panel.
     """
-    if short.extent >= TILES * width or short.extent % width == 0:
-        return None
     reductions = heavy(inner)
     if len(reductions) != 1 or any(isinstance(s, Scratch) for s in statements(inner)):
         return None
@@ -96,13 +100,19 @@ def instead(short: Loop, nest: Sequence[Loop], inner: Body, spec: Spec, width: i
     read = loads((reductions[0],))
     size = max(v.dtype.itemsize for v in values((reductions[0],)))
     space = spec.near_bytes * 3 // 4 if spec.knobs.panel else 0
-    if terms < TERMS or width * terms * size > space:
+    if terms < (TERMS if vector is not None else TERMS // 8) or width * terms * size > space:
         return None
+    short = vector is None or (vector.extent < TILES * width and vector.extent % width != 0)
     stores = [s for s in statements(inner) if isinstance(s, Store)]
     for columns in reversed(nest):
         others = [n for n in nest if n is not columns]
         turned = [a for a in read if _mentions(a, columns)]
-        if columns is short or columns.extent < width or not turned or len(turned) == len(read):
+        if columns is vector:
+            if len(others) < 2 or max(n.extent for n in others) >= FEW:
+                continue
+        elif not short:
+            continue
+        if columns.extent < width or not turned or len(turned) == len(read):
             continue
         if any(a.index.coefficient(columns.var) is None or a.guard for a in turned):
             continue

@@ -16,6 +16,7 @@ from ..device import Spec
 from ..loops import Acc, Body, Kernel, Let, Loop, Memory, Stmt, Store, Update, statements
 from ..work import weight
 from .blocks import schedule_blocks
+from .columns import by_rows
 from .elementwise import TINY, elementwise
 from .nest import keeps_order, perfect, wrap
 from .results import along_memory, tiled
@@ -74,7 +75,8 @@ def _spine(work: Scheduling, loop: Loop, outermost: bool) -> Body:
     if not any(isinstance(s, Loop) for s in statements(inner)):
         return elementwise(work, nest, outermost)
     return (
-        tiled(work, nest, outermost)
+        (by_rows(work, loop, outermost) if len(nest) == 1 else None)
+        or tiled(work, nest, outermost)
         or along_memory(work, nest, outermost, lambda partial: _body(work, inner, partial=partial))
         or work.rows(nest, _body(work, inner), outermost)
     )

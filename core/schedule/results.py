@@ -14,7 +14,8 @@ from math import prod
 
 from ..device import Extra
 from ..loops import Acc, Body, Let, Loop, Scratch, statements
-from .across import WIDEST, across, instead
+from .across import WIDEST, across, together
+from .deep import deepened, depth
 from .nest import perfect
 from .panels import FAR, REUSE, Tile, panels, sink
 from .scheduling import Scheduling, heavy, loads, room
@@ -29,15 +30,16 @@ def tiled(work: Scheduling, nest: Sequence[Loop], outermost: bool) -> Body | Non
     lanes = work.lanes(inner)
     vector = _vector_loop(work, nest, inner, lanes)
     panel, near = room(work.spec)
+    turned = None
     if vector is None:
         turned = across(nest, inner, work.spec, 2 * lanes)
-        if turned is None:
-            return None
-    else:
-        turned = instead(vector, nest, inner, work.spec, 2 * lanes)
+    if turned is None:
+        turned = together(vector, nest, inner, work.spec, 2 * lanes)
         if turned is not None:
             work.note(f"fuse {turned.rows.var}")
             nest, inner = [turned.columns, turned.rows], turned.rows.body
+    if turned is None and vector is None:
+        return None
     if turned is not None:
         vector, panel, near = turned.columns, turned.room, 0
     assert vector is not None
@@ -60,9 +62,11 @@ def tiled(work: Scheduling, nest: Sequence[Loop], outermost: bool) -> Body | Non
             always=filled or turned is not None,
         )  # fmt: skip
         others = [n for n in rest if n is not rows]
-        return work.finish(
-            others, _panels(work, tile, replace(rows, body=inner), others, outermost), outermost
-        )
+        rows = replace(rows, body=inner)
+        cut = depth(work, tile, rows, prod(n.extent for n in others)) if outermost and not filled else None
+        if cut is not None:
+            return work.finish(others, deepened(work, tile, rows, cut), outermost)
+        return work.finish(others, _panels(work, tile, rows, others, outermost), outermost)
     loop = replace(vector, body=inner)
     if _is_far(work, loop, lanes):
         return work.finish(rest, _stripes(work, loop, lanes), outermost)

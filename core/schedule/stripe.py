@@ -95,7 +95,7 @@ def stripe(loop: Loop, name: str, fused: bool = False) -> Stripe:
         assert isinstance(s, Let | Update)
         steps.append(s if isinstance(s, Let) else Store(name, at, _folded(acc.op, row, s.value, fused)))
     inside = replace(loop, body=(*held.before, *steps))
-    ends = replace(loop, body=(*held.before, *(_reading(s, acc.name, row) for s in held.after)))
+    ends = replace(loop, body=(*held.before, *(reading(s, acc.name, row) for s in held.after)))
     return Stripe(
         Memory(name, acc.dtype, loop.extent, written=True),
         replace(loop, body=(Store(name, at, start),)),
@@ -127,7 +127,7 @@ def striped(loop: Loop, lanes: int, fused: bool = False) -> Body:
     return (Scratch(made.row), *begin, *steps, *end)
 
 
-def _reading(s: Let | Store, name: str, row: Value) -> Let | Store:
+def reading(s: Let | Store, name: str, row: Value) -> Let | Store:
     """The statement with the accumulator's last value read from the row."""
 
     def rule(v: Value, srcs: tuple[Value, ...]) -> Value | None:
