@@ -16,7 +16,7 @@ from .device import Spec
 from .index import flatten, variable
 from .loops import Body, Kernel, Let, Loop, Memory, Stmt, Store, Update, values
 from .ops import Op
-from .schedule.across import across
+from .schedule.across import across, together
 from .schedule.nest import perfect
 from .value import Access, Value, toposort
 from .work import iterations
@@ -80,8 +80,10 @@ def pack(kernel: Kernel, spec: Spec) -> Packed:
                 best = (-fill, size, loop.var, wrong)
     if best is None or not best[3]:
         return Packed(kernel, ())
-    walked = any(_step(v, loop.var) == 1 for v in loads for loop in shape.outputs)
-    if not walked and across(shape.outputs, shape.outputs[-1].body, spec, 2 * lanes) is not None:
+    walked = next((n for n in reversed(shape.outputs) if any(_step(v, n.var) == 1 for v in loads)), None)
+    nest, body, width = shape.outputs, shape.outputs[-1].body, 2 * lanes
+    turned = across(nest, body, spec, width) if walked is None else None
+    if turned is not None or together(walked, nest, body, spec, width) is not None:
         return Packed(kernel, ())  # its tiles turn what they read, each panel by itself
     return _rewrite(kernel, shape, best[2], best[3])
 

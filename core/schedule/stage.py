@@ -13,11 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from math import prod
 
 from .. import value as val
 from ..index import flatten, variable
 from ..loops import Bind, Body, Loop, Memory, Scratch, Stmt, Store, values_of, with_values
+from ..merge import merge_loops
 from ..ops import Op
 from ..value import Access, Value
 from .nest import wrap
@@ -61,18 +63,31 @@ def stage(body: Body, load: Value, loops: Sequence[Loop], name: str, lanes: int 
     at = flatten((variable(loop.var, loop.extent) for loop in loops), sizes)
     memory = Memory(name, load.dtype, prod(sizes), written=True)
     staged = val.make(Op.LOAD, load.dtype, (), Access(name, at, ()))
-    return Staged(
-        Scratch(memory), _copy(loops, load, Store(name, at, load), lanes), _reading(body, {load: staged})
-    )
+    joined, store = _joined(list(loops), Store(name, at, load))
+    return Staged(Scratch(memory), _copy(joined, store, lanes), _reading(body, {load: staged}))
 
 
-def _copy(loops: Sequence[Loop], load: Value, store: Store, lanes: int) -> Body:
+def _joined(loops: list[Loop], store: Store) -> tuple[list[Loop], Store]:
+    """The loops of a copy, as one wherever two of them walk both memories as one."""
+    for outer, inner in pairwise(loops):
+        if outer.bind is inner.bind is Bind.SERIAL:
+            nest = merge_loops((wrap([outer, inner], (store,)),))
+            (made,) = nest
+            assert isinstance(made, Loop)
+            (held,) = made.body
+            if isinstance(held, Store):
+                at = loops.index(outer)
+                return _joined([*loops[:at], made, *loops[at + 2 :]], held)
+    return loops, store
+
+
+def _copy(loops: Sequence[Loop], store: Store, lanes: int) -> Body:
     """The loops in the order in which they walk the memory that is copied: neighbours last.
 
     Where these come to lie across what is stored side by side, they are copied in square blocks of a
     vector's lanes, each of which can be transposed in registers.
     """
-    access = load.arg
+    access = store.value.arg
     assert isinstance(access, Access)
 
     def step(loop: Loop) -> int:
