@@ -11,7 +11,7 @@ the tree: a parameter's element is stored by one iteration only.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
 
@@ -121,26 +121,38 @@ def jam(body: Body, var: str, copies: int) -> Body:
     """``copies`` of the statements that depend on ``var``, side by side; loops inside are kept once."""
     if copies == 1:
         return substitute(body, {var: constant(0)})
-    return _jam(body, var, copies, variant_names(body, var), _declared(tuple(statements(body))))
+    variant, declared = variant_names(body, var), _declared(tuple(statements(body)))
+    return _jam(body, [_Copy(var, c, variant & declared) for c in range(copies)], variant, declared)
 
 
-def _jam(body: Body, var: str, copies: int, variant: set[str], declared: set[str]) -> Body:
+class _Copy:
+    """One copy of statements: what it has made of values is kept, as neighbours share most of theirs."""
+
+    def __init__(self, var: str, number: int, renamed: set[str]) -> None:
+        self.with_ = {var: constant(number)}
+        self.names = {n: f"{n}_{number}" for n in renamed}
+        self.substituted: dict[Value, Value] = {}
+        self.renamed: dict[Value, Value] = {}
+
+    def of(self, s: Stmt) -> Body:
+        return rename(substitute((s,), self.with_, self.substituted), self.names, self.renamed)
+
+
+def _jam(body: Body, copies: Sequence[_Copy], variant: set[str], declared: set[str]) -> Body:
     out: list[Stmt] = []
     for s in body:
         if isinstance(s, Loop):
-            out.append(replace(s, body=_jam(s.body, var, copies, variant, declared)))
+            out.append(replace(s, body=_jam(s.body, copies, variant, declared)))
             continue
         if isinstance(s, Barrier):
             out.append(s)
             continue
         if isinstance(s, Prefetch):
-            out += substitute((s,), {var: constant(0)})
+            out += substitute((s,), copies[0].with_)
             continue
         if isinstance(s, Multiply):
-            for c in range(copies) if not variant.isdisjoint(s.c) else (0,):
-                out += rename(
-                    substitute((s,), {var: constant(c)}), {n: f"{n}_{c}" for n in variant & declared}
-                )
+            for copy in copies if not variant.isdisjoint(s.c) else copies[:1]:
+                out += copy.of(s)
             continue
         name = s.memory.name if isinstance(s, Scratch) else s.memory if isinstance(s, Store) else s.name
         # an accumulator from outside takes every copy's term, also when all the terms are equal
@@ -148,9 +160,8 @@ def _jam(body: Body, var: str, copies: int, variant: set[str], declared: set[str
         if name not in variant and not outside:
             out.append(s)
             continue
-        for c in range(copies):
-            copy = substitute((s,), {var: constant(c)})
-            out += rename(copy, {n: f"{n}_{c}" for n in variant & declared})
+        for copy in copies:
+            out += copy.of(s)
     return tuple(out)
 
 

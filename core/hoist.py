@@ -199,7 +199,8 @@ def _binds(s: Stmt) -> Iterable[str]:
     elif isinstance(s, Loop):
         yield s.var
         for inner in statements(s.body):
-            yield from (n for n in _binds(inner) if not isinstance(inner, Loop))
+            if not isinstance(inner, Loop):
+                yield from _binds(inner)
 
 
 def _worth(v: Value) -> bool:

@@ -26,9 +26,13 @@ from .ops import Op
 from .value import Access, Extra, Value
 
 
-def substitute(body: Body, with_: Mapping[str, Index]) -> Body:
-    """Loop variables and computed positions replaced by index expressions."""
-    memo: dict[Value, Value] = {}
+def substitute(body: Body, with_: Mapping[str, Index], memo: dict[Value, Value] | None = None) -> Body:
+    """Loop variables and computed positions replaced by index expressions.
+
+    Args:
+        memo: what was made of values that were met before, ``with_`` the same.
+    """
+    memo = {} if memo is None else memo
     return map_values(body, lambda v: substitute_value(v, with_, memo), lambda i: i.substitute(with_))
 
 
@@ -66,9 +70,13 @@ def substitute_mask(mask: Mask, with_: Mapping[str, Index]) -> Mask:
     return both(tuple(m.substitute(with_) for m in mask)) if mask else mask
 
 
-def rename(body: Body, names: Mapping[str, str]) -> Body:
-    """Lets, accumulators and scratch memories under other names, wherever they are declared or used."""
-    memo: dict[Value, Value] = {}
+def rename(body: Body, names: Mapping[str, str], memo: dict[Value, Value] | None = None) -> Body:
+    """Lets, accumulators and scratch memories under other names, wherever they are declared or used.
+
+    Args:
+        memo: what was made of values that were met before, under the same names.
+    """
+    known: dict[Value, Value] = {} if memo is None else memo
 
     def renamed(index: Index) -> Index:
         new: dict[str, Index] = {}
@@ -91,7 +99,7 @@ def rename(body: Body, names: Mapping[str, str]) -> Body:
         return None
 
     out: list[Stmt] = []
-    for s in map_values(body, lambda v: val.rewrite([v], rule, memo)[0], renamed):
+    for s in map_values(body, lambda v: val.rewrite([v], rule, known)[0], renamed):
         out.append(_declared(s, names))
     return tuple(out)
 

@@ -197,13 +197,22 @@ def rewrite(
 ) -> list[Value]:
     """``roots`` with ``rule(old, new operands)`` applied from the leaves up; None keeps a value as it is."""
     memo = {} if memo is None else memo
-    for v in toposort(r for r in roots if r not in memo):
-        if v in memo:
-            continue
-        srcs = tuple([memo[s] for s in v.srcs])
-        new = rule(v, srcs)
-        if new is None:
-            same = v.op in _OWN_LANES or all(a.lanes == b.lanes for a, b in zip(srcs, v.srcs, strict=True))
-            new = v if srcs == v.srcs else make(v.op, v.dtype, srcs, v.arg, v.lanes if same else None)
-        memo[v] = new
+    for root in roots:
+        stack = [root]
+        while stack:
+            v = stack[-1]
+            if v not in memo:
+                ahead = [s for s in v.srcs if s not in memo] if v.srcs else None
+                if ahead:
+                    stack += ahead[::-1]
+                    continue
+                srcs = tuple([memo[s] for s in v.srcs])
+                new = rule(v, srcs)
+                if new is None:
+                    same = v.op in _OWN_LANES or all(
+                        a.lanes == b.lanes for a, b in zip(srcs, v.srcs, strict=True)
+                    )
+                    new = v if srcs == v.srcs else make(v.op, v.dtype, srcs, v.arg, v.lanes if same else None)
+                memo[v] = new
+            stack.pop()
     return [memo[r] for r in roots]
