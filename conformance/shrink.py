@@ -161,6 +161,13 @@ def _no_constants() -> AbstractContextManager[object]:
     return patch.object(providers, "_get_local_constants", lambda: providers._local_constants, create=True)
 
 
+def _same_each_time() -> AbstractContextManager[object]:
+    """Hypothesis takes its steps in an order drawn by chance; told a seed, it would do without its database."""
+    from hypothesis import core
+
+    return patch.object(core, "global_force_seed", 0, create=True)
+
+
 def shrink(
     make: Make, fails: Callable[[Sequence[Node]], bool], failed: Choices, seconds: float
 ) -> Shrunk | None:
@@ -218,7 +225,11 @@ def shrink(
     unused = 0  # what is kept with a choice too many is not taken for the smallest already
     database.save(_KEY, choices_to_bytes([*failed.notes, unused]))
     try:
-        with suppress(HypothesisException), _no_constants():  # none failed, or one fails only at times
+        with (
+            suppress(HypothesisException),
+            _no_constants(),
+            _same_each_time(),
+        ):  # none failed, or one fails only at times
             find(
                 programs(),
                 search.test,
