@@ -162,7 +162,7 @@ def _no_constants() -> AbstractContextManager[object]:
 
 
 def _same_each_time() -> AbstractContextManager[object]:
-    """Hypothesis takes its steps in an order drawn by chance; told a seed, it would do without its database."""
+    """Hypothesis orders its steps by chance; told a seed, it would do without its database."""
     from hypothesis import core
 
     return patch.object(core, "global_force_seed", 0, create=True)

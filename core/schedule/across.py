@@ -78,6 +78,8 @@ TILES = 2
 """Tiles' widths that a loop along memory should have, or be a whole number of."""
 TERMS = 64
 """Of each result, from which on it does not matter that results are stored one by one."""
+WALK = 256
+"""Terms side by side in both operands, from which on it is as well to walk along them."""
 FEW = 32
 """Rows for which a panel of columns is not worth its copy."""
 
@@ -101,6 +103,9 @@ def together(vector: Loop | None, nest: Sequence[Loop], inner: Body, spec: Spec,
     size = max(v.dtype.itemsize for v in values((reductions[0],)))
     space = spec.near_bytes * 3 // 4 if spec.knobs.panel else 0
     if terms < (TERMS if vector is not None else TERMS // 8) or width * terms * size > space:
+        return None
+    last = perfect(reductions[0])[-1]
+    if vector is None and last.extent >= WALK and all(a.index.coefficient(last.var) == 1 for a in read):
         return None
     short = vector is None or (vector.extent < TILES * width and vector.extent % width != 0)
     stores = [s for s in statements(inner) if isinstance(s, Store)]
