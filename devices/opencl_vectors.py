@@ -15,6 +15,7 @@ import sys
 import tempfile
 
 from ..core.cache import compile_cache, digest
+from ..core.errors import DeviceError
 from .opencl_choice import Candidate, choose
 from .opencl_limits import FLAGS, VECTOR_BYTES
 
@@ -25,12 +26,20 @@ __kernel void tried(__global float{n} *a, __global int{n} *b) {{
   a[4] = convert_float{n}(b[0]), b[1] = convert_int{n}(x), b[2] = b[0] >> as_int{n}(y);
 }}
 """
+_REFUSED = 3
+"""How the process ends where the driver has no such vectors, unless the driver ends it."""
+_FAILED = 1
+"""How it ends where Python does not get as far as that."""
 _LONGEST = 120.0
 """Seconds for one width; the first use of a driver loads all of its compiler."""
 
 
 def vector_bytes(chosen: Candidate) -> int:
-    """Of the widest vectors that a processor's driver offers and compiles."""
+    """Of the widest vectors that a processor's driver offers and compiles.
+
+    Raises:
+        DeviceError: when nothing can be tried.
+    """
     device = chosen.device
     said = max(VECTOR_BYTES, 4 * int(device.native_vector_width_int))
     facts = (*chosen.names, chosen.platform.version, device.version, device.driver_version)
@@ -46,14 +55,21 @@ def vector_bytes(chosen: Candidate) -> int:
 
 
 def _compiles(chosen: Candidate, width: int) -> bool:
+    path = os.pathsep.join(os.path.abspath(p) for p in sys.path)
     with tempfile.TemporaryDirectory(prefix="portwright-") as folder:
-        # PoCL keeps half a program of what ended its compiler, and takes it for a whole one the next time
-        done = subprocess.run(
-            [sys.executable, "-m", __name__, ":".join(map(str, chosen.place)), str(width // 4)],
-            env={**os.environ, "POCL_CACHE_DIR": folder},
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            timeout=_LONGEST, check=False,
-        )  # fmt: skip
+        try:
+            done = subprocess.run(
+                [sys.executable, "-m", __name__, ":".join(map(str, chosen.place)), str(width // 4)],
+                # PoCL keeps half a program of what ended its compiler, and takes it for a whole one later
+                env={**os.environ, "PYTHONPATH": path, "POCL_CACHE_DIR": folder},
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                timeout=_LONGEST, check=False,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            return False
+    if done.returncode == _FAILED:
+        said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        raise DeviceError(f"{chosen}: its vectors cannot be tried in a process of their own: {said}")
     return done.returncode == 0
 
 
@@ -66,9 +82,12 @@ def _try(place: str, lanes: int) -> bool:
 
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # to write one takes longer than all the rest
     context = cl.Context([choose("the trial of vectors", place).device])
-    program = cl.Program(context, _KERNEL.format(n=lanes)).build(options=list(FLAGS))
-    return bool(program.all_kernels() and program.get_info(cl.program_info.BINARIES)[0])
+    try:
+        program = cl.Program(context, _KERNEL.format(n=lanes)).build(options=list(FLAGS))
+        return bool(program.all_kernels() and program.get_info(cl.program_info.BINARIES)[0])
+    except cl.Error:
+        return False
 
 
 if __name__ == "__main__":
-    sys.exit(0 if _try(sys.argv[1], int(sys.argv[2])) else 1)
+    sys.exit(0 if _try(sys.argv[1], int(sys.argv[2])) else _REFUSED)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from portwright.core.errors import DeviceError
 from portwright.devices import opencl_vectors
 from portwright.devices.opencl_choice import Candidate, choose
 from portwright.devices.opencl_limits import VECTOR_BYTES
@@ -57,3 +58,12 @@ def test_what_says_no_more_than_every_device_has_is_not_tried(
     monkeypatch.setenv("PORTWRIGHT_CACHE", str(tmp_path))
     monkeypatch.setattr(opencl_vectors, "_compiles", lambda *_: pytest.fail("it was tried"))
     assert vector_bytes(saying(1)) == VECTOR_BYTES
+
+
+def test_what_cannot_be_tried_is_told(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORTWRIGHT_CACHE", str(tmp_path))
+    monkeypatch.setattr(opencl_vectors, "__name__", "portwright.devices.nobody")
+    with pytest.raises(DeviceError, match=r"cannot be tried in a process of their own: .*nobody"):
+        vector_bytes(saying(8))
+    monkeypatch.undo()
+    assert vector_bytes(saying(8)) in (16, 32)

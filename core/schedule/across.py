@@ -78,6 +78,8 @@ TILES = 2
 """Tiles' widths that a loop along memory should have, or be a whole number of."""
 TERMS = 64
 """Of each result, from which on it does not matter that results are stored one by one."""
+FEWEST = 8
+"""Of each result, where no loop over results would be lanes otherwise."""
 WALK = 256
 """Terms side by side in both operands, from which on it is as well to walk along them."""
 FEW = 32
@@ -102,7 +104,8 @@ def together(vector: Loop | None, nest: Sequence[Loop], inner: Body, spec: Spec,
     read = loads((reductions[0],))
     size = max(v.dtype.itemsize for v in values((reductions[0],)))
     space = spec.near_bytes * 3 // 4 if spec.knobs.panel else 0
-    if terms < (TERMS if vector is not None else TERMS // 8) or width * terms * size > space:
+    least = TERMS if vector is not None else FEWEST
+    if terms < least or width * terms * size > space:
         return None
     last = perfect(reductions[0])[-1]
     if vector is None and last.extent >= WALK and all(a.index.coefficient(last.var) == 1 for a in read):
