@@ -56,6 +56,7 @@ WORKLOADS = {
         gemv("gemv", "gemv_4096", "x[4096] @ W[4096, 4096]", 4096, 4096),
         gemv("gemvt", "gemvt_4096", "W[4096, 4096] @ x[4096]", 4096, 4096),
         conv2d(32, 64, 64, 56, 3),
+        conv2d(8, 128, 256, 28, 3, stride=2),
         attention(4, 8, 512, 64),
         mlp_train(),
         gpt2(GPT2_SMALL, "gpt2_small"),
@@ -143,9 +144,8 @@ def _drawn_vector_product(kind: str) -> Callable[[Random], Workload]:
 
 def _drawn_conv2d(random: Random) -> Workload:
     window = int(random.choice([1, 3, 5]))
-    return conv2d(
-        _size(random, 1, 16), _size(random, 3, 128), _size(random, 8, 128), _size(random, 8, 64), window
-    )
+    sizes = _size(random, 1, 16), _size(random, 3, 128), _size(random, 8, 128), _size(random, 8, 64)
+    return conv2d(*sizes, window, stride=int(random.choice([1, 1, 2])))
 
 
 DRAWN: dict[str, Callable[[Random], Workload]] = {

@@ -42,16 +42,16 @@ def bcastmm(a: Array, b: Array) -> Array:
     return np.asarray((a.reshape(n, 1, n) * b.T.reshape(1, n, n)).sum(2))
 
 
-def conv2d(x: Array, w: Array) -> Array:
+def conv2d(x: Array, w: Array, stride: int = 1) -> Array:
     n, c, h, width = x.shape
     side = w.shape[-1]
     pad = side // 2
     padded = np.pad(x, ((0, 0), (0, 0), (pad, pad), (pad, pad)))
     windows = np.lib.stride_tricks.sliding_window_view(padded, (side, side), (2, 3)).transpose(
         0, 1, 4, 5, 2, 3
-    )
+    )[..., ::stride, ::stride]
     return (w.reshape(len(w), -1) @ np.ascontiguousarray(windows).reshape(n, c * side * side, -1)).reshape(
-        n, -1, h, width
+        n, -1, -(-h // stride), -(-width // stride)
     )
 
 
@@ -83,6 +83,7 @@ EXPRESSIONS: dict[str, Callable[..., Any]] = {
     "gemv": lambda x, w: x @ w,
     "gemvt": lambda x, w: w @ x,
     "conv2d": conv2d,
+    "conv2d_s2": partial(conv2d, stride=2),
     "attention": lambda q, k, v: softmax(q @ k.swapaxes(-1, -2) / f4(math.sqrt(q.shape[-1]))) @ v,
     "transadd": lambda x, y: x.T + y,
     "gather": lambda t, i: t[i],

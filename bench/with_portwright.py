@@ -48,6 +48,7 @@ EXPRESSIONS: dict[str, Callable[..., Tensor]] = {
     "gemv": lambda x, w: x @ w,
     "gemvt": lambda x, w: w @ x,
     "conv2d": lambda x, w: x.conv2d(w, padding=w.shape[-1] // 2),
+    "conv2d_s2": lambda x, w: x.conv2d(w, padding=w.shape[-1] // 2, stride=2),
     "attention": lambda q, k, v: q.scaled_dot_product_attention(k, v),
     "transadd": lambda x, y: x.T + y,
     "gather": lambda t, i: t[i],

@@ -50,6 +50,7 @@ EXPRESSIONS: dict[str, Callable[..., Tensor]] = {
     "gemv": lambda x, w: x @ w,
     "gemvt": lambda x, w: w @ x,
     "conv2d": lambda x, w: F.conv2d(x, w, padding=w.shape[-1] // 2),
+    "conv2d_s2": lambda x, w: F.conv2d(x, w, padding=w.shape[-1] // 2, stride=2),
     "attention": lambda q, k, v: F.scaled_dot_product_attention(q, k, v),
     "transadd": lambda x, y: x.T + y,
     "gather": lambda t, i: F.embedding(i, t),

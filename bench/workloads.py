@@ -233,10 +233,10 @@ def gemv(kind: str, name: str, says: str, terms: int, results: int) -> Workload:
     )  # fmt: skip
 
 
-def conv2d(images: int, channels: int, filters: int, side: int, window: int) -> Workload:
-    """Windows of an odd side, padded so that there are as many as pixels."""
+def conv2d(images: int, channels: int, filters: int, side: int, window: int, stride: int = 1) -> Workload:
+    """Windows of an odd side, padded so that there are as many as pixels; half as many each way at stride 2."""
     shape, pad = (images, channels, side, side), window // 2
-    terms = channels * window**2
+    terms, results = channels * window**2, -(-side // stride)
 
     def make(random: Random) -> Inputs:
         return {"x": normal(random, *shape), "w": normal(random, filters, channels, window, window)}
@@ -245,16 +245,18 @@ def conv2d(images: int, channels: int, filters: int, side: int, window: int) -> 
         at = np.unique([0, images - 1])
         x = np.pad(v["x"][at], ((0, 0), (0, 0), (pad, pad), (pad, pad)))
         windows = np.lib.stride_tricks.sliding_window_view(x, (window, window), (2, 3))
+        windows = windows[:, :, ::stride, ::stride]
         flat = windows.transpose(0, 2, 3, 1, 4, 5).reshape(-1, terms)
         values, allowed = _product(flat, v["w"].reshape(filters, terms).T, terms)
-        whole = (len(at), side, side, filters)
+        whole = (len(at), results, results, filters)
         turned = [z.reshape(whole).transpose(0, 3, 1, 2) for z in (values, allowed)]
-        return Expected((images, filters, side, side), at, turned[0], turned[1])
+        return Expected((images, filters, results, results), at, turned[0], turned[1])
 
-    read, written = math.prod(shape), images * filters * side * side
+    read, written = math.prod(shape), images * filters * results * results
+    name, apart = ("conv2d", "") if stride == 1 else (f"conv2d_s{stride}", f", stride {stride}")
     return Workload(
-        "conv2d", "conv2d",
-        f"{'x'.join(map(str, shape))} with {filters}x{channels}x{window}x{window}, padding {pad}",
+        name, name,
+        f"{'x'.join(map(str, shape))} with {filters}x{channels}x{window}x{window}, padding {pad}{apart}",
         make, expect, nbytes=4 * (read + written + filters * terms), flops=2 * written * terms,
     )  # fmt: skip
 
