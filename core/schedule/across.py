@@ -34,11 +34,13 @@ class Across:
         columns: become lanes.
         rows: read them again.
         room: bytes that a panel of columns may have.
+        around: loops over results that stay around both, outermost first, where it is said.
     """
 
     columns: Loop
     rows: Loop
     room: int
+    around: tuple[Loop, ...] = ()
 
 
 def across(nest: Sequence[Loop], inner: Body, spec: Spec, width: int) -> Across | None:
@@ -87,7 +89,7 @@ FEW = 32
 
 
 def together(vector: Loop | None, nest: Sequence[Loop], inner: Body, spec: Spec, width: int) -> Across | None:
-    """Columns that share a panel, and all other results as their rows; or None.
+    """Columns that share a panel, and all other results that read the same panel as their rows; or None.
 
     Where the loop along memory is too short for tiles, or there is none, the columns are another loop's.
     Where it is long, and each other loop by itself has too few rows, they are its own.
@@ -112,26 +114,28 @@ def together(vector: Loop | None, nest: Sequence[Loop], inner: Body, spec: Spec,
         return None
     short = vector is None or (vector.extent < TILES * width and vector.extent % width != 0)
     stores = [s for s in statements(inner) if isinstance(s, Store)]
+    fewest = width if vector is not None else width // 2
     for columns in reversed(nest):
-        others = [n for n in nest if n is not columns]
         turned = [a for a in read if _mentions(a, columns)]
+        around = tuple(n for n in nest if n is not columns and any(_mentions(a, n) for a in turned))
+        others = [n for n in nest if n is not columns and n not in around]
         if columns is vector:
             if len(others) < 2 or max(n.extent for n in others) >= FEW:
                 continue
         elif not short:
             continue
-        if columns.extent < width or not turned or len(turned) == len(read):
+        if columns.extent < fewest or not turned or len(turned) == len(read):
             continue
         if any(a.index.coefficient(columns.var) is None or a.guard for a in turned):
             continue
         if any(s.index.coefficient(columns.var) is None or s.guard for s in stores):
             continue
-        if any(_mentions(a, n) for a in turned for n in others) or prod(n.extent for n in others) < ROWS:
+        if prod(n.extent for n in others) < ROWS:
             continue
         rows = wrap(others, inner)
         for _ in others[1:]:
             rows = fuse_loops(rows)
-        return Across(columns, rows, space)
+        return Across(columns, rows, space, around)
     return None
 
 

@@ -37,7 +37,7 @@ def tiled(work: Scheduling, nest: Sequence[Loop], outermost: bool) -> Body | Non
         turned = together(vector, nest, inner, work.spec, 2 * lanes)
         if turned is not None:
             work.note(f"fuse {turned.rows.var}")
-            nest, inner = [turned.columns, turned.rows], turned.rows.body
+            nest, inner = [*turned.around, turned.columns, turned.rows], turned.rows.body
     if turned is None and vector is None:
         return None
     if turned is not None:
