@@ -203,6 +203,8 @@ def roofline(speed: Speed) -> Roofline | None:
     spots = [(across.at(_intensity(t)), up.at(flops_per_second(t))) for _, t in kernels]
     turn = degrees(atan2(bend[1] - begin[1], bend[0] - begin[0]))
     bandwidth, peak = scaled(known.bytes, "B/s"), scaled(known.flops, "flop/s")
+    flat = (bend[0] - 4, bend[1] + 3, "end") if bend[0] - LEFT > _SAID else (bend[0], bend[1] - 5, "start")
+    words = _Box(flat[0] - _SAID * (flat[2] == "end"), flat[1] - 10, _SAID, 14)
     shares = ", ".join(f"{j.number} {j.name} {j.share}" for j in jobs(speed) if j.number is not None)
     return Roofline(
         tuple(across.ticks(lambda value: f"{value:g}")),
@@ -211,8 +213,8 @@ def roofline(speed: Speed) -> Roofline | None:
         bandwidth,
         peak,
         (*begin, round(turn, 1)),
-        (bend[0] - 4, bend[1] + 3, "end") if bend[0] - LEFT > _SAID else (bend[0], bend[1] - 5, "start"),
-        tuple(_labelled([name for name, _ in kernels], spots)),
+        flat,
+        tuple(_labelled([name for name, _ in kernels], spots, words)),
         f"Operations in a second by operations for each byte. The roofs: {bandwidth} and {peak} on {DTYPE}. "
         f"The kernels, and their share of the roof above them: {shares}.",
     )
@@ -255,22 +257,39 @@ def _intensity(timing: Record) -> float:
     return float(timing["flops"]) / float(timing["bytes"]) if timing["bytes"] else 0.0
 
 
-def _labelled(names: Sequence[str], spots: Sequence[tuple[float, float]]) -> Iterator[Point]:
-    """The points with their numbers, each where it covers no point and no other number if there is room."""
+@dataclass(frozen=True)
+class _Box:
+    """A part of the picture."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+
+
+def _labelled(names: Sequence[str], spots: Sequence[tuple[float, float]], words: _Box) -> Iterator[Point]:
+    """The points with their numbers, each where it covers no point, number or word if there is room."""
     taken: list[tuple[float, float]] = []
     for number, (name, (x, y)) in enumerate(zip(names, spots, strict=True), 1):
         rings = product((9.0, 14.0, 20.0), range(12))
         places = [(x + r * cos(pi * turn / 6 - 1), y + r * sin(pi * turn / 6 - 1)) for r, turn in rings]
-        place = min(places, key=lambda p: _covers(p, spots, taken))
+        place = min(places, key=lambda p: _covers(p, spots, taken, words))
         taken.append(place)
         yield Point(number, name, x, y, round(place[0], 1), round(place[1], 1))
 
 
 def _covers(
-    place: tuple[float, float], spots: Sequence[tuple[float, float]], taken: Sequence[tuple[float, float]]
+    place: tuple[float, float],
+    spots: Sequence[tuple[float, float]],
+    taken: Sequence[tuple[float, float]],
+    words: _Box,
 ) -> int:
-    """How many points and numbers a number there would cover; being outside counts most."""
+    """How many points, numbers and words a number there would cover; being outside counts most."""
     (x, y), (wide, high) = place, _LABEL
     out = not (LEFT + wide / 2 < x < WIDTH - RIGHT and TOP < y < HEIGHT - BOTTOM - high / 2)
     near = sum(abs(x - a) < wide / 2 + _RADIUS and abs(y - b) < high / 2 + _RADIUS for a, b in spots)
-    return 100 * out + near + sum(abs(x - a) < wide and abs(y - b) < high for a, b in taken)
+    said = (
+        abs(x - words.left - words.width / 2) < (wide + words.width) / 2
+        and abs(y - words.top - words.height / 2) < (high + words.height) / 2
+    )
+    return 100 * out + near + said + sum(abs(x - a) < wide and abs(y - b) < high for a, b in taken)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from timings import timing
 from portwright.conformance import report, speed
 from portwright.conformance.ladder import Rung
 from portwright.conformance.outcome import CaseResult, Outcome
-from portwright.conformance.roofline import HEIGHT, WIDTH, jobs, roofline, roofs
+from portwright.conformance.roofline import HEIGHT, WIDTH, _Box, _labelled, jobs, roofline, roofs
 from portwright.conformance.selection import Selection
 
 LIMITS = {
@@ -120,3 +121,12 @@ def test_a_climb_says_its_speed() -> None:
         "speed: share of that: softmax 50 %",
     ]
     assert report.speed_lines(Outcome("ACME", Selection((Rung.OPEN,)))) == []
+
+
+def test_a_number_covers_no_words() -> None:
+    for x, y in product(range(120, 300, 7), range(60, 200, 7)):
+        words = _Box(x - 20, y - 14, 75, 14)
+        (point,) = _labelled(["a kernel"], [(float(x), float(y))], words)
+        beside = point.label_x + 5 <= words.left or point.label_x - 5 >= words.left + words.width
+        above = point.label_y + 4 <= words.top or point.label_y - 4 >= words.top + words.height
+        assert beside or above
