@@ -234,7 +234,7 @@ def gemv(kind: str, name: str, says: str, terms: int, results: int) -> Workload:
 
 
 def conv2d(images: int, channels: int, filters: int, side: int, window: int, stride: int = 1) -> Workload:
-    """Windows of an odd side, padded so that there are as many as pixels; half as many each way at stride 2."""
+    """Windows of an odd side, padded so that there is one for each pixel; for each other one at stride 2."""
     shape, pad = (images, channels, side, side), window // 2
     terms, results = channels * window**2, -(-side // stride)
 
