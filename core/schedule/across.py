@@ -115,6 +115,7 @@ def together(vector: Loop | None, nest: Sequence[Loop], inner: Body, spec: Spec,
     short = vector is None or (vector.extent < TILES * width and vector.extent % width != 0)
     stores = [s for s in statements(inner) if isinstance(s, Store)]
     fewest = width if vector is not None else width // 2
+    made: Across | None = None
     for columns in reversed(nest):
         turned = [a for a in read if _mentions(a, columns)]
         around = tuple(n for n in nest if n is not columns and any(_mentions(a, n) for a in turned))
@@ -124,6 +125,8 @@ def together(vector: Loop | None, nest: Sequence[Loop], inner: Body, spec: Spec,
                 continue
         elif not short:
             continue
+        if around and (vector is not None or made is not None):
+            continue  # better a panel that all results share; else one of each group
         if columns.extent < fewest or not turned or len(turned) == len(read):
             continue
         if any(a.index.coefficient(columns.var) is None or a.guard for a in turned):
@@ -135,8 +138,10 @@ def together(vector: Loop | None, nest: Sequence[Loop], inner: Body, spec: Spec,
         rows = wrap(others, inner)
         for _ in others[1:]:
             rows = fuse_loops(rows)
-        return Across(columns, rows, space, around)
-    return None
+        made = Across(columns, rows, space, around)
+        if not around:
+            break
+    return made
 
 
 def _mentions(access: Access, loop: Loop) -> bool:
