@@ -25,13 +25,12 @@ import numpy as np
 from . import report
 from .harness import ROOT
 from .peers import PEERS, PORTWRIGHT, YARDSTICKS
-from .table import GPT2_SMALL
-from .transformer import gpt2
+from .table import WORKLOADS
 from .workloads import axpb64, elementwise
 
 FIRST = {
     "tiny": elementwise("axpb", "tiny", "x*a + b of ten numbers", 10, axpb64),
-    "gpt2_small": gpt2(GPT2_SMALL, "gpt2_small"),
+    "gpt2_small": WORKLOADS["gpt2_small"],
 }
 CACHES = ("PORTWRIGHT_CACHE", "TORCHINDUCTOR_CACHE_DIR", "JAX_COMPILATION_CACHE_DIR", "XDG_CACHE_HOME")
 """The variables that say where the peers keep what they compiled."""

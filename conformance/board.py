@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from typing import Any, BinaryIO
 
-from . import interpreter
+from ..core import python_process
 
 SILENCE = 120.0
 """Seconds, beside the limit of a case, without a word from the process: it hangs."""
@@ -134,11 +134,11 @@ def _process(words: BinaryIO) -> Iterator[tuple[subprocess.Popen[bytes], queue.S
     """
     folder = tempfile.TemporaryDirectory(prefix="portwright-", ignore_cleanup_errors=True)
     process = subprocess.Popen(
-        interpreter.command(f"{__package__}.piece", folder.name),
+        python_process.command(f"{__package__}.piece", folder.name),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=words,
-        env=interpreter.environment(),
+        env=python_process.environment(),
         start_new_session=True,
     )
     lines = queue.SimpleQueue[bytes | None]()

@@ -14,10 +14,9 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from ..core import engine
+from ..core import engine, python_process
 from ..core.errors import PortwrightError
 from ..core.graph import Node
-from . import interpreter
 from .case import Array, place
 from .named import NAMED
 
@@ -50,8 +49,8 @@ def digests_of(device: str, seed: int) -> dict[str, str]:
     Raises:
         PortwrightError: when that process does not end well, with what it said last.
     """
-    command = interpreter.command(__name__, json.dumps({"device": device, "seed": seed}))
-    own = interpreter.environment()
+    command = python_process.command(__name__, json.dumps({"device": device, "seed": seed}))
+    own = python_process.environment()
     try:
         ran = subprocess.run(command, capture_output=True, text=True, env=own, timeout=PATIENCE)
     except subprocess.TimeoutExpired:

@@ -9,7 +9,6 @@ values than the heuristic's kernel is out, however fast it is.
 from __future__ import annotations
 
 import json
-import os
 import queue
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from dataclasses import dataclass, field
 from statistics import quantiles
 from typing import Any
 
+from . import python_process
 from .compiler import compile_all
 from .device import Device
 from .errors import CompileError, DeviceError
@@ -200,11 +200,10 @@ class _Worker:
             self._process = None
 
     def _start(self) -> None:
-        path = os.pathsep.join(os.path.abspath(p) for p in sys.path)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", f"{__package__}.tune_worker", self._device.name],
+            python_process.command(f"{__package__}.tune_worker", self._device.name),
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-            env={**os.environ, "PYTHONPATH": path, SEARCH: "0"},
+            env={**python_process.environment(), SEARCH: "0"},
         )  # fmt: skip
         self._answers = queue.SimpleQueue()
         threading.Thread(target=self._hear, args=(self._process, self._answers), daemon=True).start()

@@ -9,11 +9,11 @@ then at half of it. What was found is kept in the compile cache, by driver and d
 from __future__ import annotations
 
 import contextlib
-import os
 import subprocess
 import sys
 import tempfile
 
+from ..core import python_process
 from ..core.cache import compile_cache, digest
 from ..core.errors import DeviceError
 from .opencl_choice import Candidate, choose
@@ -55,13 +55,12 @@ def vector_bytes(chosen: Candidate) -> int:
 
 
 def _compiles(chosen: Candidate, width: int) -> bool:
-    path = os.pathsep.join(os.path.abspath(p) for p in sys.path)
     with tempfile.TemporaryDirectory(prefix="portwright-") as folder:
         try:
             done = subprocess.run(
-                [sys.executable, "-m", __name__, ":".join(map(str, chosen.place)), str(width // 4)],
+                python_process.command(__name__, ":".join(map(str, chosen.place)), str(width // 4)),
                 # PoCL keeps half a program of what ended its compiler, and takes it for a whole one later
-                env={**os.environ, "PYTHONPATH": path, "POCL_CACHE_DIR": folder},
+                env={**python_process.environment(), "POCL_CACHE_DIR": folder},
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
                 timeout=_LONGEST, check=False,
             )  # fmt: skip

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from .. import interpreter
+from ...core import python_process
 from ..outcome import CRASHED, HUNG
 from .bases import base_name
 from .hunt import ENOUGH, Kill, Verdict
@@ -150,11 +150,11 @@ class _Worker:
         if self._process is None:
             self._lines = queue.Queue()
             self._process = subprocess.Popen(
-                interpreter.command(f"{__package__}.worker"),
+                python_process.command(f"{__package__}.worker"),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                env=interpreter.environment(),
+                env=python_process.environment(),
                 text=True,
             )
             threading.Thread(target=_pump, args=(self._process.stdout, self._lines), daemon=True).start()

@@ -112,36 +112,44 @@ def together(vector: Loop | None, nest: Sequence[Loop], inner: Body, spec: Spec,
     last = perfect(reductions[0])[-1]
     if vector is None and last.extent >= WALK and all(a.index.coefficient(last.var) == 1 for a in read):
         return None
-    short = vector is None or (vector.extent < TILES * width and vector.extent % width != 0)
+    if vector is None or (vector.extent < TILES * width and vector.extent % width != 0):
+        candidates = [n for n in reversed(nest) if n is not vector]
+    else:
+        candidates = []
+    if vector is not None and len(nest) > 2 and max(n.extent for n in nest if n is not vector) < FEW:
+        candidates.insert(0, vector)
     stores = [s for s in statements(inner) if isinstance(s, Store)]
     fewest = width if vector is not None else width // 2
-    made: Across | None = None
-    for columns in reversed(nest):
-        turned = [a for a in read if _mentions(a, columns)]
-        around = tuple(n for n in nest if n is not columns and any(_mentions(a, n) for a in turned))
-        others = [n for n in nest if n is not columns and n not in around]
-        if columns is vector:
-            if len(others) < 2 or max(n.extent for n in others) >= FEW:
-                continue
-        elif not short:
-            continue
-        if around and (vector is not None or made is not None):
-            continue  # better a panel that all results share; else one of each group
-        if columns.extent < fewest or not turned or len(turned) == len(read):
-            continue
-        if any(a.index.coefficient(columns.var) is None or a.guard for a in turned):
-            continue
-        if any(s.index.coefficient(columns.var) is None or s.guard for s in stores):
-            continue
-        if prod(n.extent for n in others) < ROWS:
-            continue
-        rows = wrap(others, inner)
-        for _ in others[1:]:
-            rows = fuse_loops(rows)
-        made = Across(columns, rows, space, around)
-        if not around:
-            break
-    return made
+    found = [
+        Across(n, _fused([o for o in nest if o is not n and o not in around], inner), space, around)
+        for n in candidates
+        if n.extent >= fewest and (around := _panel_of(n, nest, read, stores)) is not None
+    ]
+    # better a panel that all results share; else, where nothing else would be lanes, one of each group
+    whole = [a for a in found if not a.around]
+    return next(iter(whole or (found if vector is None else ())), None)
+
+
+def _panel_of(
+    columns: Loop, nest: Sequence[Loop], read: Sequence[Access], stores: Sequence[Store]
+) -> tuple[Loop, ...] | None:
+    """The loops that a panel of columns differs with; None where none can be made, or few rows read it."""
+    turned = [a for a in read if _mentions(a, columns)]
+    if not turned or len(turned) == len(read):
+        return None
+    placed = [*((a.index, a.guard) for a in turned), *((s.index, s.guard) for s in stores)]
+    if any(index.coefficient(columns.var) is None or guard for index, guard in placed):
+        return None
+    around = tuple(n for n in nest if n is not columns and any(_mentions(a, n) for a in turned))
+    rows = prod(n.extent for n in nest if n is not columns and n not in around)
+    return around if rows >= ROWS else None
+
+
+def _fused(loops: Sequence[Loop], inner: Body) -> Loop:
+    rows = wrap(loops, inner)
+    for _ in loops[1:]:
+        rows = fuse_loops(rows)
+    return rows
 
 
 def _mentions(access: Access, loop: Loop) -> bool:
