@@ -13,8 +13,8 @@ from pathlib import Path
 from . import report
 from .harness import ROOT, Process, measure, present
 from .limits import measure as measure_limits
-from .peers import PEERS, PORTWRIGHT
-from .table import WORKLOADS, find, known
+from .peers import PEERS, PORTWRIGHT, use_cores
+from .table import SETS, WORKLOADS, find, known
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -22,7 +22,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         prog="python -m bench",
         description="Portwright beside its peers, in one run: by default the promised figures.",
     )
-    parser.add_argument("workloads", nargs="*", help="which to measure (see --list)")
+    parser.add_argument("workloads", nargs="*", help="which to measure, or sets of them (see --list)")
     parser.add_argument("--all", action="store_true", help="measure every workload")
     parser.add_argument(
         "--random", type=int, metavar="N", help="measure N workloads drawn by chance (see --seed)"
@@ -34,8 +34,11 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, help="of the inputs; a new one each time when not given")
     parser.add_argument("--show", type=Path, nargs="?", const=report.RESULTS / "latest.json",
                         help="print a kept run (the latest), and measure nothing")  # fmt: skip
-    parser.add_argument("--write", action="store_true", help="write the tables into docs/performance.md")
+    parser.add_argument("--cores", type=int, metavar="N", help="use N cores only")
+    parser.add_argument("--write", nargs="?", const=report.SECTIONS[0], choices=report.SECTIONS,
+                        help="write the tables into docs/performance.md, where this section is")  # fmt: skip
     chosen = parser.parse_args(arguments)
+    chosen.workloads = [name for w in chosen.workloads for name in SETS.get(w, [w])]
     unknown = [w for w in chosen.workloads if not known(w)]
     unknown += [p for p in (chosen.peers or "").split(",") if p and p not in PEERS]
     if unknown:
@@ -49,6 +52,9 @@ def list_all() -> None:
     print("workloads")
     for w in WORKLOADS.values():
         print(f"  {w.name:18} {w.says}")
+    print("sets of them")
+    for name, members in SETS.items():
+        print(f"  {name:18} {len(members)} of these")
     print("peers")
     for p in PEERS.values():
         print(f"  {p.name:22} {p.missing() or 'here'}{': ' + p.says if p.says else ''}")
@@ -67,6 +73,8 @@ def versions() -> dict[str, str]:
 def run(chosen: argparse.Namespace) -> report.Results:
     wanted = [PORTWRIGHT, *chosen.peers.split(",")] if chosen.peers else list(PEERS)
     peers, absent = present(list(dict.fromkeys(wanted)))
+    if chosen.cores:
+        use_cores(chosen.cores)
     seed = secrets.randbits(32) if chosen.seed is None else chosen.seed
     if chosen.random:
         names = [f"random_{seed}_{i}" for i in range(chosen.random)]
@@ -112,7 +120,7 @@ def main(arguments: list[str]) -> int:
         print(f"\nkept in {path.relative_to(ROOT)}\n")
     print(report.tables(results))
     if chosen.write:
-        report.write_page(results)
+        report.write_page(results, chosen.write)
         print(f"\nwritten into {report.PAGE.relative_to(ROOT)}")
     return 0
 

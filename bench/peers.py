@@ -76,7 +76,8 @@ KEEP_PAGES = {
 """glibc's allocator told to keep large blocks and to ask for large pages."""
 
 PORTWRIGHT, COPY, HAND = "portwright", "copy", "hand"
-YARDSTICKS = frozenset({COPY, HAND})
+OPENCL, HAND_OPENCL = "opencl", "hand-opencl"
+YARDSTICKS = frozenset({COPY, HAND, OPENCL, HAND_OPENCL})
 """Who shows how fast it could be, and is nobody's choice."""
 PEERS = {
     p.name: p
@@ -87,6 +88,14 @@ PEERS = {
             says="what the machine can do: as many bytes, copied by every core with streaming stores",
         ),
         Peer(HAND, "with_hand", says="C written by hand, of sizes that suit it, where it is at hand"),
+        Peer(
+            OPENCL, "with_portwright", ("pyopencl",), environment={"PORTWRIGHT_DEVICE": "OPENCL"},
+            says="Portwright on the first OpenCL device",
+        ),
+        Peer(
+            HAND_OPENCL, "with_hand_opencl", ("pyopencl",),
+            says="OpenCL written by hand, of some sizes, where it is at hand",
+        ),
         Peer("numpy", "with_numpy"),
         Peer("torch", "with_torch", ("torch",), says="PyTorch, eager"),
         Peer("compiled", "with_torch", ("torch",), {"compiled": True}, says="PyTorch, torch.compile"),
@@ -107,6 +116,19 @@ PEERS = {
 def cores() -> int:
     """How many this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def use_cores(count: int) -> None:
+    """Keeps this process, and those that it starts, to so many cores.
+
+    Raises:
+        SystemExit: when there are fewer, or the system has no such thing.
+    """
+    if not hasattr(os, "sched_setaffinity"):
+        raise SystemExit("--cores: this system cannot keep a process to some cores")
+    if not 1 <= count <= cores():
+        raise SystemExit(f"--cores {count}: there are {cores()}")
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:count])
 
 
 class Latest:

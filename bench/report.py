@@ -13,12 +13,13 @@ from statistics import geometric_mean, median, quantiles
 
 from .harness import ROOT, Burst, Outcome, Row, per_call
 from .limits import Limits
-from .peers import COPY, HAND, PEERS, PORTWRIGHT, YARDSTICKS, cores
+from .peers import COPY, HAND, HAND_OPENCL, OPENCL, PEERS, PORTWRIGHT, YARDSTICKS, cores
 from .table import find
 
 RESULTS = ROOT / "bench" / "results"
 PAGE = ROOT / "docs" / "performance.md"
-BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
+SECTIONS = ("measured", "products", "one-core", "opencl", "drawn", "start")
+"""Parts of the page that a command writes, each between two marks."""
 
 
 LEGEND = """\
@@ -38,6 +39,7 @@ class Target:
     seconds: float = 0.0
 
 
+BY_HAND = {HAND: "C", HAND_OPENCL: "OpenCL"}
 COMPILED = ("compiled", "compiled+pages")
 TARGETS = (
     Target("chain_64m", "an elementwise chain: at least 70 % of the copy's speed", (COPY,), 0.7),
@@ -80,9 +82,9 @@ def spread(values: Sequence[float]) -> Spread:
     return Spread(low, median(values), high)
 
 
-def ratio(row: Row, peer: str) -> Spread | None:
+def ratio(row: Row, peer: str, us: str = PORTWRIGHT) -> Spread | None:
     """How many times longer than Portwright a peer takes, turn by turn; None when either has no times."""
-    ours, theirs = row.outcomes.get(PORTWRIGHT), row.outcomes.get(peer)
+    ours, theirs = row.outcomes.get(us), row.outcomes.get(peer)
     if ours is None or theirs is None or ours.fault or theirs.fault:
         return None
     turns = {b.turn: median(b.times) for b in ours.counted}
@@ -189,21 +191,24 @@ def summary(results: Results, others: Sequence[str]) -> str | None:
     )
 
 
-def beside_hand(results: Results) -> str | None:
+def beside_hand(results: Results, hand: str = HAND, us: str = PORTWRIGHT) -> str | None:
     """Portwright beside kernels written by hand, of the workloads that there are such kernels of."""
-    ratios = {row.workload: ratio(row, HAND) for row in results.rows.values() if HAND in row.outcomes}
+    ratios = {row.workload: ratio(row, hand, us) for row in results.rows.values() if hand in row.outcomes}
     known = {name: r for name, r in ratios.items() if r is not None}
     if not known:
         return None
     mean = geometric_mean([r.middle for r in known.values()])
     each = ", ".join(f"{name} {r.middle:.2f} ({r.low:.2f}–{r.high:.2f})" for name, r in known.items())
-    return f"Beside C written by hand, its time ÷ ours: {mean:.2f} (geometric mean of {len(known)}): {each}."
+    us = "" if us == PORTWRIGHT else f"ours of {us}"
+    says = f"Beside {BY_HAND[hand]} written by hand, its time ÷ {us or 'ours'}"
+    return f"{says}: {mean:.2f} (geometric mean of {len(known)}): {each}."
 
 
 def tables(results: Results) -> str:
     """Everything, as Markdown."""
     others = [p for p in PEERS if p != PORTWRIGHT and p not in YARDSTICKS]
-    shown = [p for p in others if any(p in r.outcomes for r in results.rows.values())]
+    here = {p for r in results.rows.values() for p in r.outcomes}
+    shown = [p for p in (*others, OPENCL, HAND_OPENCL) if p in here]
     lines = []
     for row in results.rows.values():
         w = find(row.workload)
@@ -237,8 +242,7 @@ def tables(results: Results) -> str:
     parts.append(markdown(head, lines))
     if (all_together := summary(results, others)) is not None:
         parts.append(all_together)
-    if (by_hand := beside_hand(results)) is not None:
-        parts.append(by_hand)
+    parts += [s for s in (beside_hand(results), beside_hand(results, HAND_OPENCL, OPENCL)) if s is not None]
     faults = [
         f"- `{row.workload}`, {name}: {o.fault}"
         for row in results.rows.values()
@@ -300,13 +304,14 @@ def _row(data: Mapping[str, object]) -> Row:
     return Row(str(data["workload"]), made)
 
 
-def write_page(results: Results) -> None:
-    """Puts the tables into docs/performance.md."""
-    put_into_page(BEGIN, tables(results), END)
+def write_page(results: Results, section: str = SECTIONS[0]) -> None:
+    """Puts the tables into a section of docs/performance.md."""
+    put_into_page(section, tables(results))
 
 
-def put_into_page(begin: str, tables: str, end: str) -> None:
-    """Puts tables between two marks of docs/performance.md, which come at its end if it has none."""
+def put_into_page(section: str, tables: str) -> None:
+    """Puts tables between the marks of a section of docs/performance.md, at its end if it has none."""
+    begin, end = f"<!-- {section}: begin -->", f"<!-- {section}: end -->"
     text = PAGE.read_text(encoding="utf-8")
     if begin not in text:
         text = f"{text.rstrip()}\n\n{begin}\n{end}\n"

@@ -34,7 +34,6 @@ FIRST = {
 }
 CACHES = ("PORTWRIGHT_CACHE", "TORCHINDUCTOR_CACHE_DIR", "JAX_COMPILATION_CACHE_DIR", "XDG_CACHE_HOME")
 """The variables that say where the peers keep what they compiled."""
-BEGIN, END = "<!-- start: begin -->", "<!-- start: end -->"
 LONGEST = 300.0
 """Seconds that a process may take."""
 
@@ -136,7 +135,7 @@ def main(arguments: Sequence[str]) -> int:
     text = table(measure(list(dict.fromkeys([PORTWRIGHT, *others])), chosen.rounds))
     print(text)
     if chosen.write:
-        report.put_into_page(BEGIN, text, END)
+        report.put_into_page("start", text)
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Which workloads there are: a table of them, and as many as one likes that are drawn by chance."""
+"""Which workloads there are: a table of them, sets of these, and as many as one likes drawn by chance."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from .workloads import (
     Workload,
     attention,
     axpb64,
+    batched_matmul,
     chain64,
     conv2d,
     cube,
@@ -34,6 +35,24 @@ from .workloads import (
 
 BIG = 64 << 20
 GPT2_SMALL = Transformer(tokens=50_257, length=128, layers=12, width=768, heads=12)
+MATMUL = {
+    "matmul": "a @ b",
+    "matmul_nt": "a @ b.T",
+    "matmul_tn": "a.T @ b",
+    "matmul_tt": "a.T @ b.T",
+    "bcastmm": "(a.reshape(N,1,N)*b.T.reshape(1,N,N)).sum(2)",
+}
+
+
+def _cubed(kind: str, n: int) -> Workload:
+    return matmul(kind, f"{kind}_{n}", f"{MATMUL[kind]}, {n} cubed", cube(n))
+
+
+def _of_sizes(*sizes: int) -> Workload:
+    n = Sizes(*sizes)
+    return matmul("matmul", f"matmul_{'x'.join(map(str, sizes))}", f"{MATMUL['matmul']}, {n}", n)
+
+
 WORKLOADS = {
     w.name: w
     for w in (
@@ -46,13 +65,13 @@ WORKLOADS = {
         reduction("colsum", "colsum_8192", "the columns' sums of 8192x8192", (8192, 8192), 0),
         softmax(4096, 4096),
         layernorm(4096, 4096),
-        *(matmul("matmul", f"matmul_{n}", f"a @ b, {n} cubed", cube(n)) for n in (512, 1024, 2048)),
-        *(
-            matmul(
-                "bcastmm", f"bcastmm_{n}", f"(a.reshape(N,1,N)*b.T.reshape(1,N,N)).sum(2), N = {n}", cube(n)
-            )
-            for n in (512, 1024)
-        ),
+        *(_cubed("matmul", n) for n in (511, 512, 1024, 1500, 2048)),
+        *(_cubed(kind, n) for kind in ("matmul_nt", "matmul_tn", "matmul_tt") for n in (512, 1024)),
+        _of_sizes(1000, 37, 4093),
+        _of_sizes(1000, 4093, 37),
+        batched_matmul("matmul_batch_64", 64, cube(64)),
+        batched_matmul("matmul_batch_128", 32, Sizes(128, 64, 128)),
+        *(_cubed("bcastmm", n) for n in (512, 1024)),
         gemv("gemv", "gemv_4096", "x[4096] @ W[4096, 4096]", 4096, 4096),
         gemv("gemvt", "gemvt_4096", "W[4096, 4096] @ x[4096]", 4096, 4096),
         conv2d(32, 64, 64, 56, 3),
@@ -69,6 +88,19 @@ WORKLOADS = {
         tiny("tiny_fused", "tiny_fused_1000", "1000 dependent adds on 10 numbers in one call", 1, 1e-3),
     )
 }
+
+
+_PRODUCTS = [name for name, w in WORKLOADS.items() if w.kind.startswith("matmul")]
+_LIKE_THESE = {"matmul_512", "matmul_1024", "matmul_2048"}
+SETS = {
+    "table": [name for name in WORKLOADS if name not in _PRODUCTS or name in _LIKE_THESE],
+    "products": _PRODUCTS,
+    "opencl": [
+        "axpb_64m", "gelu_64m", "gelu_256k", "sum_64m", "rowsum_8192", "colsum_8192",
+        "matmul_512", "matmul_1024", "matmul_2048",
+    ],
+}  # fmt: skip
+"""Workloads that are measured together, by the set's name."""
 
 
 def find(name: str) -> Workload:

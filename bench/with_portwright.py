@@ -44,6 +44,8 @@ EXPRESSIONS: dict[str, Callable[..., Tensor]] = {
     "matmul": lambda a, b: a @ b,
     "matmul_nt": lambda a, b: a @ b.T,
     "matmul_tn": lambda a, b: a.T @ b,
+    "matmul_tt": lambda a, b: a.T @ b.T,
+    "matmul_batch": lambda a, b: a @ b,
     "bcastmm": bcastmm,
     "gemv": lambda x, w: x @ w,
     "gemvt": lambda x, w: w @ x,

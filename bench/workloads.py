@@ -202,20 +202,35 @@ def cube(n: int) -> Sizes:
 
 
 def matmul(kind: str, name: str, says: str, n: Sizes) -> Workload:
-    """a @ b; of the kind ``matmul_nt`` with b transposed, of ``matmul_tn`` with a."""
-    left = (n.terms, n.rows) if kind == "matmul_tn" else (n.rows, n.terms)
-    right = (n.columns, n.terms) if kind == "matmul_nt" else (n.terms, n.columns)
+    """a @ b; of the kind ``matmul_nt`` with b transposed, of ``matmul_tn`` with a, of ``matmul_tt`` both."""
+    left = (n.terms, n.rows) if kind in ("matmul_tn", "matmul_tt") else (n.rows, n.terms)
+    right = (n.columns, n.terms) if kind in ("matmul_nt", "matmul_tt") else (n.terms, n.columns)
 
     def expect(v: Inputs, random: Random) -> Expected:
         at = some(n.rows, 62, random)
-        a = v["a"].T if kind == "matmul_tn" else v["a"]
-        b = v["b"].T if kind == "matmul_nt" else v["b"]
+        a = v["a"].T if kind in ("matmul_tn", "matmul_tt") else v["a"]
+        b = v["b"].T if kind in ("matmul_nt", "matmul_tt") else v["b"]
         return Expected((n.rows, n.columns), at, *_product(a[at], b, n.terms))
 
     return Workload(
         name, kind, says, lambda r: {"a": normal(r, *left), "b": normal(r, *right)}, expect,
         nbytes=4 * (n.rows * n.terms + n.terms * n.columns + n.rows * n.columns),
         flops=2 * n.rows * n.terms * n.columns,
+    )  # fmt: skip
+
+
+def batched_matmul(name: str, batch: int, n: Sizes) -> Workload:
+    """As many products a @ b."""
+
+    def expect(v: Inputs, random: Random) -> Expected:
+        at = some(batch, 2, random)
+        return Expected((batch, n.rows, n.columns), at, *_product(v["a"][at], v["b"][at], n.terms))
+
+    return Workload(
+        name, "matmul_batch", f"a @ b, {batch} times {n}",
+        lambda r: {"a": normal(r, batch, n.rows, n.terms), "b": normal(r, batch, n.terms, n.columns)}, expect,
+        nbytes=4 * batch * (n.rows * n.terms + n.terms * n.columns + n.rows * n.columns),
+        flops=2 * batch * n.rows * n.terms * n.columns,
     )  # fmt: skip
 
 

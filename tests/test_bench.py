@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -11,10 +13,11 @@ import pytest
 
 from bench import harness, report, start, with_numpy, with_portwright
 from bench import workloads as w
+from bench.__main__ import parse
 from bench.harness import Burst, Outcome, Process, Row
 from bench.limits import Limits, Machine, aligned
-from bench.peers import COPY, PEERS, PORTWRIGHT, Peer
-from bench.table import DRAWN, WORKLOADS, drawn, find
+from bench.peers import COPY, HAND_OPENCL, OPENCL, PEERS, PORTWRIGHT, Peer
+from bench.table import DRAWN, SETS, WORKLOADS, drawn, find
 from bench.transformer import Transformer, gpt2, gpt2_train
 from bench.workloads import Workload
 
@@ -30,6 +33,8 @@ SMALL = [
     w.matmul("matmul", "matmul", "", w.Sizes(20, 30, 10)),
     w.matmul("matmul_nt", "matmul_nt", "", w.Sizes(20, 30, 10)),
     w.matmul("matmul_tn", "matmul_tn", "", w.Sizes(20, 30, 10)),
+    w.matmul("matmul_tt", "matmul_tt", "", w.Sizes(20, 30, 10)),
+    w.batched_matmul("matmul_batch", 3, w.Sizes(20, 30, 10)),
     w.matmul("bcastmm", "bcastmm", "", w.cube(20)),
     w.gemv("gemv", "gemv", "", 20, 30),
     w.gemv("gemvt", "gemvt", "", 20, 30),
@@ -189,7 +194,9 @@ def test_promises_are_judged_with_their_spread() -> None:
 def test_results_are_kept_and_written_into_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(report, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(report, "PAGE", tmp_path / "page.md")
-    report.PAGE.write_text("# Title\n\nbefore\n\n" + report.BEGIN + "\nold\n" + report.END + "\nafter\n")
+    report.PAGE.write_text(
+        "# Title\n\nbefore\n\n<!-- measured: begin -->\nold\n<!-- measured: end -->\nafter\n"
+    )
     measured = results(chain_64m={PORTWRIGHT: outcome(10, 11), COPY: outcome(8, 8)})
     assert report.load(report.save(measured)) == measured
     assert report.load(report.RESULTS / "latest.json") == measured
@@ -201,6 +208,31 @@ def test_results_are_kept_and_written_into_the_page(tmp_path: Path, monkeypatch:
     assert "2026-01-02" in page
     assert "jax not installed" in page
     assert "`chain_64m`" in page
+    report.write_page(measured, "products")  # at the end, where the page has no such section yet
+    assert report.PAGE.read_text().startswith(page.rstrip())
+    assert report.PAGE.read_text().count("`chain_64m`") == 2
+
+
+def test_opencl_is_compared_with_opencl() -> None:
+    rows = {PORTWRIGHT: outcome(1), OPENCL: outcome(4), HAND_OPENCL: outcome(3)}
+    text = report.tables(results(matmul_512=rows))
+    assert "Beside OpenCL written by hand, its time ÷ ours of opencl: 0.75" in text
+    assert "Beside C" not in text
+    assert "All together" not in text  # neither is anybody's choice
+
+
+def test_fewer_cores_are_used_where_asked(capfd: pytest.CaptureFixture[str]) -> None:
+    asked = f"from bench.peers import cores, use_cores; use_cores(1); print(cores()); use_cores({1 << 20})"
+    done = subprocess.run([sys.executable, "-c", asked], cwd=harness.ROOT, capture_output=True, text=True)
+    assert done.stdout == "1\n"
+    assert "there are 1" in done.stderr
+
+
+def test_sets_hold_workloads() -> None:
+    assert all(name in WORKLOADS for names in SETS.values() for name in names)
+    chosen = parse(["opencl", "gemv_4096", "--write", "opencl"])
+    assert chosen.workloads == [*SETS["opencl"], "gemv_4096"]
+    assert chosen.write == "opencl"
 
 
 def test_a_first_result_is_timed_in_a_process_of_its_own(tmp_path: Path) -> None:

@@ -48,8 +48,10 @@ def chunks(extent: int, lanes: int, unroll: int, least: int = 4, twice: bool = F
         unroll: vectors side by side.
         least: lanes of the narrowest vector that what is left may be cut into, down to single elements.
         twice: whether iterations may be run twice: then the last vector is whole, and begins that much
-            earlier.
+            earlier. Of a loop shorter than a vector, vectors are as wide as the loop lets one be.
     """
+    if twice and least <= extent < lanes:
+        lanes = 1 << (extent.bit_length() - 1)
     width = unroll * lanes
     whole, rest = divmod(extent, width)
     if lanes == 1 or (twice and extent >= lanes):
