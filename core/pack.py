@@ -8,6 +8,7 @@ of the copy.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
@@ -16,8 +17,10 @@ from .device import Spec
 from .index import flatten, variable
 from .loops import Body, Kernel, Let, Loop, Memory, Stmt, Store, Update, values
 from .ops import Op
-from .schedule.across import across, together
+from .schedule.across import ROWS, across, together
 from .schedule.nest import perfect
+from .schedule.panels import FAR
+from .schedule.scheduling import room
 from .value import Access, Value, toposort
 from .work import iterations
 
@@ -25,6 +28,8 @@ WORK = 1 << 19
 """Operations below which a contraction runs as it is."""
 REUSE = 8
 """How often each element of an operand must be used to be worth a copy."""
+GROUPS = 8
+"""Times as much as has room in panels must the columns be, for strips of rows to be copied beforehand."""
 GROWTH = 2
 """How much larger than its operand a copy may be (overlapping windows make it grow)."""
 
@@ -59,6 +64,9 @@ def pack(kernel: Kernel, spec: Spec) -> Packed:
         return Packed(kernel, ())
     lanes = spec.lanes(max((v.dtype for v in loads), key=lambda d: d.itemsize))
     inner = shape.reduced[-1]
+    far = _far(shape, loads, kernel, spec)
+    if far is not None:
+        return _rewrite(kernel, shape, inner.var, [far])
     if inner.extent >= 2 * lanes and all(_step(v, inner.var) in (0, 1) for v in loads):
         return Packed(kernel, ())
     best: tuple[float, int, str, list[Value]] | None = None
@@ -100,6 +108,27 @@ def _contraction(kernel: Kernel) -> _Shape | None:
     if any(not isinstance(s, Let | Update) for s in reduced[-1].body):
         return None
     return _Shape(tuple(outputs), tuple(reduced))
+
+
+def _far(shape: _Shape, loads: Sequence[Value], kernel: Kernel, spec: Spec) -> Value | None:
+    """What lies far apart along a long reduction, as of a transposed matrix, where it is read often.
+
+    Tiles pack strips of it for a group of column panels, as many as there is room for. Of more groups each
+    would pack all strips once more; one copy, along which the reduction walks, is less.
+    """
+    columns, inner = shape.outputs[-1], shape.reduced[-1]
+    if len(shape.reduced) > 1 or len(shape.outputs) < 2 or len(loads) != 2:
+        return None
+    terms = inner.extent * columns.extent * max(v.dtype.itemsize for v in loads)
+    if terms < GROUPS * room(spec)[0]:
+        return None
+    for v in loads:
+        rows = next((n for n in shape.outputs[:-1] if _step(v, n.var) == 1), None)
+        if rows is None or rows.extent < ROWS or _step(v, columns.var) != 0:
+            continue
+        if abs(_step(v, inner.var) or 0) >= FAR and _packed_size(v, shape, kernel) is not None:
+            return v
+    return None
 
 
 def _step(v: Value, var: str) -> int | None:
