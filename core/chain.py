@@ -66,7 +66,9 @@ def blocks_for(kernels: Sequence[Kernel], spec: Spec) -> int:
     """
     handed = sum(m.nbytes for k in kernels[:-1] for m in k.params if m.written)
     fitting = (
-        n for n in _numbers(kernels[-1]) if _keeps_busy(n, spec.threads) and handed <= spec.near_bytes * n
+        n
+        for n in numbers_of_blocks(kernels[-1])
+        if keeps_busy(n, spec.threads) and handed <= spec.near_bytes * n
     )
     for blocks in islice(fitting, TRIED):
         made = chain(kernels, blocks)
@@ -75,7 +77,7 @@ def blocks_for(kernels: Sequence[Kernel], spec: Spec) -> int:
     return 0
 
 
-def _keeps_busy(blocks: int, threads: int) -> bool:
+def keeps_busy(blocks: int, threads: int) -> bool:
     """Whether no thread waits long for another's last block."""
     return blocks >= 8 * threads or (blocks >= 2 * threads and blocks % threads == 0)
 
@@ -84,7 +86,7 @@ TRIED = 3
 """Numbers of blocks that are tried, the fewest first: what more blocks would need is rarely less."""
 
 
-def _numbers(kernel: Kernel) -> Iterator[int]:
+def numbers_of_blocks(kernel: Kernel) -> Iterator[int]:
     """Into how many blocks the results of a kernel can be cut, the fewest first; rows stay together."""
     loop = kernel.body[0] if len(kernel.body) == 1 else None
     nest = perfect(loop) if isinstance(loop, Loop) else []

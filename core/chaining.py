@@ -15,6 +15,7 @@ from .chain import blocks_for
 from .device import Device
 from .fuse import BY_ITSELF
 from .graph import Node
+from .online import Cut, cut_for
 from .pipeline import links, structure
 from .siblings import Group
 
@@ -24,7 +25,7 @@ OTHERS = 2
 """Times as much as what is handed on may its reader read besides: of more, each block would read some."""
 KEPT = 4096
 """Decisions that are remembered."""
-_decided: dict[tuple[Device, Hashable], int] = {}
+_decided: dict[tuple[Device, Hashable], Cut | None] = {}
 
 
 def chained(groups: Sequence[Group], asked: Collection[Node], device: Device) -> list[Group]:
@@ -39,19 +40,31 @@ def chained(groups: Sequence[Group], asked: Collection[Node], device: Device) ->
         return list(groups)
     readers = Counter(n for g in groups for n in g.reads)
     out: dict[Node, Group] = {}  # by first root
+
+    def handed_on(n: Node, to: Group) -> Group | None:
+        """Who computes a node, where only this group reads it, and that may be a block at a time."""
+        first = out.get(n)
+        if first is None or readers[n] > 1 or n in asked or n.nbytes < LEAST:
+            return None
+        if sum(m.nbytes for m in to.reads if m is not n) > OTHERS * n.nbytes:
+            return None
+        return first if all(_may_be_linked(x, device) for x in (first, to)) else None
+
     for g in groups:
         for n in g.reads:
-            first = out.get(n)
-            if first is None or readers[n] > 1 or n in asked or n.nbytes < LEAST:
+            first = handed_on(n, g)
+            if first is None:
                 continue
-            if sum(m.nbytes for m in g.reads if m is not n) > OTHERS * n.nbytes:
-                continue
-            if not all(_may_be_linked(x, device) for x in (first, g)):
-                continue
-            both = joined(first, g)
-            if len(both.reads) < spec.max_buffers and (blocks := _blocks(both, device)):
-                del out[n]
-                g = replace(both, blocks=blocks)
+            before = [(m, group) for m in first.reads if (group := handed_on(m, first)) is not None]
+            # three may be one where two are not: a softmax's rows are never whole then
+            for last, whole in ((n, first), *((m, joined(group, first)) for m, group in before)):
+                both = joined(whole, g)
+                cut = _cut(both, device) if len(both.reads) < spec.max_buffers else None
+                if cut is not None:
+                    out.pop(last)
+                    out.pop(n, None)
+                    g = replace(both, blocks=cut.blocks, terms=cut.terms)
+                    break
         out[g.roots[0]] = g
     return list(out.values())
 
@@ -74,12 +87,13 @@ def joined(first: Group, second: Group) -> Group:
     return Group(second.roots, tuple(reads), inside)
 
 
-def _blocks(group: Group, device: Device) -> int:
-    """Into how many blocks a chain is cut, 0 where its kernels stay apart; remembered by structure."""
+def _cut(group: Group, device: Device) -> Cut | None:
+    """How a chain is cut, None where its kernels stay apart; remembered by structure."""
     key = (device, structure(group))
-    found = _decided.get(key)
-    if found is None:
+    if key not in _decided:
         if len(_decided) >= KEPT:
             _decided.pop(next(iter(_decided)), None)
-        found = _decided[key] = blocks_for(links(group), device.spec)
-    return found
+        kernels = links(group)
+        blocks = blocks_for(kernels, device.spec)
+        _decided[key] = Cut(blocks) if blocks else cut_for(kernels, device.spec)
+    return _decided[key]

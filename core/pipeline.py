@@ -25,6 +25,7 @@ from .knobs import Knobs
 from .legal_tree import legalize_kernel
 from .loops import Kernel, Loop, Memory, Scratch, statements
 from .lower import lower
+from .online import online
 from .pack import pack
 from .rename import rename
 from .scatter import lower_scatter
@@ -84,14 +85,14 @@ class Piece:
     nbytes: tuple[int, ...]
 
 
-_built: dict[tuple[Device, Hashable, int], list[Piece]] = {}
+_built: dict[tuple[Device, Hashable, int, int], list[Piece]] = {}
 KEPT = 4096
 """Groups whose pieces are remembered."""
 
 
 def build(group: Group, device: Device) -> list[Piece]:
     """The kernels that compute ``group`` on ``device``: copies that it wants of its operands, then itself."""
-    key = (device, structure(group), group.blocks)
+    key = (device, structure(group), group.blocks, group.terms)
     found = _built.get(key)
     if found is None:
         found = _pieces(group, device)
@@ -228,6 +229,8 @@ def fresh_kernel(group: Group) -> Kernel:
         made: Kernel | None = lower_scatter(root, frozenset(group.reads).__contains__)
     elif group.inside:
         made = chain(links(group), group.blocks)
+        if group.terms and made is not None:
+            made = online(made, group.terms)
     else:
         made = lower(group.roots, frozenset(group.reads).__contains__).kernel
     assert made is not None

@@ -27,12 +27,14 @@ class Group:
         reads: what it reads from memory.
         inside: of a chain, what it hands on from one of its kernels to the next, in running order.
         blocks: how many blocks a chain computes one after another.
+        terms: how many terms of its rows' sums a chain computes at a time; 0: all.
     """
 
     roots: tuple[Node, ...]
     reads: tuple[Node, ...]
     inside: tuple[Node, ...] = ()
     blocks: int = 1
+    terms: int = 0
 
 
 def join_siblings(
