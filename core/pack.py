@@ -28,6 +28,8 @@ WORK = 1 << 19
 """Operations below which a contraction runs as it is."""
 REUSE = 8
 """How often each element of an operand must be used to be worth a copy."""
+OFTEN = 64
+"""How often each must be used where neighbours are skipped: to read past them costs less than a copy."""
 GROUPS = 8
 """Times as much as has room in panels must the columns be, for strips of rows to be copied beforehand."""
 GROWTH = 2
@@ -67,6 +69,9 @@ def pack(kernel: Kernel, spec: Spec) -> Packed:
     far = _far(shape, loads, kernel, spec)
     if far is not None:
         return _rewrite(kernel, shape, inner.var, [far])
+    sparse = [v for v in loads if _is_sparse(v, shape, kernel)]
+    if sparse:
+        return _rewrite(kernel, shape, shape.outputs[-1].var, sparse)
     if inner.extent >= 2 * lanes and all(_step(v, inner.var) in (0, 1) for v in loads):
         return Packed(kernel, ())
     best: tuple[float, int, str, list[Value]] | None = None
@@ -108,6 +113,15 @@ def _contraction(kernel: Kernel) -> _Shape | None:
     if any(not isinstance(s, Let | Update) for s in reduced[-1].body):
         return None
     return _Shape(tuple(outputs), tuple(reduced))
+
+
+def _is_sparse(v: Value, shape: _Shape, kernel: Kernel) -> bool:
+    """Whether each loop skips elements, as of an image of which each other pixel is read, and that often."""
+    steps = [_step(v, var) for var, n in shape.extents.items() if n > 1]
+    if None in steps or min((abs(s) for s in steps if s), default=1) == 1:
+        return False
+    size = _packed_size(v, shape, kernel)
+    return size is not None and prod(shape.extents.values()) >= OFTEN * size
 
 
 def _far(shape: _Shape, loads: Sequence[Value], kernel: Kernel, spec: Spec) -> Value | None:

@@ -289,6 +289,8 @@ class Player:
                 row.append(action)
             elif action is not None:
                 self._add(_Piece(action, [memory[v] for v in (*action.writes, *action.reads)]), [action])
+        self.play: Callable[[], None] = self._parts[0].run if len(self._parts) == 1 else self._play
+        """Runs every action in order."""
 
     def _add(self, part: _Part, actions: Sequence[Action]) -> None:
         self._parts.append(part)
@@ -301,7 +303,6 @@ class Player:
         for place in self._places.get(value, ()):
             place.part.rebind(place.action, place.argument, buffer)
 
-    def play(self) -> None:
-        """Runs every action in order."""
+    def _play(self) -> None:
         for part in self._parts:
             part.run()

@@ -7,6 +7,7 @@ import pytest
 import support as t
 
 from portwright import Tensor
+from portwright.core import engine
 from portwright.core.fuse import fuse
 from portwright.core.graph import Node
 from portwright.core.legal_tree import legalize_kernel
@@ -49,3 +50,22 @@ def test_batches_of_them_are_right() -> None:
     product = Tensor(a).transpose(1, 2) @ Tensor(b)
     assert len(product.kernels()) == 2
     assert np.array_equal(product.numpy(), a.swapaxes(1, 2) @ b)
+
+
+def strided(channels: int, filters: int, side: int, stride: int) -> Node:
+    """A convolution of windows of one pixel."""
+    image, weights = t.integers((2, channels, side, side)), t.integers((filters, channels, 1, 1), seed=2)
+    return Tensor(engine.read(image)).conv2d(Tensor(engine.read(weights)), stride=stride).node
+
+
+def test_pixels_between_which_others_are_skipped_are_copied_where_many_filters_read_them() -> None:
+    assert copies(strided(64, 64, 28, 2)) == 1
+    assert copies(strided(64, 64, 28, 1)) == 0, "nothing is skipped"
+    assert copies(strided(96, 32, 28, 2)) == 0, "few filters"
+
+
+def test_every_stage_of_a_convolution_of_skipped_pixels() -> None:
+    root = strided(64, 64, 28, 3)
+    assert copies(root) == 1
+    for name, (got,) in t.by_stage([root], SPEC).items():
+        assert np.array_equal(got, t.meaning(root)[0]), name

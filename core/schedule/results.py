@@ -57,6 +57,7 @@ def tiled(work: Scheduling, nest: Sequence[Loop], outermost: bool) -> Body | Non
         pieces = tuple(chunks(vector.extent, lanes, columns, twice=work.again(inner)))
         work.note(f"vectorize {vector.var} as {', '.join(map(str, pieces))}")
         height = _height(rows.extent, min(budget // columns, work.spec.knobs.rows), IN_FLIGHT // columns)
+        vector = replace(vector, body=inner)
         tile = Tile(
             vector, pieces, height, panel, near, work.memories, 2 * work.spec.threads, work.note,
             always=filled or turned is not None,
