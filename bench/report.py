@@ -18,7 +18,7 @@ from .table import find
 
 RESULTS = ROOT / "bench" / "results"
 PAGE = ROOT / "docs" / "performance.md"
-SECTIONS = ("measured", "products", "one-core", "opencl", "drawn", "start")
+SECTIONS = ("measured", "products", "one-core", "convolutions", "opencl", "drawn", "start")
 """Parts of the page that a command writes, each between two marks."""
 
 

@@ -53,6 +53,18 @@ def _of_sizes(*sizes: int) -> Workload:
     return matmul("matmul", f"matmul_{'x'.join(map(str, sizes))}", f"{MATMUL['matmul']}, {n}", n)
 
 
+CONVOLUTIONS = (
+    conv2d(8, 3, 64, 224, 7, stride=2, name="conv2d_first"),
+    conv2d(8, 64, 256, 56, 1, name="conv2d_1x1"),
+    conv2d(8, 256, 512, 56, 1, stride=2, name="conv2d_1x1_s2"),
+    conv2d(8, 128, 128, 28, 3, name="conv2d_28"),
+    conv2d(8, 256, 256, 14, 3, name="conv2d_14"),
+    conv2d(8, 512, 512, 7, 3, name="conv2d_7"),
+    conv2d(16, 32, 64, 28, 5, name="conv2d_5x5"),
+    conv2d(8, 64, 64, 56, 3, name="conv2d_last_56", last=True),
+    conv2d(8, 256, 256, 14, 3, name="conv2d_last_14", last=True),
+)
+"""The shapes of layers in residual nets."""
 WORKLOADS = {
     w.name: w
     for w in (
@@ -76,6 +88,7 @@ WORKLOADS = {
         gemv("gemvt", "gemvt_4096", "W[4096, 4096] @ x[4096]", 4096, 4096),
         conv2d(32, 64, 64, 56, 3),
         conv2d(8, 128, 256, 28, 3, stride=2),
+        *CONVOLUTIONS,
         attention(4, 8, 512, 64),
         mlp_train(),
         gpt2(GPT2_SMALL, "gpt2_small"),
@@ -91,10 +104,12 @@ WORKLOADS = {
 
 
 _PRODUCTS = [name for name, w in WORKLOADS.items() if w.kind.startswith("matmul")]
-_LIKE_THESE = {"matmul_512", "matmul_1024", "matmul_2048"}
+_LAYERS = [w.name for w in CONVOLUTIONS]
+_ELSEWHERE = {*_PRODUCTS, *_LAYERS} - {"matmul_512", "matmul_1024", "matmul_2048"}
 SETS = {
-    "table": [name for name in WORKLOADS if name not in _PRODUCTS or name in _LIKE_THESE],
+    "table": [name for name in WORKLOADS if name not in _ELSEWHERE],
     "products": _PRODUCTS,
+    "convolutions": ["conv2d", "conv2d_s2", *_LAYERS],
     "opencl": [
         "axpb_64m", "gelu_64m", "gelu_256k", "sum_64m", "rowsum_8192", "colsum_8192",
         "matmul_512", "matmul_1024", "matmul_2048",

@@ -57,6 +57,9 @@ EXPRESSIONS: dict[str, Callable[..., Any]] = {
     "gemvt": lambda x, w: w @ x,
     "conv2d": lambda x, w: jax.lax.conv(x, w, (1, 1), "SAME"),
     "conv2d_s2": lambda x, w: jax.lax.conv_general_dilated(x, w, (2, 2), [(w.shape[-1] // 2,) * 2] * 2),
+    "conv2d_last": lambda x, w: jax.lax.conv_general_dilated(
+        x, w, (1, 1), "SAME", dimension_numbers=("NHWC", "OIHW", "NHWC")
+    ),
     "attention": lambda q, k, v: jax.nn.softmax(q @ k.swapaxes(-1, -2) / math.sqrt(q.shape[-1]), -1) @ v,
     "transadd": lambda x, y: x.T + y,
     "gather": lambda t, i: t[i],

@@ -86,6 +86,7 @@ EXPRESSIONS: dict[str, Callable[..., Any]] = {
     "gemvt": lambda x, w: w @ x,
     "conv2d": conv2d,
     "conv2d_s2": partial(conv2d, stride=2),
+    "conv2d_last": lambda x, w: conv2d(x.transpose(0, 3, 1, 2), w).transpose(0, 2, 3, 1),
     "attention": lambda q, k, v: softmax(q @ k.swapaxes(-1, -2) / f4(math.sqrt(q.shape[-1]))) @ v,
     "transadd": lambda x, y: x.T + y,
     "gather": lambda t, i: t[i],

@@ -43,6 +43,7 @@ EXPRESSIONS: dict[str, Callable[..., Tensor]] = {
     "gemvt": lambda x, w: w @ x,
     "conv2d": lambda x, w: x.conv2d(w, padding=w.shape[-1] // 2),
     "conv2d_s2": lambda x, w: x.conv2d(w, padding=w.shape[-1] // 2, stride=2),
+    "conv2d_last": lambda x, w: x.permute(0, 3, 1, 2).conv2d(w, padding=w.shape[-1] // 2).permute(0, 2, 3, 1),
     "attention": lambda q, k, v: q.scaled_dot_product_attention(k, v),
     "transadd": lambda x, y: x.T + y,
     "gather": lambda t, i: t[i],

@@ -53,6 +53,9 @@ EXPRESSIONS: dict[str, Callable[..., Tensor]] = {
     "gemvt": lambda x, w: w @ x,
     "conv2d": lambda x, w: F.conv2d(x, w, padding=w.shape[-1] // 2),
     "conv2d_s2": lambda x, w: F.conv2d(x, w, padding=w.shape[-1] // 2, stride=2),
+    "conv2d_last": lambda x, w: F.conv2d(
+        x.permute(0, 3, 1, 2), w.contiguous(memory_format=torch.channels_last), padding=w.shape[-1] // 2
+    ).permute(0, 2, 3, 1),
     "attention": lambda q, k, v: F.scaled_dot_product_attention(q, k, v),
     "transadd": lambda x, y: x.T + y,
     "gather": lambda t, i: F.embedding(i, t),

@@ -248,30 +248,53 @@ def gemv(kind: str, name: str, says: str, terms: int, results: int) -> Workload:
     )  # fmt: skip
 
 
-def conv2d(images: int, channels: int, filters: int, side: int, window: int, stride: int = 1) -> Workload:
-    """Windows of an odd side, padded so that there is one for each pixel; for each other one at stride 2."""
+def conv2d(
+    images: int,
+    channels: int,
+    filters: int,
+    side: int,
+    window: int,
+    stride: int = 1,
+    *,
+    name: str = "",
+    last: bool = False,
+) -> Workload:
+    """Windows of an odd side, padded so that there is one for each pixel; for each other one at stride 2.
+
+    Args:
+        images, channels, filters, side, window, stride: sizes.
+        name: in the table; that of the kind when not given.
+        last: whether channels come last in images (NHWC), those that are read and those that are written.
+    """
     shape, pad = (images, channels, side, side), window // 2
     terms, results = channels * window**2, -(-side // stride)
 
     def make(random: Random) -> Inputs:
-        return {"x": normal(random, *shape), "w": normal(random, filters, channels, window, window)}
+        x = normal(random, *shape)
+        x = np.ascontiguousarray(x.transpose(0, 2, 3, 1)) if last else x
+        return {"x": x, "w": normal(random, filters, channels, window, window)}
 
     def expect(v: Inputs, random: Random) -> Expected:
         at = np.unique([0, images - 1])
-        x = np.pad(v["x"][at], ((0, 0), (0, 0), (pad, pad), (pad, pad)))
+        x = v["x"].transpose(0, 3, 1, 2) if last else v["x"]
+        x = np.pad(x[at], ((0, 0), (0, 0), (pad, pad), (pad, pad)))
         windows = np.lib.stride_tricks.sliding_window_view(x, (window, window), (2, 3))
         windows = windows[:, :, ::stride, ::stride]
         flat = windows.transpose(0, 2, 3, 1, 4, 5).reshape(-1, terms)
         values, allowed = _product(flat, v["w"].reshape(filters, terms).T, terms)
         whole = (len(at), results, results, filters)
+        if last:
+            size = (images, results, results, filters)
+            return Expected(size, at, values.reshape(whole), allowed.reshape(whole))
         turned = [z.reshape(whole).transpose(0, 3, 1, 2) for z in (values, allowed)]
         return Expected((images, filters, results, results), at, turned[0], turned[1])
 
     read, written = math.prod(shape), images * filters * results * results
-    name, apart = ("conv2d", "") if stride == 1 else (f"conv2d_s{stride}", f", stride {stride}")
+    kind, more = ("conv2d", "") if stride == 1 else (f"conv2d_s{stride}", f", stride {stride}")
+    kind, more = (f"{kind}_last", f"{more}, channels last") if last else (kind, more)
     return Workload(
-        name, name,
-        f"{'x'.join(map(str, shape))} with {filters}x{channels}x{window}x{window}, padding {pad}{apart}",
+        name or kind, kind,
+        f"{'x'.join(map(str, shape))} with {filters}x{channels}x{window}x{window}, padding {pad}{more}",
         make, expect, nbytes=4 * (read + written + filters * terms), flops=2 * written * terms,
     )  # fmt: skip
 

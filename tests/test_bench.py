@@ -40,6 +40,7 @@ SMALL = [
     w.gemv("gemvt", "gemvt", "", 20, 30),
     w.conv2d(2, 3, 5, 6, 3),
     w.conv2d(1, 3, 5, 6, 5),
+    w.conv2d(2, 3, 5, 6, 3, last=True),
     w.conv2d(2, 3, 5, 6, 3, stride=2),
     w.conv2d(1, 3, 5, 7, 5, stride=2),
     w.attention(2, 2, 8, 4),
