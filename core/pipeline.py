@@ -32,6 +32,7 @@ from .scatter import lower_scatter
 from .schedule import schedule
 from .siblings import Group
 from .signature import signature
+from .strided import shuffled
 from .transpose import transpose
 from .tuned import knobs_of, seconds_to_search
 from .verify import verify
@@ -192,7 +193,8 @@ def _through(
     if scheduled.threads is not None:
         scheduled = legalize_kernel(scheduled, spec)  # what the threads of a block do to meet
     verify(scheduled)
-    final = hoist(read_through_images(transpose(fold_together(expand(scheduled))), spec))
+    final = shuffled(transpose(fold_together(expand(scheduled))))
+    final = hoist(read_through_images(final, spec))
     verify(final)
     placeholder = "kernel_of_no_name_yet"  # a word that no language has of its own
     text = device.dialect.render([NamedKernel(placeholder, final)], spec)

@@ -22,6 +22,7 @@ from .nest import keeps_order, perfect, wrap
 from .results import along_memory, tiled
 from .scheduling import Scheduling, loads, stores_in, unrolled
 from .transforms import chunks, split_accumulator
+from .windows import windowed
 
 PARALLEL = 1 << 16
 """Operations and bytes of a kernel below which waking threads costs more than they save."""
@@ -78,6 +79,7 @@ def _spine(work: Scheduling, loop: Loop, outermost: bool) -> Body:
         (by_rows(work, loop, outermost) if len(nest) == 1 else None)
         or tiled(work, nest, outermost)
         or along_memory(work, nest, outermost, lambda partial: _body(work, inner, partial=partial))
+        or windowed(work, nest, outermost)
         or work.rows(nest, _body(work, inner), outermost)
     )
 
