@@ -192,6 +192,30 @@ def test_sorting_down_and_with_nan_and_zeros() -> None:
     same(Tensor(X).sort(1, descending=True)[0], -np.sort(-X, 1))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "int64", "uint8"])
+@pytest.mark.parametrize(("n", "k"), [(4, 1), (37, 3), (64, 8), (300, 5), (513, 64), (20, 5), (20, 6)])
+def test_some_are_picked_in_order_and_equal_ones_as_they_stand(dtype: str, n: int, k: int) -> None:
+    x = np.random.default_rng(n).integers(0, n // 3 + 2, (3, n)).astype(dtype)  # many are equal
+    for largest in (False, True):
+        order = np.argsort(-x.astype(np.int64) if largest else x, 1, kind="stable")[:, :k]
+        values, at = Tensor(x).topk(k, 1, largest=largest)
+        same(at, order)
+        same(values, np.take_along_axis(x, order, 1))
+        values, at = Tensor(x.T).topk(k, 0, largest=largest)
+        same(at, order.T)
+
+
+def test_picked_numbers_put_nan_first_and_have_gradients() -> None:
+    x = np.arange(40, dtype=np.float32)
+    x[7] = np.nan
+    leaf = Tensor(x, requires_grad=True)
+    values, at = leaf.topk(3)
+    same(at, np.array([7, 39, 38]))
+    values.sum().backward()
+    assert leaf.grad is not None
+    assert leaf.grad.numpy().nonzero()[0].tolist() == [7, 38, 39]
+
+
 def test_topk() -> None:
     values, at = Tensor(X).topk(2, 1)
     same(values, -np.sort(-X, 1)[:, :2])

@@ -9,12 +9,15 @@ from ..dtype import float32, index_dtype, int32, int64
 from ..elementary import basic
 from ..elementary.basic import Expr, where
 from ..errors import ArgumentError
-from ..graph import Node
+from ..graph import Node, Shape
 from ..ops import Op
 from .select import Select
 
 RANKED = 256
 """Up to this length every pair is compared in one reduction; beyond, a bitonic network takes n·log² n."""
+
+FEW = 4
+"""Of so many times as many elements, some are picked without putting all in order."""
 
 
 def sort_key(x: Node, descending: bool) -> Node:
@@ -64,28 +67,82 @@ def _by_rank(key: Node) -> Node:
 
 
 def _bitonic(key: Node) -> Node:
-    """The order of a last axis by a bitonic network (Batcher 1968) on (key, position) pairs."""
+    """The order of a last axis by a bitonic network (Batcher 1968)."""
+    pair = _with_positions(key)
+    return _positions(_in_blocks(pair, pair[0].shape[-1]), key, key.shape[-1])
+
+
+def _least(key: Node, k: int) -> Node:
+    """Where the ``k`` least of a last axis are, in order, by the part of such a network that they pass.
+
+    Blocks of as many are put in order, one upward, the next downward. Of two such neighbours the lesser of
+    each pair of elements are the least of both, and again a bitonic sequence: a merge puts them in order, and
+    half of the blocks are left.
+    """
+    block = 1 << (k - 1).bit_length()
+    pair = _in_blocks(_with_positions(key), block)
+    *lead, size = pair[0].shape
+    while size > block:
+        both = (*lead, size // (2 * block), 2, block)
+        first, second = ([Expr(x) for x in _halves(pair, both, half)] for half in (0, 1))
+        before = _before(second, first)
+        size //= 2
+        pair = [
+            graph.contiguous(graph.reshape(where(before, b, a).node, (*lead, size)))
+            for a, b in zip(first, second, strict=True)
+        ]
+        pair = _merged(pair, block)
+    return _positions(pair, key, k)
+
+
+def _halves(pair: list[Node], shape: Shape, half: int) -> list[Node]:
+    """The first or second blocks of each two."""
+    spans = [*((0, d) for d in shape[:-2]), (half, half + 1), (0, shape[-1])]
+    return [graph.shrink(graph.reshape(x, shape), spans) for x in pair]
+
+
+def _with_positions(key: Node) -> list[Node]:
+    """Keys with their positions, as many as a power of two: one word that holds both, or two."""
     *lead, n = key.shape
     size = 1 << (n - 1).bit_length()
     spans = [(0, 0)] * len(lead) + [(0, size - n)]
     shape = (*lead, size)
     position = graph.expand(graph.reshape(graph.iota(size, int64), (1,) * len(lead) + (size,)), shape)
     real = Expr(position) < n
-    pair: list[Node]
     if key.dtype is int32:  # one word holds both
         joined = Expr(graph.cast(graph.pad(key, spans), int64)) << 32 | Expr(position)
-        pair = [where(real, joined, int64.max).node]
-    else:
-        pair = [where(real, Expr(graph.pad(key, spans)), int64.max).node, position]
+        return [where(real, joined, int64.max).node]
+    return [where(real, Expr(graph.pad(key, spans)), int64.max).node, position]
+
+
+def _positions(pair: list[Node], key: Node, count: int) -> Node:
+    """The first positions."""
+    order = Expr(pair[-1]) & 0xFFFFFFFF if key.dtype is int32 else Expr(pair[-1])
+    return graph.shrink(order.node, [*((0, d) for d in key.shape[:-1]), (0, count)])
+
+
+def _in_blocks(pair: list[Node], size: int) -> list[Node]:
+    """Blocks of this size in order, upward in every other one."""
     block = 2
     while block <= size:
-        reach = block // 2
-        while reach:
-            pair = [graph.contiguous(x) for x in _exchange(pair, block, reach)]
-            reach //= 2
+        pair = _merged(pair, block)
         block *= 2
-    order = Expr(pair[-1]) & 0xFFFFFFFF if key.dtype is int32 else Expr(pair[-1])
-    return graph.shrink(order.node, [*((0, d) for d in lead), (0, n)])
+    return pair
+
+
+def _merged(pair: list[Node], block: int) -> list[Node]:
+    """Bitonic blocks of this size put in order, upward in every other one."""
+    reach = block // 2
+    while reach:
+        pair = [graph.contiguous(x) for x in _exchange(pair, block, reach)]
+        reach //= 2
+    return pair
+
+
+def _before(one: list[Expr], other: list[Expr]) -> Expr:
+    """Which elements come before the other ones."""
+    before = one[0] < other[0]
+    return before if len(one) == 1 else before | (one[0].eq(other[0]) & (one[1] < other[1]))
 
 
 def _exchange(pair: list[Node], block: int, reach: int) -> list[Node]:
@@ -94,9 +151,7 @@ def _exchange(pair: list[Node], block: int, reach: int) -> list[Node]:
     split = (*lead, size // (2 * reach), 2, reach)
     mine = [Expr(graph.reshape(x, split)) for x in pair]
     other = [Expr(graph.flip(e.node, [len(split) - 2])) for e in mine]
-    before = other[0] < mine[0]
-    if len(pair) == 2:
-        before = before | (other[0].eq(mine[0]) & (other[1] < mine[1]))
+    before = _before(other, mine)
     ones = (1,) * len(lead)
     position = graph.expand(graph.reshape(graph.iota(size, int32), (*ones, *split[len(lead) :])), split)
     upper = (Expr(position) & reach).ne(0)
@@ -138,7 +193,11 @@ class Sorting(Select):
             raise ArgumentError(
                 f"topk of {k} along axis {axis} of {self.shape}: there are {self.shape[axis]}"
             )
-        order = self.argsort(axis, descending=largest).narrow(axis, 0, k)
+        if 0 < k * FEW <= self.shape[axis]:
+            key = sort_key(self.detach().movedim(axis, -1).node, largest)
+            order = self._test(graph.cast(_least(key, k), index_dtype)).movedim(-1, axis)
+        else:
+            order = self.argsort(axis, descending=largest).narrow(axis, 0, k)
         return self.gather(axis, order), order
 
     @classmethod
