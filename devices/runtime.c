@@ -67,7 +67,7 @@ static void pause_briefly(void) {}
    A launch is cut into one share a thread, so that a thread meets the same memory from kernel to kernel. A
    thread takes half of what is left of its share, and again, and then of the others' shares: one that wakes
    late, or has to share its core, delays nobody. The caller is thread 0. */
-enum { MAX_THREADS = 256, SMALLEST_PIECE = 16 /* of so many parts of a share */, LINE = 128, SPIN_NS = 40000, SPINS_TO_YIELD = 4000, STACK = 8 << 20 };
+enum { MAX_THREADS = 256, SMALLEST_PIECE = 16 /* of so many parts of a share */, LINE = 128, SPIN_NS = 40000, PATIENCE_NS = 100000, LONGEST_PATIENCE_NS = 50000000, SPINS_TO_YIELD = 4000, STACK = 8 << 20 };
 #define OPEN 0x80000000u /* in pool.state: workers may take pieces; the other bits count those inside */
 
 typedef struct {
@@ -86,7 +86,11 @@ static struct {
     _Alignas(LINE) atomic_uint generation; /* one more at each launch: what idle workers watch */
     atomic_uint sleepers;
     _Alignas(LINE) atomic_uint state;
-} pool = {.busy = PTHREAD_MUTEX_INITIALIZER, .threads = 1};
+    atomic_uint joined;  /* times that a worker took part in a launch */
+    int64_t alone_ns;    /* how long launches have run since, and no worker came */
+    int64_t patience_ns; /* after how long the workers are moved away */
+    atomic_long tid[MAX_THREADS]; /* of the workers, as the system counts threads; 0: not known yet */
+} pool = {.busy = PTHREAD_MUTEX_INITIALIZER, .threads = 1, .patience_ns = PATIENCE_NS};
 
 #ifdef __linux__
 static void sleep_while(unsigned seen) {
@@ -96,7 +100,24 @@ static void wake(int workers) {
     syscall(SYS_futex, &pool.generation, FUTEX_WAKE_PRIVATE, workers, NULL, NULL, 0);
 }
 static void reset_sleep(void) {}
+static void note_thread(int thread) { atomic_store(&pool.tid[thread], syscall(SYS_gettid)); }
+/* A scheduler may leave a worker that it woke waiting for the caller's own core, however long, while another
+   is idle. To take that core from what it may use, and give it back, moves it at once. */
+static void move_workers_away(void) {
+    int here = sched_getcpu();
+    for (int i = 1; i <= pool.started && here >= 0; i++) {
+        cpu_set_t all, others;
+        pid_t tid = (pid_t)atomic_load(&pool.tid[i]);
+        if (!tid || sched_getaffinity(tid, sizeof all, &all)) continue;
+        others = all;
+        CPU_CLR(here, &others);
+        if (CPU_COUNT(&others) && !sched_setaffinity(tid, sizeof others, &others))
+            sched_setaffinity(tid, sizeof all, &all);
+    }
+}
 #else
+static void note_thread(int thread) { (void)thread; }
+static void move_workers_away(void) {}
 static pthread_mutex_t sleep_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t sleep_over = PTHREAD_COND_INITIALIZER;
 static void sleep_while(unsigned seen) {
@@ -156,11 +177,15 @@ static void take_pieces(int thread) {
 
 static void *work(void *thread) {
     enter_float_mode();
+    note_thread((int)(intptr_t)thread);
     unsigned seen = atomic_load(&pool.generation);
     for (;;) {
         seen = next_generation(seen);
         /* Only who finds the launch open reads it; the caller writes the next one when none is inside. */
-        if (atomic_fetch_add_explicit(&pool.state, 1, memory_order_acq_rel) & OPEN) take_pieces((int)(intptr_t)thread);
+        if (atomic_fetch_add_explicit(&pool.state, 1, memory_order_acq_rel) & OPEN) {
+            atomic_fetch_add_explicit(&pool.joined, 1, memory_order_relaxed);
+            take_pieces((int)(intptr_t)thread);
+        }
         atomic_fetch_sub_explicit(&pool.state, 1, memory_order_release);
     }
     return NULL;
@@ -204,8 +229,17 @@ static void run(pw_kernel kernel, void *const *args, long items) {
     atomic_fetch_or_explicit(&pool.state, OPEN, memory_order_acq_rel);
     atomic_fetch_add(&pool.generation, 1);
     if (atomic_load(&pool.sleepers)) wake(shares - 1);
+    if (pool.alone_ns > pool.patience_ns) {
+        move_workers_away();
+        pool.alone_ns = 0;
+        pool.patience_ns = pool.patience_ns < LONGEST_PATIENCE_NS / 2 ? 2 * pool.patience_ns : LONGEST_PATIENCE_NS;
+    }
+    unsigned joined = atomic_load_explicit(&pool.joined, memory_order_relaxed);
+    int64_t start = now_ns();
     take_pieces(0);
     atomic_fetch_and_explicit(&pool.state, ~OPEN, memory_order_acq_rel);
+    if (atomic_load_explicit(&pool.joined, memory_order_relaxed) == joined) pool.alone_ns += now_ns() - start;
+    else pool.alone_ns = 0, pool.patience_ns = PATIENCE_NS;
     for (int i = 0; atomic_load_explicit(&pool.state, memory_order_acquire); i++)
         if (i < SPINS_TO_YIELD) pause_briefly();
         else sched_yield(); /* the worker that we wait for may need this core */
@@ -377,6 +411,7 @@ static void after_fork_in_child(void) {
     pthread_mutex_init(&pool.busy, NULL);
     reset_sleep();
     pool.started = 0;
+    for (int i = 0; i < MAX_THREADS; i++) atomic_store(&pool.tid[i], 0);
     atomic_store(&pool.sleepers, 0);
     atomic_store(&pool.state, 0);
 }

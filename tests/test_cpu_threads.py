@@ -95,3 +95,27 @@ def test_a_thread_count_that_is_none(monkeypatch: pytest.MonkeyPatch, stated: st
 def test_more_threads_than_there_can_be() -> None:
     threads = int(in_process(FORK + "check(); print(cpu.spec.threads)", PORTWRIGHT_THREADS="1000"))
     assert 1 <= threads <= 256
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system keeps no thread to some cores")
+def test_workers_that_do_not_come_keep_the_cores_that_they_may_use() -> None:
+    said = in_process(
+        FORK
+        + textwrap.dedent("""
+        check()
+        mine, every = os.getpid(), os.sched_getaffinity(0)
+        one = {min(every)}
+        workers = [int(t) for t in os.listdir("/proc/self/task") if int(t) != mine]
+        assert workers
+        def cores(which):
+            for t in workers:
+                os.sched_setaffinity(t, which)
+            for _ in range(40):
+                check()
+            return {frozenset(os.sched_getaffinity(t)) for t in workers}
+        os.sched_setaffinity(mine, one)
+        print(cores(one) == {frozenset(one)}, cores(every) == {frozenset(every)})
+        """),
+        PORTWRIGHT_THREADS="3",
+    )
+    assert said == "True True"
