@@ -154,9 +154,18 @@ class _Hoist:
             return found
         for v in val.toposort([root]):
             if v not in self.names:
-                own = set(_own_names(v))
-                self.names[v] = frozenset(own).union(*(self.names[s] for s in v.srcs))
+                names = frozenset(_own_names(v)) if v.op in _NAMING else NONE
+                for s in v.srcs:
+                    more = self.names[s]
+                    if more is not names:
+                        names = names | more if names else more
+                self.names[v] = names
         return self.names[root]
+
+
+NONE: frozenset[str] = frozenset()
+_NAMING = frozenset({Extra.REF, Extra.INDEX, Op.LOAD})
+"""What depends on names by itself."""
 
 
 def _own_names(v: Value) -> Iterable[str]:

@@ -174,7 +174,7 @@ class _Lowering:
     # ------------------------------------------------------------------ who is wanted where
 
     def want(self, node: Node, position: Position, mask: Mask) -> Demand:
-        key = (position, mask if node.size else NEVER)
+        key = (position, NEVER if 0 in node.shape else mask)
         known = self.demands.get(node)
         if known is None:
             known = self.demands[node] = {}
