@@ -49,11 +49,29 @@ class Contents(Protocol):
         """Whether it is as it was."""
 
 
-def guard(
-    found: Sequence[Found], sized: Sequence[Any] = (), contents: Sequence[Contents] = ()
-) -> Callable[[], bool]:
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A Python expression that is true while everything is as it was.
+
+    Attributes:
+        text: the expression. It raises one of ``GONE`` where a name, an attribute or a cell is gone.
+        names: what it names.
+    """
+
+    text: str
+    names: dict[str, Any]
+
+    def compiled(self) -> Callable[[], bool]:
+        """A function that says whether it is true; false too where something is gone."""
+        names = dict(self.names)
+        exec(_TEXT.format(self.text), names)
+        made: Callable[[], bool] = names["guard"]
+        return made
+
+
+def guard(found: Sequence[Found], sized: Sequence[Any] = (), contents: Sequence[Contents] = ()) -> Condition:
     """Whether every place holds the very object that is in its ``kept``, ``sized`` are as long as they are
-    now, and ``contents`` hold. False too where a name, an attribute or a cell is gone."""
+    now, and ``contents`` hold."""
     names: dict[str, Any] = {"map": map, "len": len, "call": call, "is_": is_, "flat": flat}
     terms: list[str] = []
     loops: list[Found] = []
@@ -79,11 +97,10 @@ def guard(
     if contents:
         names["holds"] = [c.holds for c in contents]
         terms.append("all(map(call, holds))")
-    exec(_TEXT.format(" and ".join(terms) or True), names)
-    made: Callable[[], bool] = names["guard"]
-    return made
+    return Condition(" and ".join(terms) or "True", names)
 
 
+GONE = (KeyError, AttributeError, ValueError)
 _TEXT = """
 def guard():
     try:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import inspect
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, Generic, ParamSpec, TypeVar
 
 import numpy as np
@@ -29,8 +30,8 @@ class Jit(Generic[P, R]):
     """
 
     __slots__ = (
-        "__dict__", "__weakref__", "_is_bound", "_key", "_lock", "_name", "_named", "_names", "_plain",
-        "_replay", "_warm", "function",
+        "__dict__", "__weakref__", "_is_bound", "_key", "_lock", "_name", "_named", "_names", "_pick",
+        "_plain", "_replay", "_warm", "function",
     )  # fmt: skip
 
     def __init__(self, function: Callable[P, R]) -> None:
@@ -47,7 +48,8 @@ class Jit(Generic[P, R]):
         self._replay: Replay | None = None
         # where every argument is a tensor: how many are passed by position, and the names of the others
         self._plain = -1
-        self._named: tuple[str, ...] = ()
+        self._named: frozenset[str] = frozenset()
+        self._pick = _picker([])
         self._key = ""
         self._is_bound = False
 
@@ -64,12 +66,12 @@ class Jit(Generic[P, R]):
             replay = self._replay
             if replay is None:
                 return self._learn(args, kwargs)
-            if len(args) == self._plain and len(kwargs) == len(self._named):
-                tensors = (*args, *map(kwargs.get, self._named)) if kwargs else args
-                for t in tensors:
-                    if type(t) is not Tensor:
-                        break
-                else:
+            if len(args) == self._plain and (kwargs.keys() == self._named if kwargs else not self._named):
+                tensors = (*args, *self._pick(kwargs)) if kwargs else args
+                result = replay.quick(*tensors)
+                if result is not None:
+                    return result  # type: ignore[return-value]
+                if all(type(t) is Tensor for t in tensors):
                     return replay.run(tensors)  # type: ignore[arg-type, no-any-return]
             taken = take_arguments(self._names, args, kwargs)
             differs = arguments_difference(replay.recipe.arguments, taken.rest)
@@ -101,11 +103,11 @@ class Jit(Generic[P, R]):
                     self._name, self.function, args, kwargs, taken, self._names, self._warm
                 ).run()
                 if recipe is not None:
-                    self._replay = Replay(recipe)
                     trace.jitted("captured", self._name, f"{len(recipe.tape.actions)} kernels")
                     plain = all(r is HERE for r in recipe.arguments.values())
                     self._plain = len(args) if plain else -1
-                    self._named = tuple(sorted(kwargs))
+                    self._named, self._pick = frozenset(kwargs), _picker(sorted(kwargs))
+                    self._replay = Replay(recipe)
         return result  # type: ignore[no-any-return]
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -136,6 +138,13 @@ class Jit(Generic[P, R]):
     def __reduce__(self) -> Any:
         """A function is pickled by its name; a copy of an object makes its methods anew."""
         return (_nothing, ()) if self._is_bound else self.__dict__["__qualname__"]
+
+
+def _picker(names: Sequence[str]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
+    """Gives the values of some names, in order."""
+    if len(names) > 1:
+        return itemgetter(*names)
+    return lambda held: tuple([held[name] for name in names])
 
 
 def _nothing() -> None:

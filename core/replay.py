@@ -8,8 +8,8 @@ still holds what it gave out last. In a training loop the parameters go back and
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from sys import getrefcount
 from typing import Any
 
@@ -17,6 +17,7 @@ from . import graph, trace
 from .device import Buffer
 from .errors import JitError
 from .node import Node
+from .quick import Quick, never, quick
 from .recipe import REMEDY, Given, Recipe, Source
 from .structure import HERE, put_back
 from .tape import Player, assign_memory
@@ -54,11 +55,27 @@ class Lease:
 
 @dataclass(slots=True)
 class _Turn:
-    """A player, the nodes of the sources that it is bound to, and the memory that it lends, by value."""
+    """A player, the nodes of the sources that it is bound to, and the memory that it lends, by value.
+
+    Attributes:
+        start: runs the player while nobody listens.
+        lease: the memory that it lends, where it is one.
+    """
 
     player: Player
     nodes: list[Node | None]
     leases: dict[int, Lease]
+    start: Callable[[], None] = field(init=False)
+    lease: Lease | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.start = self.player.start
+        self.lend()
+
+    def lend(self, *leases: tuple[int, Lease]) -> None:
+        """Lends other memory from now on."""
+        self.leases.update(leases)
+        self.lease = next(iter(self.leases.values()), None)
 
 
 class Replay:
@@ -66,8 +83,8 @@ class Replay:
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
-        self._turns: list[_Turn] = []
-        self._next = 0
+        self._turns: list[_Turn] = []  # the next one first
+        self.quick: Quick = never
         self._lease_of: dict[Node, Lease] = {}
         given = [r for r in recipe.results if isinstance(r, Given)]
         given += [a.given for a in recipe.assigned]
@@ -110,7 +127,7 @@ class Replay:
         sources = tensors if self._takes_all else self._sources(tensors)
         if not self._turns:
             self._open(sources)
-        turn = self._turns[self._next]
+        turn = self._turns[0]
         bound = turn.nodes
         for i, t in enumerate(sources):
             if t.node is not bound[i]:
@@ -121,7 +138,7 @@ class Replay:
         turn.player.play()
         if trace.listening:
             trace.jitted("replayed", recipe.name, f"{len(recipe.tape.actions)} kernels")
-        self._next = 1 - self._next
+        self._turns.reverse()
         one = self._one
         if one is not None:
             held = turn.leases.get(one.value)
@@ -208,6 +225,10 @@ class Replay:
             leases = {v: self._lease(v) for v in self._lent}
             player = Player(tape, memory | {v: lease.memory for v, lease in leases.items()})
             self._turns.append(_Turn(player, [None] * len(sources), leases))
+        one = self._one
+        if one is not None and self._takes_all and list(self._lent.values()) == [one] and sources:
+            condition = self.recipe.watch.condition
+            self.quick = quick(condition, len(sources), self._turns, one.device)
 
     def _lease(self, value: int) -> Lease:
         v = self.recipe.tape.values[value]
@@ -219,7 +240,8 @@ class Replay:
     def _lend(self, turn: _Turn, value: int) -> None:
         """Has a player write a value into other memory, and leaves the old to those who hold it."""
         self._lease_of.pop(turn.leases[value].top)
-        lease = turn.leases[value] = self._lease(value)
+        lease = self._lease(value)
+        turn.lend((value, lease))
         turn.player.rebind(value, lease.memory)
 
     def _bind(self, turn: _Turn, index: int, t: TensorBase) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Protocol, cast
 
 from . import engine, trace
@@ -244,6 +245,10 @@ class _Launches:
             for launch in self.launches:
                 self.device.launch(launch)
 
+    def quietly(self) -> Callable[[], None]:
+        """``run`` for when nobody watches."""
+        return self.run if self.replays is None else partial(self.replays.replay, self.recording)
+
     def rebind(self, action: int, argument: int, buffer: Buffer) -> None:
         self.buffers[action][argument] = buffer
         if self.replays is not None:
@@ -289,8 +294,10 @@ class Player:
                 row.append(action)
             elif action is not None:
                 self._add(_Piece(action, [memory[v] for v in (*action.writes, *action.reads)]), [action])
-        self.play: Callable[[], None] = self._parts[0].run if len(self._parts) == 1 else self._play
-        """Runs every action in order."""
+        self.start: Callable[[], None] = self.play
+        """``play``, while nobody listens."""
+        if len(self._parts) == 1 and isinstance(self._parts[0], _Launches):
+            self.start = self._parts[0].quietly()
 
     def _add(self, part: _Part, actions: Sequence[Action]) -> None:
         self._parts.append(part)
@@ -303,6 +310,7 @@ class Player:
         for place in self._places.get(value, ()):
             place.part.rebind(place.action, place.argument, buffer)
 
-    def _play(self) -> None:
+    def play(self) -> None:
+        """Runs every action in order."""
         for part in self._parts:
             part.run()

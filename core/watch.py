@@ -108,7 +108,8 @@ class Watch:
             self.gradients = self._found[-1]
             self._walk()
         self._lengths = [len(s) for s in self._sized]
-        self.holds = guard(self._found, self._sized, self._contents)
+        self.condition = guard(self._found, self._sized, self._contents)
+        self.holds = self.condition.compiled()
         """Whether every place holds the very object that it held."""
 
     # ------------------------------------------------------------------------------------------ asking

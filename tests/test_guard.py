@@ -30,7 +30,7 @@ def attributes(count: int) -> tuple[Any, Found]:
 @pytest.mark.parametrize("count", COUNTS)
 def test_each_place_is_compared_with_what_was_there(count: int) -> None:
     holder, found = attributes(count)
-    holds = guard([found])
+    holds = guard([found]).compiled()
     for name, before in list(vars(holder).items()):
         assert holds()
         setattr(holder, name, object())
@@ -44,7 +44,7 @@ def test_each_place_is_compared_with_what_was_there(count: int) -> None:
 @pytest.mark.parametrize("count", COUNTS)
 def test_a_place_that_is_gone_is_said(count: int) -> None:
     holder, found = attributes(count)
-    holds = guard([found])
+    holds = guard([found]).compiled()
     del holder.a0
     assert not holds()
 
@@ -53,7 +53,7 @@ def test_a_place_that_is_gone_is_said(count: int) -> None:
 def test_equal_is_not_the_same(count: int) -> None:
     kept = [[i] for i in range(count)]
     lists = list(kept)
-    holds = guard([Found(partial(iter, lists), kept, [str(i) for i in range(count)])])
+    holds = guard([Found(partial(iter, lists), kept, [str(i) for i in range(count)])]).compiled()
     assert holds()
     lists[-1] = list(lists[-1])
     assert not holds()
@@ -62,7 +62,7 @@ def test_equal_is_not_the_same(count: int) -> None:
 @pytest.mark.parametrize("count", COUNTS)
 def test_a_length_is_compared(count: int) -> None:
     sized: list[list[int]] = [[] for _ in range(count)]
-    holds = guard([], sized)
+    holds = guard([], sized).compiled()
     assert holds()
     sized[-1].append(1)
     assert not holds()
@@ -72,7 +72,7 @@ def test_a_length_is_compared(count: int) -> None:
 
 def test_however_many_holders_there_are() -> None:
     made = [attributes(2) for _ in range(MOST)]
-    holds = guard([found for _, found in made])
+    holds = guard([found for _, found in made]).compiled()
     assert holds()
     for holder, _ in (made[0], made[-1]):
         before, holder.a1 = holder.a1, object()
@@ -82,7 +82,7 @@ def test_however_many_holders_there_are() -> None:
 
 
 def test_there_may_be_nothing_to_compare() -> None:
-    assert guard([])()
+    assert guard([]).compiled()()
 
 
 def test_tensors_by_name_are_told_apart_as_by_place() -> None:
