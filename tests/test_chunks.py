@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import support as t
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -96,3 +97,12 @@ def test_what_is_added_up_is_added_once(device: str, classes: int) -> None:
     got = -(x.log_softmax(1) * one_hot).sum() / 32
     assert abs(got.item() - wanted) < 1e-5
     assert abs((x * one_hot).sum().item() - scores[np.arange(32), truth].sum()) < 1e-4
+
+
+def test_constants_are_stored_by_vectors_of_their_own_width() -> None:
+    """Nothing is computed with: what is stored says how many fill a vector."""
+    zeros = t.graph.shrink(t.graph.pad(t.integers((4, 40)), [(8, 0), (0, 0)]), [(0, 3), (0, 40)])
+    kernel = schedule(t.fresh_kernel(t.fuse([t.graph.contiguous(zeros)], t.spec(32))[1][0]), t.spec(32))
+    assert kernel.trail
+    assert all("x8" in step or "x4" in step for step in kernel.trail if step.startswith("vectorize"))
+    assert not any("x16" in step or "x32" in step for step in kernel.trail)

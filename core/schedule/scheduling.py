@@ -51,8 +51,8 @@ class Scheduling:
     # ------------------------------------------------------------------ what loads do
 
     def lanes(self, body: Body) -> int:
-        """How many lanes of the widest dtype that is computed with fill a vector."""
-        size = 1
+        """How many lanes of the widest dtype that is computed with, or stored, fill a vector."""
+        size = max((s.value.dtype.itemsize for s in statements(body) if isinstance(s, Store)), default=1)
         for v in toposort(values(body)):
             if v.op is not Op.CONST and not v.dtype.is_bool:
                 size = max(size, v.dtype.itemsize)
