@@ -21,7 +21,7 @@ from math import prod
 
 from . import graph
 from . import value as val
-from .chain import chain, keeps_busy, numbers_of_blocks
+from .chain import TRIED, chain, keeps_busy, numbers_of_blocks
 from .device import Spec
 from .dtype import DType
 from .elementary.basic import Expr
@@ -82,11 +82,11 @@ class _Chain:
 
 def online(kernel: Kernel, terms: int) -> Kernel | None:
     """The chain with so many terms at a time; None where it is no such chain, or has no more of them."""
-    (outer,) = kernel.body
-    assert isinstance(outer, Loop)
-    found = _found(outer.body)
+    found = _block_of(kernel)
     if found is None or found.terms <= terms:
         return None
+    (outer,) = kernel.body
+    assert isinstance(outer, Loop)
     return kernel.with_body((replace(outer, body=_rewritten(found, terms)),))
 
 
@@ -111,35 +111,35 @@ def cut_for(kernels: Sequence[Kernel], spec: Spec) -> Cut | None:
     """
     if len(kernels) != 3:
         return None
-    numbers = [n for n in numbers_of_blocks(kernels[-1]) if keeps_busy(n, spec.threads)]
-    for blocks in numbers:
-        found = _chain_of(kernels, blocks)
+    refused = 0
+    for blocks in numbers_of_blocks(kernels[-1]):
+        if not keeps_busy(blocks, spec.threads):
+            continue
+        made = chain(kernels, blocks)
+        if made is None:
+            refused += 1
+            if refused == TRIED:
+                return None
+            continue
+        found = _block_of(made)
         if found is None or found.terms <= TERMS_AT_ONCE:
             return None
-        all_but_one = TERMS_AT_ONCE // 2
-        terms = next(
-            (n for n in range(TERMS_AT_ONCE, all_but_one, -1) if found.terms % n == 0), TERMS_AT_ONCE
-        )
+        evenly = (n for n in range(TERMS_AT_ONCE, TERMS_AT_ONCE // 2, -1) if found.terms % n == 0)
+        terms = next(evenly, TERMS_AT_ONCE)
         each = (terms + prod(n.extent for n in found.results[1:])) * found.held.dtype.itemsize
         if found.rows * each <= spec.near_bytes // 2:
             return Cut(blocks, terms)
     return None
 
 
-def _chain_of(kernels: Sequence[Kernel], blocks: int) -> _Chain | None:
-    """What is found in the chain of so many blocks; None where there is none."""
-    made = chain(kernels, blocks)
-    if made is None:
-        return None
-    (outer,) = made.body
-    assert isinstance(outer, Loop)
-    return _found(outer.body)
-
-
 # --------------------------------------------------------------------------------------------- what it finds
 
 
-def _found(body: Body) -> _Chain | None:
+def _block_of(kernel: Kernel) -> _Chain | None:
+    """What one block of a chain is, where it is such a chain."""
+    (outer,) = kernel.body
+    assert isinstance(outer, Loop)
+    body = outer.body
     scratch = [s.memory for s in body if isinstance(s, Scratch)]
     nests = [s for s in body if isinstance(s, Loop)]
     if len(body) != 5 or len(scratch) != 2 or len(nests) != 3:

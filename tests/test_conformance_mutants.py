@@ -29,7 +29,7 @@ from portwright.core.graph import Node
 from portwright.core.ops import Op
 
 SAMPLE = (
-    "floor_division", "cast_saturates", "scalar_loop_lost", "flushes_sums", "programs_by_sizes",
+    "floor_division", "cast_saturates", "last_vector_lost", "flushes_sums", "programs_by_sizes",
     "max_drops_nan",
     "true_is_255", "no_masks", "bytes_saturate", "sums_start_at_1", "stores_once_more", "runs_nothing",
     "interprets_what_compiles", "overlapping", "compile_errors_swallowed", "reciprocal_4_units",
@@ -160,7 +160,7 @@ def test_a_claim_that_is_not_made_is_skipped_and_counted(bases: dict[Base, str])
 @pytest.mark.parametrize(
     ("name", "rung", "keyword", "said"),
     [
-        ("stores_once_more", Rung.PRIMITIVES, "test_sizes[float32]", "past the end of a buffer"),
+        ("stores_once_more", Rung.VIEWS, "test_single[vector]", "past the end of a buffer"),
         ("odd_loops_stop_early", Rung.PRIMITIVES, "test_sizes[float32]", "elements are not within 0.5 ulp"),
         ("sums_start_at_1", Rung.REDUCTIONS, "test_sum_of_integers[float32]", "sum of 2"),
     ],

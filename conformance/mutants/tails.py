@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from ...core.device import Device, Launch
-from ...core.loops import Body, Loop, Stmt, Store, Update, map_body, statements
+from ...core.loops import Body, Loop, Stmt, Store, Update, map_body
 from ...core.value import Extra
 from .means import each, every_body, method, text
 from .mutant import Base, Family
@@ -25,41 +25,14 @@ def is_narrow(s: Stmt) -> bool:
     return isinstance(s, Store) and 1 < s.value.lanes < 8
 
 
-def scalars_only(loop: Loop) -> bool:
-    """A loop of nothing but stores of one lane."""
-    return all(isinstance(s, Store) and s.value.lanes == 1 for s in statements(loop.body))
+def is_last(s: Stmt) -> bool:
+    """A vector for what is left after others: it begins earlier, in the middle of one of them."""
+    return isinstance(s, Store) and s.value.lanes > 1 and s.index.const % s.value.lanes > 0 and not s.guard
 
 
-def has_vectors(body: Body) -> bool:
-    """Whether anything is stored in vectors."""
-    return any(isinstance(s, Store) and s.value.lanes > 1 for s in statements(body))
-
-
-def without_scalar_tail(body: Body) -> Body:
-    """Beside vectors, loops of single elements are left out."""
-    if not has_vectors(body):
-        return body
-    return tuple(s for s in body if not (isinstance(s, Loop) and scalars_only(s)))
-
-
-def without_last_element(body: Body) -> Body:
-    """Beside vectors, single elements are left out."""
-    if not has_vectors(body):
-        return body
-    return tuple(s for s in body if not (isinstance(s, Store) and s.value.lanes == 1))
-
-
-def tail_again(body: Body) -> Body:
-    """Beside vectors, single elements are written where the one before belongs."""
-    if not has_vectors(body):
-        return body
-
-    def rule(s: Stmt) -> Body | None:
-        if isinstance(s, Store) and s.value.lanes == 1:
-            return (replace(s, index=s.index - 1),)
-        return None
-
-    return map_body(body, rule)
+def last_vector(change: Callable[[Store], Body]) -> Callable[[Stmt], Body | None]:
+    """What is left after whole vectors is stored otherwise."""
+    return lambda s: change(s) if isinstance(s, Store) and is_last(s) else None
 
 
 def is_fold(s: Stmt) -> bool:
@@ -118,21 +91,21 @@ add(
     f"{SIZES} {SINGLE}",
 )
 add(
-    "scalar_loop_lost",
-    "The loop over the elements after the last vector is left out",
-    every_body(without_scalar_tail),
+    "last_vector_lost",
+    "The vector for what is left after others, which begins earlier, is not stored",
+    each(last_vector(lambda s: ())),
     f"{SIZES} {SINGLE} views::test_single*",
 )
 add(
-    "last_element_lost",
-    "A single element after the last vector is not stored",
-    every_body(without_last_element),
+    "last_vector_early",
+    "The vector for what is left after others begins one element too early",
+    each(last_vector(lambda s: (replace(s, index=s.index - 1),))),
     f"{SIZES} views::test_single* {SINGLE}",
 )
 add(
-    "tail_is_shifted",
-    "The elements after the last vector are stored one to the left",
-    every_body(tail_again),
+    "last_vector_late",
+    "The vector for what is left after others begins one element too late",
+    each(last_vector(lambda s: (replace(s, index=s.index + 1),))),
     f"{SIZES} {SINGLE} views::test_single*",
 )
 add(
