@@ -193,7 +193,7 @@ def _through(
     if scheduled.threads is not None:
         scheduled = legalize_kernel(scheduled, spec)  # what the threads of a block do to meet
     verify(scheduled)
-    final = shuffled(transpose(fold_together(expand(scheduled))))
+    final = shuffled(transpose(fold_together(expand(scheduled))), spec)
     final = hoist(read_through_images(final, spec))
     verify(final)
     placeholder = "kernel_of_no_name_yet"  # a word that no language has of its own

@@ -11,29 +11,33 @@ from __future__ import annotations
 from dataclasses import replace
 
 from . import value as val
+from .device import Spec
 from .loops import Body, Kernel, Loop, Stmt, Store, map_body, values_of, with_values
 from .ops import Op
 from .transpose import LEAST, MOST
 from .value import Access, Extra, Value
 
 
-def shuffled(kernel: Kernel) -> Kernel:
-    """The kernel with such loads from whole vectors."""
+def shuffled(kernel: Kernel, spec: Spec) -> Kernel:
+    """The kernel with such loads from whole vectors, of dtypes that the device computes in."""
     memo: dict[Value, Value] = {}
+
+    def neighbours(v: Value, srcs: tuple[Value, ...]) -> Value | None:
+        return _neighbours(v) if v.op is Op.LOAD and v.dtype in spec.arithmetic else None
 
     def rule(s: Stmt) -> Body | None:
         if isinstance(s, Loop) or not values_of(s):
             return None
         if isinstance(s, Store) and s.guard:
             return None
-        return (with_values(s, val.rewrite(values_of(s), _neighbours, memo)),)
+        return (with_values(s, val.rewrite(values_of(s), neighbours, memo)),)
 
     return kernel.with_body(map_body(kernel.body, rule))
 
 
-def _neighbours(v: Value, srcs: tuple[Value, ...]) -> Value | None:
+def _neighbours(v: Value) -> Value | None:
     access, n = v.arg, v.lanes
-    if v.op is not Op.LOAD or not isinstance(access, Access) or access.guard or access.places:
+    if not isinstance(access, Access) or access.guard or access.places:
         return None
     if not LEAST <= n <= MOST or n & (n - 1) or v.dtype.is_bool:
         return None
