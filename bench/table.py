@@ -90,6 +90,7 @@ WORKLOADS = {
         conv2d(8, 128, 256, 28, 3, stride=2),
         *CONVOLUTIONS,
         attention(4, 8, 512, 64),
+        attention(1, 2, 4096, 64, "attention_4096"),
         mlp_train(),
         gpt2(GPT2_SMALL, "gpt2_small"),
         gpt2_train(GPT2_SMALL, "gpt2_train"),

@@ -299,7 +299,7 @@ def conv2d(
     )  # fmt: skip
 
 
-def attention(batch: int, heads: int, length: int, width: int) -> Workload:
+def attention(batch: int, heads: int, length: int, width: int, name: str = "attention") -> Workload:
     """Scaled dot product attention, forward, no mask."""
     shape = (batch, heads, length, width)
 
@@ -309,7 +309,7 @@ def attention(batch: int, heads: int, length: int, width: int) -> Workload:
         return Expected(shape, batch - 1, values, 2e-5)
 
     return Workload(
-        "attention", "attention", f"attention, B{batch} H{heads} T{length} D{width}",
+        name, "attention", f"attention, B{batch} H{heads} T{length} D{width}",
         lambda r: {name: normal(r, *shape) for name in "qkv"}, expect,
         nbytes=16 * math.prod(shape), flops=4 * batch * heads * length**2 * width,
     )  # fmt: skip

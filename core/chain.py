@@ -21,6 +21,7 @@ from .ops import Op
 from .rename import map_values, rename, substitute
 from .schedule.nest import perfect
 from .schedule.transforms import fuse_loops
+from .siblings import Cut
 from .value import Access, Value, toposort
 
 BLOCK = "block"
@@ -58,8 +59,8 @@ def chain(kernels: Sequence[Kernel], blocks: int) -> Kernel | None:
     return Kernel((*(m for m in last.params if m.written), *read.values()), (Loop(BLOCK, blocks, body),))
 
 
-def blocks_for(kernels: Sequence[Kernel], spec: Spec) -> int:
-    """Into how many blocks a chain had better be cut; 0 where the kernels are better by themselves.
+def cut_for(kernels: Sequence[Kernel], spec: Spec) -> Cut | None:
+    """Into how many blocks a chain had better be cut; None where the kernels are better by themselves.
 
     They are where too few blocks keep the threads busy, where what is handed on fits no near cache, and where
     what each block reads anew of the other operands would be more than what is not written and read any more.
@@ -73,8 +74,8 @@ def blocks_for(kernels: Sequence[Kernel], spec: Spec) -> int:
     for blocks in islice(fitting, TRIED):
         made = chain(kernels, blocks)
         if made is not None:
-            return blocks if _read_anew(made) <= handed else 0
-    return 0
+            return Cut(blocks) if _read_anew(made) <= handed else None
+    return None
 
 
 def keeps_busy(blocks: int, threads: int) -> bool:

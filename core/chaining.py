@@ -1,23 +1,23 @@
 """Which kernels of a plan become chains: what one hands on to the next is never in memory as a whole.
 
 In: groups in running order, and what is asked for. Out: fewer, in running order. A kernel is taken into the
-only one that reads it where that pays (``blocks_for``), and so on, from the first to the last: scores, their
+only one that reads it where that pays (``cut_for``), and so on, from the first to the last: scores, their
 softmax and its product with the values become one.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Hashable, Sequence
+from collections.abc import Collection, Hashable, Iterator, Sequence
 from dataclasses import replace
 
-from .chain import blocks_for
+from .chain import cut_for
 from .device import Device
 from .fuse import BY_ITSELF
 from .graph import Node
-from .online import Cut, cut_for
+from .online import online_cut_for
 from .pipeline import links, structure
-from .siblings import Group
+from .siblings import Cut, Group
 
 LEAST = 1 << 15
 """Bytes below which it does not matter where they are."""
@@ -50,20 +50,26 @@ def chained(groups: Sequence[Group], asked: Collection[Node], device: Device) ->
             return None
         return first if all(_may_be_linked(x, device) for x in (first, to)) else None
 
+    def before(n: Node, g: Group) -> Iterator[tuple[tuple[Node, ...], Group]]:
+        """What may be one with a group that reads a node: groups of ``out``, by their nodes, as one."""
+        first = handed_on(n, g)
+        if first is None:
+            return
+        yield (n,), first
+        for m in first.reads:  # three may be one where two are not: a softmax's rows are never whole then
+            group = handed_on(m, first)
+            if group is not None:
+                yield (m, n), joined(group, first)
+
     for g in groups:
         for n in g.reads:
-            first = handed_on(n, g)
-            if first is None:
-                continue
-            before = [(m, group) for m in first.reads if (group := handed_on(m, first)) is not None]
-            # three may be one where two are not: a softmax's rows are never whole then
-            for last, whole in ((n, first), *((m, joined(group, first)) for m, group in before)):
-                both = joined(whole, g)
+            for taken, first in before(n, g):
+                both = joined(first, g)
                 cut = _cut(both, device) if len(both.reads) < spec.max_buffers else None
                 if cut is not None:
-                    out.pop(last)
-                    out.pop(n, None)
-                    g = replace(both, blocks=cut.blocks, terms=cut.terms)
+                    g = replace(both, cut=cut)
+                    for t in taken:
+                        del out[t]
                     break
         out[g.roots[0]] = g
     return list(out.values())
@@ -94,6 +100,5 @@ def _cut(group: Group, device: Device) -> Cut | None:
         if len(_decided) >= KEPT:
             _decided.pop(next(iter(_decided)), None)
         kernels = links(group)
-        blocks = blocks_for(kernels, device.spec)
-        _decided[key] = Cut(blocks) if blocks else cut_for(kernels, device.spec)
+        _decided[key] = cut_for(kernels, device.spec) or online_cut_for(kernels, device.spec)
     return _decided[key]

@@ -63,7 +63,7 @@ class Condition:
 
     def compiled(self) -> Callable[[], bool]:
         """A function that says whether it is true; false too where something is gone."""
-        names = dict(self.names)
+        names = {**self.names, "GONE": GONE}
         exec(_TEXT.format(self.text), names)
         made: Callable[[], bool] = names["guard"]
         return made
@@ -101,10 +101,11 @@ def guard(found: Sequence[Found], sized: Sequence[Any] = (), contents: Sequence[
 
 
 GONE = (KeyError, AttributeError, ValueError)
+"""What is raised where a name, an attribute or a cell is gone."""
 _TEXT = """
 def guard():
     try:
         return {}
-    except (KeyError, AttributeError, ValueError):
+    except GONE:
         return False
 """

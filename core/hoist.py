@@ -154,7 +154,7 @@ class _Hoist:
             return found
         for v in val.toposort([root]):
             if v not in self.names:
-                names = frozenset(_own_names(v)) if v.op in _NAMING else NONE
+                names = frozenset(_own_names(v)) if v.op in _NAMING else _NONE
                 for s in v.srcs:
                     more = self.names[s]
                     if more is not names:
@@ -163,7 +163,7 @@ class _Hoist:
         return self.names[root]
 
 
-NONE: frozenset[str] = frozenset()
+_NONE: frozenset[str] = frozenset()
 _NAMING = frozenset({Extra.REF, Extra.INDEX, Op.LOAD})
 """What depends on names by itself."""
 

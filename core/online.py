@@ -47,6 +47,7 @@ from .ops import Op, identity
 from .rename import rename, substitute
 from .schedule.nest import perfect, wrap
 from .schedule.stripe import Column, column, reading
+from .siblings import Cut
 from .value import Access, Value, toposort
 
 TERMS = "terms"
@@ -90,20 +91,7 @@ def online(kernel: Kernel, terms: int) -> Kernel | None:
     return kernel.with_body((replace(outer, body=_rewritten(found, terms)),))
 
 
-@dataclass(frozen=True, slots=True)
-class Cut:
-    """How a chain is cut.
-
-    Attributes:
-        blocks: of its results.
-        terms: of each row's scores, at a time; 0: all.
-    """
-
-    blocks: int
-    terms: int = 0
-
-
-def cut_for(kernels: Sequence[Kernel], spec: Spec) -> Cut | None:
+def online_cut_for(kernels: Sequence[Kernel], spec: Spec) -> Cut | None:
     """How kernels had better be cut that are such a chain; None where they are none, or are too few.
 
     As many rows share a block of terms as half of a near cache holds the scores and results of, and keep the

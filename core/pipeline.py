@@ -30,7 +30,7 @@ from .pack import pack
 from .rename import rename
 from .scatter import lower_scatter
 from .schedule import schedule
-from .siblings import Group
+from .siblings import Cut, Group
 from .signature import signature
 from .strided import shuffled
 from .transpose import transpose
@@ -86,14 +86,14 @@ class Piece:
     nbytes: tuple[int, ...]
 
 
-_built: dict[tuple[Device, Hashable, int, int], list[Piece]] = {}
+_built: dict[tuple[Device, Hashable, Cut | None], list[Piece]] = {}
 KEPT = 4096
 """Groups whose pieces are remembered."""
 
 
 def build(group: Group, device: Device) -> list[Piece]:
     """The kernels that compute ``group`` on ``device``: copies that it wants of its operands, then itself."""
-    key = (device, structure(group), group.blocks, group.terms)
+    key = (device, structure(group), group.cut)
     found = _built.get(key)
     if found is None:
         found = _pieces(group, device)
@@ -229,10 +229,10 @@ def fresh_kernel(group: Group) -> Kernel:
         raise DeviceError("a copy between devices is no kernel")
     if root.op is GraphOp.SCATTER:
         made: Kernel | None = lower_scatter(root, frozenset(group.reads).__contains__)
-    elif group.inside:
-        made = chain(links(group), group.blocks)
-        if group.terms and made is not None:
-            made = online(made, group.terms)
+    elif group.cut is not None:
+        made = chain(links(group), group.cut.blocks)
+        if group.cut.terms and made is not None:
+            made = online(made, group.cut.terms)
     else:
         made = lower(group.roots, frozenset(group.reads).__contains__).kernel
     assert made is not None

@@ -19,6 +19,19 @@ MOST = 24
 
 
 @dataclass(frozen=True, slots=True)
+class Cut:
+    """How a chain is cut.
+
+    Attributes:
+        blocks: how many blocks of its results are computed one after another.
+        terms: how many terms of its rows' sums are computed at a time; 0: all.
+    """
+
+    blocks: int
+    terms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Group:
     """Nodes that one kernel computes, and those that it reads.
 
@@ -26,15 +39,13 @@ class Group:
         roots: what it writes.
         reads: what it reads from memory.
         inside: of a chain, what it hands on from one of its kernels to the next, in running order.
-        blocks: how many blocks a chain computes one after another.
-        terms: how many terms of its rows' sums a chain computes at a time; 0: all.
+        cut: of a chain, how.
     """
 
     roots: tuple[Node, ...]
     reads: tuple[Node, ...]
     inside: tuple[Node, ...] = ()
-    blocks: int = 1
-    terms: int = 0
+    cut: Cut | None = None
 
 
 def join_siblings(

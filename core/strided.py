@@ -19,11 +19,18 @@ from .value import Access, Extra, Value
 
 
 def shuffled(kernel: Kernel, spec: Spec) -> Kernel:
-    """The kernel with such loads from whole vectors, of dtypes that the device computes in."""
+    """The kernel with such loads from whole vectors, of dtypes that the device computes in.
+
+    Memory that the kernel stores to keeps its loads: what lies between may be another work item's.
+    """
     memo: dict[Value, Value] = {}
+    written = {p.name for p in kernel.params if p.written or kernel.aliases}
 
     def neighbours(v: Value, srcs: tuple[Value, ...]) -> Value | None:
-        return _neighbours(v) if v.op is Op.LOAD and v.dtype in spec.arithmetic else None
+        access = v.arg
+        if v.op is not Op.LOAD or not isinstance(access, Access) or v.dtype not in spec.arithmetic:
+            return None
+        return None if access.memory in written else _neighbours(v, access)
 
     def rule(s: Stmt) -> Body | None:
         if isinstance(s, Loop) or not values_of(s):
@@ -35,11 +42,9 @@ def shuffled(kernel: Kernel, spec: Spec) -> Kernel:
     return kernel.with_body(map_body(kernel.body, rule))
 
 
-def _neighbours(v: Value) -> Value | None:
-    access, n = v.arg, v.lanes
-    if not isinstance(access, Access) or access.guard or access.places:
-        return None
-    if not LEAST <= n <= MOST or n & (n - 1) or v.dtype.is_bool:
+def _neighbours(v: Value, access: Access) -> Value | None:
+    n = v.lanes
+    if access.guard or access.places or not LEAST <= n <= MOST or n & (n - 1) or v.dtype.is_bool:
         return None
     if access.stride == -1:
         row = _row(v, access, 1 - n)

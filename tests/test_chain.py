@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from portwright import Device, Tensor
 from portwright.core import engine, graph
-from portwright.core.chain import BLOCK, blocks_for, chain
+from portwright.core.chain import BLOCK, chain, cut_for
 from portwright.core.chaining import chained, joined
 from portwright.core.fuse import fuse
 from portwright.core.graph import GraphOp, Node
 from portwright.core.loops import Loop, Scratch, statements
 from portwright.core.pipeline import fresh_kernel, links
-from portwright.core.siblings import Group
+from portwright.core.siblings import Cut, Group
 from portwright.core.verify import verify
 
 ALONE = (GraphOp.COPY, GraphOp.SCATTER, GraphOp.COMPOUND)
@@ -38,7 +38,7 @@ def test_a_chain_means_what_its_kernels_mean(roots: Sequence[Node], blocks: int)
             first = made.get(n)
             if first is None or len(group.roots) > 1 or group.roots[0].op in ALONE:
                 continue
-            both = replace(joined(first, group), blocks=blocks)
+            both = replace(joined(first, group), cut=Cut(blocks))
             if chain(links(both), blocks) is not None:
                 assert np.array_equal(_run(both, known)[0], known[group.roots[0]], equal_nan=True)
         if len(group.roots) == 1 and group.roots[0].op not in ALONE:
@@ -146,6 +146,8 @@ def test_a_device_without_caches_hands_nothing_on() -> None:
     x = graph.contiguous(t.matmul(t.integers((512, 5)), t.integers((5, 64))))
     spec = Device("CPU").spec
     group = _pair(x, t.softmax(x))
-    assert blocks_for(links(group), spec) > 1
-    assert blocks_for(links(group), replace(spec, cache_bytes=(1 << 10,))) == 0
-    assert blocks_for(links(group), replace(spec, threads=1024)) == 0
+    cut = cut_for(links(group), spec)
+    assert cut is not None
+    assert cut.blocks > 1
+    assert cut_for(links(group), replace(spec, cache_bytes=(1 << 10,))) is None
+    assert cut_for(links(group), replace(spec, threads=1024)) is None

@@ -13,10 +13,10 @@ from portwright import Device, Tensor
 from portwright.core.chain import chain
 from portwright.core.chaining import joined
 from portwright.core.fuse import fuse
-from portwright.core.loops import Scratch, statements
-from portwright.core.online import TERMS_AT_ONCE, Cut, cut_for, online
+from portwright.core.loops import Kernel, Scratch, statements
+from portwright.core.online import TERMS_AT_ONCE, online, online_cut_for
 from portwright.core.pipeline import links
-from portwright.core.siblings import Group
+from portwright.core.siblings import Cut, Group
 from portwright.core.verify import verify
 
 Array = np.ndarray
@@ -51,7 +51,7 @@ def test_every_stage_of_attention_some_keys_at_a_time(terms: int, causal: bool) 
     q, k, v = operands(2, 36, 20, 41)
     mask = np.tri(36, 41, dtype=bool) if causal else None
     y = Tensor(q).scaled_dot_product_attention(Tensor(k), Tensor(v), is_causal=causal)
-    group = replace(group_of(y, SPEC), blocks=6, terms=terms)
+    group = replace(group_of(y, SPEC), cut=Cut(6, terms))
     wanted = reference(q, k, v, mask)
     values = {n: t.engine.read(n) for n in group.reads}
     for stage in t.stages(group, SPEC):
@@ -61,26 +61,33 @@ def test_every_stage_of_attention_some_keys_at_a_time(terms: int, causal: bool) 
         assert np.abs(got.reshape(wanted.shape) - wanted).max() < 2e-6, stage.name
 
 
-Change = Callable[[Tensor, Tensor], Tensor]
+Weights = Callable[[Tensor], Tensor]
+
+
+def chain_of(weights: Weights) -> Kernel:
+    """Scores, what is made of them, and sums that these weigh, four blocks of 16 rows and 48 terms."""
+    q, k, v = map(Tensor, operands(1, 64, 8, 48))
+    scores = (q @ k.transpose(-1, -2)).contiguous()
+    made = chain(links(group_of(weights(scores).contiguous() @ v, SPEC)), 4)
+    assert made is not None
+    return made
+
+
+def shifted(s: Tensor) -> Tensor:
+    return s - s.max(-1, keepdim=True)
+
+
+def share(x: Tensor) -> Tensor:
+    return 1 / x.sum(-1, keepdim=True)
 
 
 @pytest.mark.parametrize(
     "weights",
-    [
-        lambda s, v: s.softmax(-1),
-        lambda s, v: (
-            (s - s.max(-1, keepdim=True)).exp()
-            * (1 / (s - s.max(-1, keepdim=True)).exp().sum(-1, keepdim=True))
-        ),
-    ],
+    [lambda s: s.softmax(-1), lambda s: shifted(s).exp() * share(shifted(s).exp())],
     ids=["softmax", "written out"],
 )
-def test_a_softmax_is_known_however_it_is_written(weights: Change) -> None:
-    q, k, v = map(Tensor, operands(1, 64, 8, 48))
-    scores = (q @ k.transpose(-1, -2)).contiguous()
-    kernels = links(group_of(weights(scores, v).contiguous() @ v, SPEC))
-    made = chain(kernels, 4)
-    assert made is not None
+def test_a_softmax_is_known_however_it_is_written(weights: Weights) -> None:
+    made = chain_of(weights)
     found = online(made, 16)
     assert found is not None
     verify(found)
@@ -90,31 +97,17 @@ def test_a_softmax_is_known_however_it_is_written(weights: Change) -> None:
 @pytest.mark.parametrize(
     "weights",
     [
-        lambda s, v: (
-            (s - s.max(-1, keepdim=True)).exp2()
-            * (1 / (s - s.max(-1, keepdim=True)).exp2().sum(-1, keepdim=True))
-        ),
-        lambda s, v: (
-            (s - s.min(-1, keepdim=True)).exp()
-            * (1 / (s - s.max(-1, keepdim=True)).exp().sum(-1, keepdim=True))
-        ),
-        lambda s, v: (
-            (s - s.max(-1, keepdim=True)).sigmoid()
-            * (1 / (s - s.max(-1, keepdim=True)).sigmoid().sum(-1, keepdim=True))
-        ),
-        lambda s, v: s.softmax(-1) + 1,
-        lambda s, v: s.softmax(-1) * s,
-        lambda s, v: s.log_softmax(-1),
+        lambda s: shifted(s).exp2() * share(shifted(s).exp2()),
+        lambda s: (s - s.min(-1, keepdim=True)).exp() * share(shifted(s).exp()),
+        lambda s: shifted(s).sigmoid() * share(shifted(s).sigmoid()),
+        lambda s: s.softmax(-1) + 1,
+        lambda s: s.softmax(-1) * s,
+        lambda s: s.log_softmax(-1),
     ],
     ids=["base two", "least", "no power", "more", "twice", "logarithm"],
 )
-def test_what_is_no_softmax_stays_whole(weights: Change) -> None:
-    q, k, v = map(Tensor, operands(1, 64, 8, 48))
-    scores = (q @ k.transpose(-1, -2)).contiguous()
-    kernels = links(group_of(weights(scores, v).contiguous() @ v, SPEC))
-    made = chain(kernels, 4)
-    assert made is not None
-    assert online(made, 16) is None
+def test_what_is_no_softmax_stays_whole(weights: Weights) -> None:
+    assert online(chain_of(weights), 16) is None
 
 
 def test_long_attention_is_one_kernel_whose_memory_stays_near() -> None:
@@ -138,7 +131,7 @@ def test_rows_that_see_no_key_of_a_block_or_none_at_all() -> None:
     mask[5, 8:] = False
     mask[7] = False
     y = Tensor(q).scaled_dot_product_attention(Tensor(k), Tensor(v), attn_mask=Tensor(mask))
-    group = replace(group_of(y, SPEC), blocks=2, terms=8)
+    group = replace(group_of(y, SPEC), cut=Cut(2, 8))
     (got,) = t.run_tree(t.stages(group, SPEC)[-1], group, {n: t.engine.read(n) for n in group.reads})
     with np.errstate(invalid="ignore"):
         wanted = reference(q, k, v, mask)
@@ -154,7 +147,7 @@ def test_as_many_rows_share_a_block_as_half_of_a_near_cache_holds() -> None:
 
     def cut(near: int) -> Cut | None:
         spec = t.spec(16, cache_bytes=(1 << 12, near), threads=2)
-        return cut_for(links(group_of(y, spec)), spec)
+        return online_cut_for(links(group_of(y, spec)), spec)
 
     row = (TERMS_AT_ONCE + 16) * 4
     assert cut(2 * 256 * row) == Cut(4, TERMS_AT_ONCE)

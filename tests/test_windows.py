@@ -92,6 +92,7 @@ def test_skipped_and_backward_elements_come_by_whole_vectors(n: int, step: int, 
 def test_other_steps_guards_and_short_vectors_stay_as_they_are() -> None:
     for kernel in (gathered(0, 3, 8, 30), gathered(0, 2, 2, 8), gathered(0, 1, 8, 8)):
         assert shuffled(kernel, SPEC) == kernel
+    assert shuffled(replace(gathered(0, 2, 8, 16), aliases=True), SPEC).body == gathered(0, 2, 8, 16).body
     stored_only = replace(SPEC, arithmetic=SPEC.arithmetic - {dt.float32})
     assert shuffled(gathered(0, 2, 8, 16), stored_only) == gathered(0, 2, 8, 16)
     i = variable("i", 8)

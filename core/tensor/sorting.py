@@ -15,9 +15,8 @@ from .select import Select
 
 RANKED = 256
 """Up to this length every pair is compared in one reduction; beyond, a bitonic network takes n·log² n."""
-
 FEW = 4
-"""Of so many times as many elements, some are picked without putting all in order."""
+"""Where there are so many times as many elements as are picked, not all are put in order."""
 
 
 def sort_key(x: Node, descending: bool) -> Node:
