@@ -13,6 +13,7 @@ import click
 from rich.table import Table
 
 from ..core import engine
+from ..core.choices import USUAL
 from ..core.device import Device
 from ..core.errors import DeviceError
 from ..core.pipeline import Stages
@@ -42,9 +43,7 @@ def tune(seconds: float, name: str, script: str, arguments: tuple[str, ...]) -> 
     kernels.sort(key=lambda found: -weight(found[1].fresh))
     screen = console()
     if not kernels:
-        screen.print(
-            "No kernel ran that can be tuned: where threads run in step, or without kernels, none can."
-        )
+        screen.print("No kernel ran that can be tuned: there was none, or none has a choice.")
         return 1
     count = "1 kernel" if len(kernels) == 1 else f"{len(kernels)} kernels"
     screen.print(f"{count}, {seconds:.0f} s at most")
@@ -86,7 +85,7 @@ def _tuned(stages: Stages, device: Device, end: float, left: int) -> Tuning | No
             return search(stages, device, until)
     except DeviceError as e:
         click.echo(f"{e}: it stays as it is", err=True)
-        return Tuning(stages.name, device.spec.knobs)
+        return Tuning(stages.name, USUAL)
 
 
 def _table(done: list[Tuning]) -> Table:

@@ -1,12 +1,12 @@
-"""Knobs: the numbers that the heuristic goes by, which a port may set and a search may turn.
+"""Knobs: the numbers that the heuristic goes by, which a port may set for all of its kernels.
 
+For one kernel they may be answered otherwise at each place where they are asked for (``core/choices.py``).
 Whatever they are set to, a schedule means the same; only its speed differs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,19 +31,8 @@ class Knobs:
     panel: int = 2
     pieces: int = 4
 
-    def variants(self) -> Iterator[Knobs]:
-        """These with one knob turned, each way in its turn."""
-        for name, values in _TRIED.items():
-            for value in values:
-                if value != getattr(self, name):
-                    yield replace(self, **{name: value})
 
-    def __str__(self) -> str:
-        changed = [f.name for f in fields(self) if getattr(self, f.name) != f.default]
-        return ", ".join(f"{name} {getattr(self, name)}" for name in changed) or "as it is"
-
-
-_TRIED = {
+TRIED = {
     "rows": (4, 6, 12, 14),
     "vectors": (1, 3, 4),
     "unroll": (1, 2, 8),
@@ -52,6 +41,6 @@ _TRIED = {
     "panel": (0, 1, 4, 8),
     "pieces": (1, 2, 16),
 }
-"""What a search tries of each knob."""
+"""What else may be answered where a knob is asked for."""
 USUAL = Knobs()
 """What serves most processors."""

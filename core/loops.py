@@ -11,6 +11,7 @@ import enum
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from .choices import Choice
 from .dtype import DType
 from .index import Index, Mask
 from .ops import Op
@@ -155,6 +156,7 @@ class Kernel:
         body: the statements.
         flops: arithmetic operations of one run, as the graph counts them.
         trail: the schedule: the transforms that led here, in order.
+        choices: what was answered where there was more than one way: the same answers give the same schedule.
         aliases: whether a written parameter may be the memory of one that is read.
     """
 
@@ -162,6 +164,7 @@ class Kernel:
     body: Body
     flops: int = 0
     trail: tuple[str, ...] = ()
+    choices: tuple[Choice, ...] = ()
     aliases: bool = False
 
     @property

@@ -95,8 +95,9 @@ def pack(kernel: Kernel, spec: Spec) -> Packed:
         return Packed(kernel, ())
     walked = next((n for n in reversed(shape.outputs) if any(_step(v, n.var) == 1 for v in loads)), None)
     nest, body, width = shape.outputs, shape.outputs[-1].body, 2 * lanes
-    turned = across(nest, body, spec, width) if walked is None else None
-    if turned is not None or together(walked, nest, body, spec, width) is not None:
+    space = room(spec, spec.knobs.panel)
+    turned = across(nest, body, space, width) if walked is None else None
+    if turned is not None or together(walked, nest, body, space, width) is not None:
         return Packed(kernel, ())  # its tiles turn what they read, each panel by itself
     return _rewrite(kernel, shape, best[2], best[3])
 
@@ -134,7 +135,7 @@ def _far(shape: _Shape, loads: Sequence[Value], kernel: Kernel, spec: Spec) -> V
     if len(shape.reduced) > 1 or len(shape.outputs) < 2 or len(loads) != 2:
         return None
     terms = inner.extent * columns.extent * max(v.dtype.itemsize for v in loads)
-    if terms < GROUPS * room(spec)[0]:
+    if terms < GROUPS * room(spec, spec.knobs.panel).panel:
         return None
     for v in loads:
         rows = next((n for n in shape.outputs[:-1] if _step(v, n.var) == 1), None)

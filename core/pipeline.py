@@ -11,6 +11,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass, replace
 
 from .chain import chain
+from .choices import USUAL, Chooser
 from .compound import Call
 from .device import Device, ImageView, Spec
 from .dialect import NamedKernel
@@ -21,7 +22,6 @@ from .graph import GraphOp, Node, Shape, toposort
 from .hoist import hoist
 from .images import read_through_images
 from .keep import keep_rows
-from .knobs import Knobs
 from .legal_tree import legalize_kernel
 from .loops import Kernel, Loop, Memory, Scratch, statements
 from .lower import lower
@@ -34,7 +34,7 @@ from .siblings import Cut, Group
 from .signature import signature
 from .strided import shuffled
 from .transpose import transpose
-from .tuned import knobs_of, seconds_to_search
+from .tuned import chooser_of, seconds_to_search
 from .verify import verify
 from .work import flops_of
 
@@ -167,29 +167,35 @@ def _reads(kernel: Kernel, named: dict[str, int | str]) -> tuple[int | str, ...]
 def _stages(group: Group, fresh: Kernel, legal: Kernel, device: Device, what: str = "") -> Stages:
     root = group.roots[0]
     stem = f"{what or _kind(root)}_{_loops(fresh)}"
-    stages = _through(stem, fresh, legal, device, device.spec.knobs, root.shape, _made_at(root))
+    stages = _through(stem, fresh, legal, device, USUAL, root.shape, _made_at(root))
     seconds = seconds_to_search(device, stages.source)
     if seconds:
         from .tune import tune_aloud  # which runs kernels through this stage
 
         tune_aloud(stages, device, seconds)
-    knobs = knobs_of(device, stages.source)
-    return stages if knobs == device.spec.knobs else with_knobs(stages, device, knobs)
+    chooser = chooser_of(device, stages.source)
+    return stages if chooser == USUAL else rescheduled(stages, device, chooser)
 
 
-def with_knobs(stages: Stages, device: Device, knobs: Knobs) -> Stages:
-    """The same kernel, scheduled by other knobs."""
+def rescheduled(stages: Stages, device: Device, chooser: Chooser) -> Stages:
+    """The same kernel by the schedule that other answers give."""
     s = stages
-    return _through(s.name.rpartition("_")[0], s.fresh, s.legal, device, knobs, s.shape, s.made_at)
+    return _through(s.name.rpartition("_")[0], s.fresh, s.legal, device, chooser, s.shape, s.made_at)
 
 
 def _through(
-    stem: str, fresh: Kernel, legal: Kernel, device: Device, knobs: Knobs, shape: Shape, made_at: str | None
+    stem: str,
+    fresh: Kernel,
+    legal: Kernel,
+    device: Device,
+    chooser: Chooser,
+    shape: Shape,
+    made_at: str | None,
 ) -> Stages:
     """A legal tree through the stages that are left."""
     assert device.dialect is not None
     spec = device.spec
-    scheduled = schedule(legal, replace(spec, knobs=knobs))
+    scheduled = schedule(legal, spec, chooser)
     if scheduled.threads is not None:
         scheduled = legalize_kernel(scheduled, spec)  # what the threads of a block do to meet
     verify(scheduled)

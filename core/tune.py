@@ -1,7 +1,8 @@
-"""The search: a kernel scheduled by other knobs, each candidate measured beside the heuristic's choice.
+"""The search: a kernel scheduled in other ways, each candidate measured beside the heuristic's choice.
 
-In: a kernel through its stages, and its device. Out: the knobs that serve it best, which are the heuristic's
-own unless others are surely faster. One knob is turned at a time, starting from the best so far. Candidates
+In: a kernel through its stages, and its device. Out: the answers (``core/choices.py``) that serve it best,
+which are the heuristic's own unless others are surely faster. One answer is changed at a time, starting from
+the best so far. Candidates
 run in a process of their own (``tune_worker``), which may crash or hang without harm; what computes other
 values than the heuristic's kernel is out, however fast it is.
 """
@@ -20,13 +21,13 @@ from statistics import quantiles
 from typing import Any
 
 from . import python_process
+from .choices import USUAL, Stated
 from .compiler import compile_all
 from .device import Device
 from .errors import CompileError, DeviceError
-from .knobs import Knobs
 from .loops import Acc, Body, Loop
-from .pipeline import Stages, with_knobs
-from .tuned import SEARCH, keep, knobs_of
+from .pipeline import Stages, rescheduled
+from .tuned import SEARCH, answers_of, keep
 from .work import iterations, weight
 
 SURELY = 0.97
@@ -44,12 +45,12 @@ class Candidate:
     """One that was tried.
 
     Attributes:
-        knobs: what it was scheduled by.
+        answers: what it was scheduled by.
         ratios: its time ÷ the heuristic's, turn by turn; empty when it was refused.
         fault: why it was refused; "" of one that computes the same.
     """
 
-    knobs: Knobs
+    answers: Stated
     ratios: tuple[float, ...] = ()
     fault: str = ""
 
@@ -67,13 +68,13 @@ class Tuning:
 
     Attributes:
         name: of the kernel as the heuristic has it.
-        best: the knobs that serve it best.
+        best: the answers that serve it best.
         ratio: its time with these ÷ the heuristic's.
         tried: every candidate, in order.
     """
 
     name: str
-    best: Knobs
+    best: Stated
     ratio: float = 1.0
     tried: list[Candidate] = field(default_factory=list)
 
@@ -81,7 +82,7 @@ class Tuning:
 def tune(
     stages: Stages, device: Device, until: float, says: Callable[[Tuning], None] = lambda t: None
 ) -> Tuning:
-    """Searches for the knobs that serve a kernel best, and keeps them for the next time it is planned.
+    """Searches for the schedule that serves a kernel best, and keeps them for the next time it is planned.
 
     Args:
         stages: the kernel.
@@ -91,10 +92,11 @@ def tune(
     Raises:
         DeviceError: when the heuristic's own kernel does not run apart.
     """
-    usual = with_knobs(stages, device, device.spec.knobs)
-    out = Tuning(usual.name, device.spec.knobs)
+    usual = rescheduled(stages, device, USUAL)
+    out = Tuning(usual.name, USUAL)
     seen = {_text(usual, usual)}
-    wanted = [knobs_of(device, usual.source), *device.spec.knobs.variants()]  # what was found before, first
+    found_before = answers_of(device, usual.source)
+    wanted = [found_before, *USUAL.variants(usual.scheduled.choices)]
     worker = _Worker(device, usual)
     try:
         while wanted and time.monotonic() < until:
@@ -105,9 +107,10 @@ def tune(
                 found = candidate if isinstance(candidate, Candidate) else worker.measure(candidate)
                 out.tried.append(found)
                 if found.ratio < SURELY * out.ratio:
-                    out.best, out.ratio = found.knobs, found.ratio
+                    out.best, out.ratio = found.answers, found.ratio
                 says(out)
-            wanted = list(out.best.variants()) if out.best != before else []
+            choices = rescheduled(usual, device, out.best).scheduled.choices
+            wanted = list(out.best.variants(choices)) if out.best != before else []
     finally:
         worker.close()
     if out.tried:
@@ -120,8 +123,8 @@ LEAST = 1 << 16
 
 
 def can_be_tuned(stages: Stages, device: Device) -> bool:
-    """Whether the kernel has knobs, and runs by itself."""
-    return device.spec.warp == 1 and not stages.images and stages.compound is None
+    """Whether the kernel has choices, and runs by itself."""
+    return bool(stages.scheduled.choices) and not stages.images
 
 
 def tune_aloud(stages: Stages, device: Device, seconds: float) -> None:
@@ -140,25 +143,25 @@ def tune_aloud(stages: Stages, device: Device, seconds: float) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Compiled:
-    knobs: Knobs
+    answers: Stated
     stages: Stages
 
 
 def _text(stages: Stages, usual: Stages) -> str:
-    """A kernel's text under the usual one's name: knobs that make no difference make the same."""
+    """A kernel's text under the usual one's name: answers that make no difference make the same."""
     return stages.source.replace(stages.name, usual.name)
 
 
 def _made(
-    usual: Stages, wanted: Sequence[Knobs], device: Device, seen: set[str]
+    usual: Stages, wanted: Sequence[Stated], device: Device, seen: set[str]
 ) -> list[_Compiled | Candidate]:
-    """The kernels by these knobs that were not seen yet, compiled side by side, or why one is none."""
+    """The kernels by these answers that were not seen yet, compiled side by side, or why one is none."""
     fresh: list[_Compiled] = []
-    for knobs in wanted:
-        stages = with_knobs(usual, device, knobs)
+    for answers in wanted:
+        stages = rescheduled(usual, device, answers)
         if _text(stages, usual) not in seen:
             seen.add(_text(stages, usual))
-            fresh.append(_Compiled(knobs, stages))
+            fresh.append(_Compiled(answers, stages))
     try:
         compile_all(device, [c.stages for c in fresh])
     except CompileError:
@@ -170,7 +173,7 @@ def _alone(candidate: _Compiled, device: Device) -> _Compiled | Candidate:
     try:
         compile_all(device, [candidate.stages])
     except CompileError as e:
-        return Candidate(candidate.knobs, fault=f"does not compile: {e}")
+        return Candidate(candidate.answers, fault=f"does not compile: {e}")
     return candidate
 
 
@@ -190,8 +193,8 @@ class _Worker:
         answer = self._ask(order(candidate.stages), limit)
         if answer is None:
             self.close()
-            return Candidate(candidate.knobs, fault=f"crashed, or took more than {limit:.0f} s")
-        return Candidate(candidate.knobs, tuple(answer["ratios"]), answer["fault"])
+            return Candidate(candidate.answers, fault=f"crashed, or took more than {limit:.0f} s")
+        return Candidate(candidate.answers, tuple(answer["ratios"]), answer["fault"])
 
     def close(self) -> None:
         if self._process is not None:

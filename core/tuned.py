@@ -1,41 +1,58 @@
-"""What a search found to run best, kept on disk: knobs, by the kernel as the heuristic has it and the driver.
+"""Which schedule a kernel gets: the heuristic's, what a search found, or one that is drawn by chance.
 
-The kernel's text says all that the heuristic read from the Spec. Nothing is found of a kernel that was never
-tuned, nor while ``PORTWRIGHT_TUNED`` is 0; then the device's own stand. ``TUNE=1`` asks for a search of each
-kernel that is planned and was not searched for before.
+What a search found are answers, kept on disk by the kernel as the heuristic has it and the driver; its text
+says all that the heuristic read from the Spec. Nothing is found of a kernel that was never tuned, nor while
+``PORTWRIGHT_TUNED`` is 0. ``TUNE=1`` asks for a search of each kernel that is planned and was not searched
+for before. ``PORTWRIGHT_SCHEDULES=5`` has every choice drawn by chance, by that seed: the suite is run so.
 """
 
 from __future__ import annotations
 
-import json
 import os
-from dataclasses import asdict, fields
 
 from .cache import compile_cache, digest
+from .choices import USUAL, Chooser, Drawn, Stated
 from .device import Device
 from .errors import ArgumentError
-from .knobs import Knobs
 
 VARIABLE = "PORTWRIGHT_TUNED"
 SEARCH = "TUNE"
+SCHEDULES = "PORTWRIGHT_SCHEDULES"
 SECONDS = 10.0
 """For the search of one kernel, unless more or less is asked for."""
 
 
-def knobs_of(device: Device, source: str) -> Knobs:
-    """The knobs to schedule a kernel by.
+def chooser_of(device: Device, source: str) -> Chooser:
+    """Who answers where a kernel's schedule has a choice.
+
+    Args:
+        source: the kernel, as scheduled by the heuristic.
+
+    Raises:
+        ArgumentError: when ``PORTWRIGHT_SCHEDULES`` is no whole number.
+    """
+    drawn = os.environ.get(SCHEDULES, "").strip()
+    if not drawn:
+        return answers_of(device, source)
+    if not drawn.isdecimal():
+        raise ArgumentError(f"{SCHEDULES} is {drawn!r}: set it to a whole number, a seed")
+    return Drawn(int(drawn), source)
+
+
+def answers_of(device: Device, source: str) -> Stated:
+    """What a search found for a kernel.
 
     Args:
         source: the kernel, as scheduled by the heuristic.
     """
-    if device.spec.warp > 1 or os.environ.get(VARIABLE) == "0":
-        return device.spec.knobs  # blocks of threads have no knobs
+    if os.environ.get(VARIABLE) == "0":
+        return USUAL
     kept = compile_cache().get(_key(device, source))
-    return device.spec.knobs if kept is None else Knobs(**json.loads(kept))
+    return USUAL if kept is None else Stated.parse(kept.decode())
 
 
 def seconds_to_search(device: Device, source: str) -> float:
-    """For how long to search for a kernel's knobs before it is used; 0: it is used as it is.
+    """For how long to search for a kernel's schedule before it is used; 0: it is used as it is.
 
     Args:
         source: the kernel, as scheduled by the heuristic.
@@ -44,7 +61,7 @@ def seconds_to_search(device: Device, source: str) -> float:
         ArgumentError: when ``TUNE`` is no number.
     """
     stated = os.environ.get(SEARCH, "").strip()
-    if stated in ("", "0") or device.spec.warp > 1 or os.environ.get(VARIABLE) == "0":
+    if stated in ("", "0") or os.environ.get(VARIABLE) == "0" or os.environ.get(SCHEDULES):
         return 0.0
     try:
         seconds = SECONDS if stated == "1" else float(stated)
@@ -55,11 +72,10 @@ def seconds_to_search(device: Device, source: str) -> float:
     return seconds if compile_cache().get(_key(device, source)) is None else 0.0
 
 
-def keep(device: Device, source: str, knobs: Knobs) -> None:
-    """Has the kernel scheduled by these knobs from now on."""
-    compile_cache().put(_key(device, source), json.dumps(asdict(knobs)).encode())
+def keep(device: Device, source: str, answers: Stated) -> None:
+    """Has the kernel scheduled by these answers from now on."""
+    compile_cache().put(_key(device, source), str(answers).encode())
 
 
 def _key(device: Device, source: str) -> str:
-    knobs = ",".join(f.name for f in fields(Knobs))  # what another version kept is not found
-    return digest("tuned", knobs, device.compiler_key(), source)
+    return digest("answers", device.compiler_key(), source)

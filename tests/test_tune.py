@@ -1,4 +1,4 @@
-"""The search: whatever the knobs say a kernel means the same, and nothing wrong, slow or deadly is kept."""
+"""Choices: whatever is answered a kernel means the same and replays; searches keep nothing wrong or deadly."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ import support as t
 
 from portwright.core import dtype as dt
 from portwright.core import engine, tune, tuned
+from portwright.core.choices import USUAL, Answer, Choice, Drawn, Stated
 from portwright.core.errors import ArgumentError
 from portwright.core.fuse import fuse
 from portwright.core.interpret import interpret
 from portwright.core.knobs import Knobs
+from portwright.core.loops import Kernel
 from portwright.core.ops import Op
-from portwright.core.pipeline import Stages, fresh_kernel, with_knobs
+from portwright.core.pipeline import Stages, fresh_kernel, rescheduled
 from portwright.core.schedule import schedule
 from portwright.core.tune_worker import difference
 from portwright.core.verify import verify
 
-KNOBS = [*dict.fromkeys(Knobs().variants())]
 EXPRESSIONS = {
     "chain": lambda: t.mul(t.add(t.integers((70,)), 3.0), t.integers((70,), seed=1)),
     "product": lambda: t.matmul(t.integers((37, 19)), t.integers((19, 45), seed=1)),
@@ -38,19 +39,65 @@ EXPRESSIONS = {
 }
 
 
+SPEC = t.spec(16, cache_bytes=(256, 1 << 14, 1 << 20))
+TURNED = Knobs(rows=5, vectors=3, unroll=8, partial=2, stripe=64, panel=8, pieces=1)
+
+
+class Program:
+    """An expression that is one kernel, and what it gives."""
+
+    def __init__(self, name: str) -> None:
+        root = EXPRESSIONS[name]()
+        (group,) = fuse([root], SPEC)[1]
+        self.fresh = fresh_kernel(group)
+        self.right = t.meaning(root)[0].reshape(-1)
+        self.inputs = {f"in{i}": engine.fetch(read).reshape(-1) for i, read in enumerate(group.reads)}
+
+    def check(self, kernel: Kernel) -> None:
+        """That a schedule of it means the same."""
+        verify(kernel)
+        out = np.full(self.right.shape, -1, self.right.dtype)
+        interpret(kernel, {"out0": out, **self.inputs})
+        assert np.array_equal(out, self.right), kernel.trail
+
+
 @pytest.mark.parametrize("name", EXPRESSIONS)
-@pytest.mark.parametrize("knobs", KNOBS, ids=str)
-def test_a_kernel_means_the_same_whatever_its_knobs(name: str, knobs: Knobs) -> None:
-    root = EXPRESSIONS[name]()
-    spec = t.spec(16, cache_bytes=(256, 1 << 14, 1 << 20), knobs=knobs)
-    (group,) = fuse([root], spec)[1]
-    kernel = schedule(fresh_kernel(group), spec)
-    verify(kernel)
-    arrays = {"out0": np.full(root.size, -1, root.dtype.numpy)}
-    for i, read in enumerate(group.reads):
-        arrays[f"in{i}"] = engine.fetch(read).reshape(-1)
-    interpret(kernel, arrays)
-    assert np.array_equal(arrays["out0"], t.meaning(root)[0].reshape(-1))
+def test_a_kernel_means_the_same_whatever_is_answered_and_replays(name: str) -> None:
+    program = Program(name)
+    usual = schedule(program.fresh, SPEC)
+    assert usual.choices
+    assert all(c.value == c.usual and c.usual not in c.others for c in usual.choices)
+    program.check(usual)
+    program.check(schedule(program.fresh, replace(SPEC, knobs=TURNED)))
+    seen = set()
+    for answers in USUAL.variants(usual.choices):
+        kernel = schedule(program.fresh, SPEC, answers)
+        assert Stated.of(kernel.choices) == answers
+        seen.add(str(kernel))
+        program.check(kernel)
+    for seed in range(30):
+        kernel = schedule(program.fresh, SPEC, Drawn(seed, name))
+        stated = Stated.of(kernel.choices)
+        program.check(kernel)
+        assert schedule(program.fresh, SPEC, Stated.parse(str(stated))) == kernel
+        seen.add(str(kernel))
+    assert len(seen) > 1
+
+
+def test_an_answer_that_could_not_be_given_is_not_taken() -> None:
+    program = Program("chain")
+    usual = schedule(program.fresh, SPEC)
+    stated = Stated((Answer("unroll of i0", 3), Answer("what nobody asks", 1)))
+    assert schedule(program.fresh, SPEC, stated) == usual
+
+
+def test_answers_are_read_as_they_are_written() -> None:
+    stated = Stated((Answer("rows of i0", 6), Answer("unroll i0 and i1", 0)))
+    assert str(stated) == "rows of i0: 6, unroll i0 and i1: 0"
+    assert Stated.parse(str(stated)) == stated
+    assert Stated.parse(str(USUAL)) == USUAL == Stated.of([Choice("rows of i0", 8, 8, (4,))])
+    with pytest.raises(ArgumentError, match="'rows of i0' is no choice"):
+        Stated.parse("rows of i0")
 
 
 def planned(root: t.Node) -> Stages:
@@ -71,11 +118,11 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_what_is_kept_is_used_until_it_is_told_not_to(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = t.add(t.integers((100_000,)), 1.0)
     usual = planned(root)
-    device, other = t.device(), Knobs(unroll=1)
+    device, other = t.device(), Stated((Answer("unroll of i0", 1),))
     tuned.keep(device, usual.source, other)
     changed = planned(root)
-    assert changed.source == with_knobs(usual, device, other).source != usual.source
-    assert with_knobs(changed, device, Knobs()).source == usual.source
+    assert changed.source == rescheduled(usual, device, other).source != usual.source
+    assert rescheduled(changed, device, USUAL).source == usual.source
     monkeypatch.setenv("PORTWRIGHT_TUNED", "0")
     assert planned(root).source == usual.source
 
@@ -87,27 +134,27 @@ def test_a_search_tries_each_text_once_and_keeps_what_it_found(cache: Path) -> N
         stages, t.device(), time.monotonic() + 60, lambda so_far: said.append(len(so_far.tried))
     )
     assert found.name == stages.name
-    assert [c.knobs for c in found.tried] == [*dict.fromkeys(c.knobs for c in found.tried)]
+    assert [c.answers for c in found.tried] == [*dict.fromkeys(c.answers for c in found.tried)]
     assert all(c.fault == "" and len(c.ratios) >= 2 for c in found.tried)
     assert said == [*range(1, len(found.tried) + 1)]
     assert found.ratio <= 1
-    assert (found.best == Knobs()) == (found.ratio == 1)
-    assert tuned.knobs_of(t.device(), stages.source) == found.best
+    assert (found.best == USUAL) == (found.ratio == 1)
+    assert tuned.answers_of(t.device(), stages.source) == found.best
 
 
 def test_what_was_found_before_is_measured_first_and_is_not_lost_when_time_is_short(cache: Path) -> None:
     stages = planned(t.add(t.integers((100_000,)), 1.0))
-    device, before = t.device(), Knobs(unroll=1)
+    device, before = t.device(), Stated((Answer("unroll of i0", 1),))
     tuned.keep(device, stages.source, before)
     assert tune.tune(stages, device, time.monotonic()).tried == []
-    assert tuned.knobs_of(device, stages.source) == before
-    assert tune.tune(stages, device, time.monotonic() + 60).tried[0].knobs == before
+    assert tuned.answers_of(device, stages.source) == before
+    assert tune.tune(stages, device, time.monotonic() + 60).tried[0].answers == before
 
 
 def test_a_candidate_that_does_not_compile_is_refused(cache: Path) -> None:
     usual = planned(t.add(t.integers((1000,)), 1.0))
     broken = replace(usual, name="broken", source="this is no C")
-    found = tune._alone(tune._Compiled(Knobs(unroll=1), broken), t.device())
+    found = tune._alone(tune._Compiled(USUAL, broken), t.device())
     assert isinstance(found, tune.Candidate)
     assert found.fault.startswith("does not compile")
     assert found.ratio == float("inf")
@@ -134,8 +181,8 @@ def measured(usual: Stages, body: str, monkeypatch: pytest.MonkeyPatch) -> tune.
     monkeypatch.setattr(tune, "LIMIT", 3.0)
     worker = tune._Worker(t.device(), usual)
     try:
-        found = worker.measure(tune._Compiled(Knobs(unroll=1), changed))
-        after = worker.measure(tune._Compiled(Knobs(), usual))  # the search goes on
+        found = worker.measure(tune._Compiled(USUAL, changed))
+        after = worker.measure(tune._Compiled(USUAL, usual))  # the search goes on
     finally:
         worker.close()
     assert after.fault == ""

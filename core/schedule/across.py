@@ -13,11 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
-from ..device import Spec
 from ..loops import Body, Loop, Scratch, Store, statements, values
 from ..value import Access
 from .nest import keeps_order, perfect, wrap
-from .scheduling import heavy, loads, room
+from .scheduling import Room, heavy, loads
 from .transforms import fuse_loops
 
 ROWS = 48
@@ -43,20 +42,20 @@ class Across:
     around: tuple[Loop, ...] = ()
 
 
-def across(nest: Sequence[Loop], inner: Body, spec: Spec, width: int) -> Across | None:
+def across(nest: Sequence[Loop], inner: Body, room: Room, width: int) -> Across | None:
     """Columns that lie side by side where they are stored, and rows enough to repay their panels; or None.
 
     Args:
         nest: the loops over results.
         inner: what stands in them.
-        spec: the device's.
+        room: for a panel.
         width: columns of a panel.
     """
     reductions = heavy(inner)
     if len(reductions) != 1 or any(isinstance(s, Scratch) for s in statements(inner)):
         return None
     reduced = [n for n in perfect(reductions[0]) if not keeps_order(n)]
-    if width * prod(n.extent for n in reduced) * WIDEST > room(spec)[0]:
+    if width * prod(n.extent for n in reduced) * WIDEST > room.panel:
         return None
     read = loads((reductions[0],))
     stores = [s for s in statements(inner) if isinstance(s, Store)]
@@ -72,7 +71,7 @@ def across(nest: Sequence[Loop], inner: Body, spec: Spec, width: int) -> Across 
             if rows.extent < ROWS or any(_mentions(a, rows) for a in turned):
                 continue
             if any(_mentions(a, rows) for a in read):
-                return Across(columns, rows, room(spec)[0])
+                return Across(columns, rows, room.panel)
     return None
 
 
@@ -88,7 +87,7 @@ FEW = 32
 """Rows for which a panel of columns is not worth its copy."""
 
 
-def together(vector: Loop | None, nest: Sequence[Loop], inner: Body, spec: Spec, width: int) -> Across | None:
+def together(vector: Loop | None, nest: Sequence[Loop], inner: Body, room: Room, width: int) -> Across | None:
     """Columns that share a panel, and all other results that read the same panel as their rows; or None.
 
     Where the loop along memory is too short for tiles, or there is none, the columns are another loop's.
@@ -96,7 +95,7 @@ def together(vector: Loop | None, nest: Sequence[Loop], inner: Body, spec: Spec,
 
     Args:
         vector: the loop along memory, one of ``nest``; None where there is none.
-        nest, inner, spec: as of ``across``; the rows that are given hold ``inner`` in terms of their loop.
+        nest, inner, room: as of ``across``; the rows that are given hold ``inner`` in terms of their loop.
         width: columns of a panel.
     """
     reductions = heavy(inner)
@@ -105,9 +104,8 @@ def together(vector: Loop | None, nest: Sequence[Loop], inner: Body, spec: Spec,
     terms = prod(n.extent for n in perfect(reductions[0]))
     read = loads((reductions[0],))
     size = max(v.dtype.itemsize for v in values((reductions[0],)))
-    space = spec.near_bytes * 3 // 4 if spec.knobs.panel else 0
     least = TERMS if vector is not None else FEWEST
-    if terms < least or width * terms * size > space:
+    if terms < least or width * terms * size > room.alone:
         return None
     last = perfect(reductions[0])[-1]
     if vector is None and last.extent >= WALK and all(a.index.coefficient(last.var) == 1 for a in read):
@@ -121,7 +119,7 @@ def together(vector: Loop | None, nest: Sequence[Loop], inner: Body, spec: Spec,
     stores = [s for s in statements(inner) if isinstance(s, Store)]
     fewest = width if vector is not None else width // 2
     found = [
-        Across(n, _fused([o for o in nest if o is not n and o not in around], inner), space, around)
+        Across(n, _fused([o for o in nest if o is not n and o not in around], inner), room.alone, around)
         for n in candidates
         if n.extent >= fewest and (around := _panel_of(n, nest, read, stores)) is not None
     ]

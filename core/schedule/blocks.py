@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
+from ..choices import Choices, Chooser
 from ..device import Spec
 from ..loops import Acc, Bind, Body, Kernel, Let, Loop, Scratch, Store, statements, values
 from ..ops import Op
@@ -29,15 +30,17 @@ UNROLLED = 4
 """Iterations of a reduction that are written out in a row."""
 
 
-def schedule_blocks(kernel: Kernel, spec: Spec) -> Kernel:
+def schedule_blocks(kernel: Kernel, spec: Spec, chooser: Chooser) -> Kernel:
     """The kernel with its loops bound to blocks, threads and lanes; ``trail`` says how."""
-    work = _Work(spec, [])
-    return replace(kernel, body=work.body(kernel.body), trail=tuple(work.trail))
+    work = _Work(spec, Choices(chooser), [])
+    body = work.body(kernel.body)
+    return replace(kernel, body=body, trail=tuple(work.trail), choices=tuple(work.choices.made.values()))
 
 
 @dataclass(slots=True)
 class _Work:
     spec: Spec
+    choices: Choices
     trail: list[str]
 
     def body(self, body: Body) -> Body:

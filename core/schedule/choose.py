@@ -12,6 +12,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from math import prod
 
+from ..choices import USUAL, Choices, Chooser
 from ..device import Spec
 from ..loops import Acc, Body, Kernel, Let, Loop, Memory, Stmt, Store, Update, statements
 from ..work import weight
@@ -28,17 +29,23 @@ PARALLEL = 1 << 16
 """Operations and bytes of a kernel below which waking threads costs more than they save."""
 
 
-def schedule(kernel: Kernel, spec: Spec) -> Kernel:
-    """The kernel with its loops cut, reordered and annotated for the device; ``trail`` says how."""
+def schedule(kernel: Kernel, spec: Spec, chooser: Chooser = USUAL) -> Kernel:
+    """The kernel with its loops cut, reordered and annotated for the device; ``trail`` says how.
+
+    Args:
+        kernel: a legal tree of plain loops.
+        spec: the device's.
+        chooser: who answers where there is more than one way; what was answered is in ``choices``.
+    """
     if spec.warp > 1:  # neighbours run in step, and should touch neighbouring memory
-        return schedule_blocks(kernel, spec)
+        return schedule_blocks(kernel, spec, chooser)
     memories = {} if kernel.aliases else {p.name: p for p in kernel.params}
     read = {a.memory for a in loads(kernel.body)}
     twice = not kernel.aliases and read.isdisjoint(p.name for p in kernel.params if p.written)
-    work = Scheduling(spec, memories, twice)
+    work = Scheduling(spec, memories, Choices(chooser), twice)
     kernel = replace(kernel, params=tuple(_stream(p, read, spec) for p in kernel.params))
     body = _body(work, kernel.body, outermost=weight(kernel) >= PARALLEL and spec.threads > 1)
-    return replace(kernel, body=body, trail=tuple(work.trail))
+    return replace(kernel, body=body, trail=tuple(work.trail), choices=tuple(work.choices.made.values()))
 
 
 def _stream(p: Memory, read: Collection[str], spec: Spec) -> Memory:
@@ -56,7 +63,7 @@ def _body(work: Scheduling, body: Body, outermost: bool = False, partial: int = 
         s = body[i]
         follows = body[i + 1] if i + 1 < len(body) else None
         if isinstance(s, Acc) and isinstance(follows, Loop):
-            out += _reduction(work, s, follows, partial or work.spec.knobs.partial)
+            out += _reduction(work, s, follows, partial)
             i += 2
             continue
         if isinstance(s, Loop):
@@ -106,7 +113,7 @@ def _reduction(work: Scheduling, acc: Acc, loop: Loop, partial: int) -> Body:
     strides = work.strides(best.var, inner)
     if strides.other > strides.unit or best.extent < 4:
         return (acc, loop)
-    pieces = chunks(best.extent, lanes, partial)
+    pieces = chunks(best.extent, lanes, partial or work.knob("partial", acc.name))
     work.note(f"split accumulator {acc.name} over {best.var} as {', '.join(map(str, pieces))}")
     rebuilt = wrap([replace(n, body=()) for n in nest], inner)
     return split_accumulator(acc, rebuilt, pieces)

@@ -25,7 +25,7 @@ def by_rows(work: Scheduling, loop: Loop, outermost: bool) -> Body | None:
         return None
     if not any(isinstance(s, Loop) and stores_in(s) for s in loop.body):
         return None
-    if sunk(loop) is None:
+    if sunk(loop) is None or not work.choices.whether(f"sink {loop.var}"):
         return None
     threads = work.spec.threads if outermost else 1
     width = max(lanes, -(-loop.extent // threads // lanes) * lanes)
@@ -74,7 +74,7 @@ def _as_lanes(work: Scheduling, body: Body, var: str, lanes: int) -> Body:
     out: list[Stmt] = []
     for s in body:
         if isinstance(s, Loop) and s.var == var:
-            pieces = chunks(s.extent, lanes, work.spec.knobs.unroll)
+            pieces = chunks(s.extent, lanes, work.knob("unroll", var))
             work.note(f"vectorize {var} as {', '.join(map(str, pieces))}")
             out += split_chunks(s, pieces)
         elif isinstance(s, Loop):

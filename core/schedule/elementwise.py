@@ -8,7 +8,7 @@ from math import prod
 
 from ..loops import Acc, Bind, Body, Let, Loop, Scratch, Store, values
 from ..value import Access, toposort
-from .scheduling import Scheduling, room, unrolled
+from .scheduling import Scheduling, unrolled
 from .transforms import chunks, split_chunks
 from .turn import BLOCK, crossing, turned
 
@@ -32,13 +32,13 @@ def elementwise(work: Scheduling, nest: Sequence[Loop], outermost: bool) -> Body
     vector = nest[at]
     around = [*nest[:at], *nest[at + 1 :]]
     rows = _crossed(work, vector, around, inner)
-    if rows is not None:
+    if rows is not None and work.choices.whether(f"turn {vector.var}"):
         work.note(f"turn blocks of {rows.var}, {vector.var}")
         body = turned(replace(rows, body=(replace(vector, body=inner),)), lanes)
         return work.finish([n for n in around if n is not rows], body, outermost)
     heavy = sum(1 for v in toposort(values(inner)) if v.srcs) > 24
     once = not around and vector.extent >= lanes  # what is left is not worth code for each narrower vector
-    copies = 1 if heavy else work.spec.knobs.unroll
+    copies = 1 if heavy else work.knob("unroll", vector.var)
     pieces = chunks(vector.extent, lanes, copies, max(4, lanes) if once else 4, work.again(inner))
     if len(pieces) == 1 and pieces[0].lanes == 1:
         if not outermost and prod(n.extent for n in nest) <= TINY:
@@ -57,14 +57,14 @@ def elementwise(work: Scheduling, nest: Sequence[Loop], outermost: bool) -> Body
 
 def _crossed(work: Scheduling, vector: Loop, around: Sequence[Loop], inner: Body) -> Loop | None:
     """The loop along which operands lie that lie across the lanes, where that is worth turning them."""
-    panel, near = room(work.spec)
-    if not panel or vector.extent < BLOCK:
+    room = work.room()
+    if not room.panel or vector.extent < BLOCK:
         return None
     found = set()
     for rows in around:
         for load in crossing(rows, replace(vector, body=inner)) if rows.extent >= BLOCK else ():
             assert isinstance(load.arg, Access)
             memory = work.memories.get(load.arg.memory)
-            if memory is not None and not memory.written and memory.nbytes > near:
+            if memory is not None and not memory.written and memory.nbytes > room.unpacked:
                 found.add(rows.var)
     return next(n for n in around if n.var in found) if len(found) == 1 else None

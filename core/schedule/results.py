@@ -18,7 +18,7 @@ from .across import WIDEST, across, together
 from .deep import deepened, depth
 from .nest import perfect
 from .panels import FAR, REUSE, Tile, panels, sink
-from .scheduling import Scheduling, heavy, loads, room
+from .scheduling import Scheduling, heavy, loads
 from .stripe import column, striped
 from .transforms import by_blocks, chunks, split_chunks
 from .widen import widen
@@ -29,12 +29,17 @@ def tiled(work: Scheduling, nest: Sequence[Loop], outermost: bool) -> Body | Non
     inner = nest[-1].body
     lanes = work.lanes(inner)
     vector = _vector_loop(work, nest, inner, lanes)
-    panel, near = room(work.spec)
+    room = work.room()
+    panel, near = room.panel, room.unpacked
     turned = None
     if vector is None:
-        turned = across(nest, inner, work.spec, 2 * lanes)
+        turned = across(nest, inner, room, 2 * lanes)
+        if turned is not None and not work.choices.whether(f"turn {turned.columns.var}"):
+            turned = None
     if turned is None:
-        turned = together(vector, nest, inner, work.spec, 2 * lanes)
+        turned = together(vector, nest, inner, room, 2 * lanes)
+        if turned is not None and not work.choices.whether(f"fuse {turned.rows.var}"):
+            turned = None
         if turned is not None:
             work.note(f"fuse {turned.rows.var}")
             nest, inner = [*turned.around, turned.columns, turned.rows], turned.rows.body
@@ -48,15 +53,17 @@ def tiled(work: Scheduling, nest: Sequence[Loop], outermost: bool) -> Body | Non
     budget = max(1, (work.spec.vector_registers * 3 // 4) // max(accs, 1))
     rows = turned.rows if turned is not None else _shares_most(rest, tuple(heavy(inner)), vector.var)
     filled = rows is not None and turned is None and _fills_up(work, vector, rows, inner, lanes)
+    filled = filled and work.choices.whether(f"widen {vector.var}")
     if filled:
         work.note(f"widen {vector.var} to {lanes}")
         vector, near = widen(replace(vector, body=inner), lanes), 0
         inner = vector.body
     if rows is not None:
-        columns = min(work.spec.knobs.vectors, budget // 4, vector.extent // lanes) or 1
+        columns = min(work.knob("vectors", vector.var), budget // 4, vector.extent // lanes) or 1
         pieces = tuple(chunks(vector.extent, lanes, columns, twice=work.again(inner)))
         work.note(f"vectorize {vector.var} as {', '.join(map(str, pieces))}")
-        height = _height(rows.extent, min(budget // columns, work.spec.knobs.rows), IN_FLIGHT // columns)
+        most = min(budget // columns, work.knob("rows", rows.var))
+        height = _height(rows.extent, most, IN_FLIGHT // columns)
         vector = replace(vector, body=inner)
         tile = Tile(
             vector, pieces, height, panel, near, work.memories, 2 * work.spec.threads, work.note,
@@ -65,11 +72,11 @@ def tiled(work: Scheduling, nest: Sequence[Loop], outermost: bool) -> Body | Non
         others = [n for n in rest if n is not rows]
         rows = replace(rows, body=inner)
         cut = depth(work, tile, rows, prod(n.extent for n in others)) if outermost and not filled else None
-        if cut is not None:
+        if cut is not None and work.choices.whether(f"deepen {rows.var}"):
             return work.finish(others, deepened(work, tile, rows, cut), outermost)
         return work.finish(others, _panels(work, tile, rows, others, outermost), outermost)
     loop = replace(vector, body=inner)
-    if _is_far(work, loop, lanes):
+    if _is_far(work, loop, lanes) and work.choices.whether(f"stripe {loop.var}"):
         return work.finish(rest, _stripes(work, loop, lanes), outermost)
     apart = work.spec.threads if outermost else 1  # work items that the columns are to make
     columns = max(1, min(4, budget, vector.extent // (lanes * apart)))
@@ -82,7 +89,7 @@ def _stripes(work: Scheduling, loop: Loop, lanes: int) -> Body:
     """Far columns in stripes, one a thread at least, whose sums half of the nearest cache holds."""
     spec = work.spec
     size = max(s.dtype.itemsize for s in loop.body if isinstance(s, Acc))
-    most = min(spec.knobs.stripe, spec.cache_bytes[0] // (2 * size), loop.extent // spec.threads)
+    most = min(work.knob("stripe", loop.var), spec.cache_bytes[0] // (2 * size), loop.extent // spec.threads)
     width = max(8 * lanes, most // lanes * lanes)
     work.note(f"stripe {loop.var} by {width}")
     return by_blocks(loop, width, lambda part: striped(part, lanes, Extra.FMA in spec.extras))
@@ -106,6 +113,8 @@ def along_memory(
     if len(along) < 2 or not shared or reduced.extent < 2 * work.lanes(reduced.body):
         return None
     chosen = shared[-2:]
+    if not work.choices.whether(f"unroll {' and '.join(n.var for n in chosen)}"):
+        return None
     most = 4 if len(chosen) == 1 or work.spec.vector_registers >= 32 else 2
     heights = [_height(n.extent, most if i == len(chosen) - 1 else 4) for i, n in enumerate(chosen)]
     body = reduce(max(1, IN_FLIGHT // prod(heights)))
@@ -158,7 +167,7 @@ def _fills_up(work: Scheduling, vector: Loop, rows: Loop, inner: Body, lanes: in
         return False
     terms = prod(n.extent for n in perfect(reductions[0]))
     blocks = 2 * work.spec.threads
-    if rows.extent < REUSE * work.spec.knobs.rows * blocks or terms * lanes * WIDEST > room(work.spec)[0]:
+    if rows.extent < REUSE * work.spec.knobs.rows * blocks or terms * lanes * WIDEST > work.room().panel:
         return False
     read = [a for a in loads((reductions[0],)) if any(vector.var in i.names() for i in a.indices())]
     memories = [work.memories.get(a.memory) for a in read]

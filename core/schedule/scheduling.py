@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from ..choices import Choices
 from ..device import Spec
+from ..knobs import TRIED
 from ..loops import Acc, Bind, Body, Loop, Memory, Store, Update, statements, values
 from ..ops import Op
 from ..value import Access, toposort
@@ -27,6 +29,21 @@ class Strides:
         return 0.1 * self.shared + self.unit + self.other * lanes
 
 
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Scratch memory of a work item that stays near, in bytes.
+
+    Attributes:
+        panel: for one of several packed panels.
+        alone: for the one panel of a kernel that reads nothing else again.
+        unpacked: of an operand that needs no packing, since it stays in the nearest cache whole.
+    """
+
+    panel: int
+    alone: int
+    unpacked: int
+
+
 @dataclass(slots=True)
 class Scheduling:
     """A kernel being scheduled.
@@ -34,12 +51,14 @@ class Scheduling:
     Attributes:
         spec: the device's.
         memories: the kernel's parameters by name, where none may be the memory of another.
+        choices: where there is more than one right answer.
         twice: whether what stores may be run twice, since nothing that it reads is written.
         trail: the steps so far, in words.
     """
 
     spec: Spec
     memories: Mapping[str, Memory]
+    choices: Choices
     twice: bool = False
     trail: list[str] = field(default_factory=list)
 
@@ -47,6 +66,14 @@ class Scheduling:
         """One more step, told once."""
         if text not in self.trail:
             self.trail.append(text)
+
+    def knob(self, name: str, where: str) -> int:
+        """One of the device's knobs, which may be answered otherwise for this kernel and this place."""
+        return self.choices.knob(name, where, getattr(self.spec.knobs, name), TRIED)
+
+    def room(self) -> Room:
+        """For packed panels, of this kernel."""
+        return room(self.spec, self.knob("panel", "the kernel") if self.spec.near_bytes else 0)
 
     # ------------------------------------------------------------------ what loads do
 
@@ -107,7 +134,7 @@ class Scheduling:
 
     def grid(self, loop: Loop) -> Loop:
         """The outermost loop shared out among threads; short ones are fused with the next first."""
-        wanted = self.spec.knobs.pieces * self.spec.threads
+        wanted = self.knob("pieces", loop.var) * self.spec.threads
         while loop.extent < wanted and len(loop.body) == 1 and isinstance(loop.body[0], Loop):
             if loop.body[0].bind is not Bind.SERIAL:
                 break
@@ -116,11 +143,11 @@ class Scheduling:
         return replace(loop, bind=Bind.GRID)
 
 
-def room(spec: Spec) -> tuple[int, int]:
-    """Bytes of a packed panel, and bytes that need no packing."""
-    if not spec.near_bytes or not spec.knobs.panel:
-        return 0, 0
-    return spec.near_bytes // spec.knobs.panel, spec.cache_bytes[0] // 2
+def room(spec: Spec, part: int) -> Room:
+    """For packed panels that may fill one part in so many of what is near; 0: nothing is packed."""
+    if not spec.near_bytes or not part:
+        return Room(0, 0, 0)
+    return Room(spec.near_bytes // part, spec.near_bytes * 3 // 4, spec.cache_bytes[0] // 2)
 
 
 def heavy(inner: Body) -> list[Loop]:
