@@ -208,6 +208,10 @@ class _Lanes:
         return replace(s, value=val.make(Extra.FOLD, v.dtype, (self.full(v),), s.op, 1))
 
     def store(self, s: Store) -> Body:
+        if not depends(s.value, self.variant) and not any(
+            _mentions(i, self.variant) for i in (s.index, *s.guard)
+        ):
+            return (s,)  # once for all lanes; it may have lanes of its own
         v = self.value(s.value)
         step = s.index.coefficient(self.var)
         guarded = any(_mentions(m, self.variant) for m in s.guard)

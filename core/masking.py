@@ -1,10 +1,14 @@
-"""Index expressions as values: a position as a number, a mask as a condition, a value under a mask."""
+"""Index expressions as values and guards: a position as a number, a mask as a condition or of each access."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
 
 from . import value as val
 from .dtype import DType, bool_, int32, int64
 from .index import NEVER, Index, Mask
+from .loops import Body, Loop, Stmt, Store, values_of, with_values
 from .ops import Op, identity
 from .value import Access, Extra, Value
 
@@ -40,6 +44,36 @@ def masked(value: Value, mask: Mask) -> Value:
         if set(mask) <= set(access.guard):
             return value
     return val.where(condition(mask), value, val.number(identity(Op.ADD, value.dtype), value.dtype))
+
+
+def guarded(body: Body, rule: Callable[[Index, Mask], Mask]) -> Body:
+    """Statements whose loads and stores have other guards.
+
+    Args:
+        body: scalar statements.
+        rule: the guard of an access, from its position and the guard that it has.
+    """
+    memo: dict[Value, Value] = {}
+
+    def load(v: Value, srcs: tuple[Value, ...]) -> Value | None:
+        if v.op is not Op.LOAD:
+            return None
+        access = v.arg
+        assert isinstance(access, Access)
+        return val.make(
+            Op.LOAD, v.dtype, (), replace(access, guard=rule(access.index, access.guard)), v.lanes
+        )
+
+    out: list[Stmt] = []
+    for s in body:
+        if isinstance(s, Loop):
+            out.append(replace(s, body=guarded(s.body, rule)))
+            continue
+        made = with_values(s, val.rewrite(values_of(s), load, memo))
+        if isinstance(made, Store):
+            made = replace(made, guard=rule(made.index, made.guard))
+        out.append(made)
+    return tuple(out)
 
 
 def _holding(index: Index) -> DType:

@@ -1,4 +1,4 @@
-"""Choices: whatever is answered a kernel means the same and replays; searches keep nothing wrong or deadly."""
+"""Choices: whatever is answered a kernel means the same and replays; a search keeps nothing that is wrong."""
 
 from __future__ import annotations
 

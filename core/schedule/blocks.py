@@ -7,7 +7,7 @@ block for each result, whose threads share the reductions and meet in shared mem
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
@@ -17,6 +17,7 @@ from ..loops import Acc, Bind, Body, Kernel, Let, Loop, Scratch, Store, statemen
 from ..ops import Op
 from ..value import Access, toposort
 from ..work import iterations
+from .block_tiles import Shape, blocked, contraction, shapes
 from .nest import keeps_order, perfect, wrap
 from .tensorize import tensorize
 from .together import share
@@ -57,6 +58,9 @@ class _Work:
             if tiled is not None and prod(n.extent for n in tiled.blocks) <= self.spec.max_grid[0]:
                 self.trail.append(tiled.how)
                 return self.over(tiled.blocks, tiled.body, self.spec.max_grid[0])
+            blocks = self.block_tiles(nest, inner)
+            if blocks is not None:
+                return blocks
             if not self.is_shared(inner, results):
                 return self.items(*self.tile(nest, inner))
             return self.blocks(nest, inner)
@@ -85,6 +89,29 @@ class _Work:
             threads //= 2
         return threads
 
+    def block_tiles(self, nest: Sequence[Loop], inner: Body) -> Body | None:
+        """A block for each tile of a contraction, whose threads share what they read; else None."""
+        found = contraction(nest, inner)
+        fits = shapes(found, self.spec, self.lanes(inner)) if found is not None else []
+        if found is None or not fits:
+            return None
+        row, col = found.rows.var, found.columns.var
+        if not self.choices.whether(f"share {row} and {col}"):
+            return None
+
+        def chosen(what: str, of: Callable[[Shape], int]) -> list[Shape]:
+            value = self.choices.ask(what, of(fits[0]), sorted(set(map(of, fits))))
+            return [s for s in fits if of(s) == value]
+
+        fits = chosen(f"rows of {row}", lambda s: s.rows)
+        fits = chosen(f"columns of {col}", lambda s: s.columns)
+        fits = chosen("terms of a step", lambda s: s.step)
+        made = blocked(found, fits[0])
+        if prod(n.extent for n in made.blocks) > self.spec.max_grid[0]:
+            return None
+        self.trail.append(f"share {row} and {col} among {fits[0]}")
+        return self.over(made.blocks, made.body, self.spec.max_grid[0])
+
     # ------------------------------------------------------------------ work items
 
     def elementwise(self, nest: Sequence[Loop], inner: Body) -> Body:
@@ -92,7 +119,8 @@ class _Work:
         lanes = self.lanes(inner)
         last = nest[-1]
         busy = prod(n.extent for n in nest) // max(lanes, 1) >= self.spec.threads
-        if lanes > 1 and busy and last.extent % lanes == 0 and _follow(inner, last.var):
+        follows = lanes > 1 and busy and last.extent % lanes == 0 and _follow(inner, last.var)
+        if follows and self.choices.whether(f"vectorize {last.var}"):
             self.trail.append(f"vectorize {last.var} by {lanes}")
             (cut,) = split(replace(last, body=inner), lanes, Bind.VECTOR)
             assert isinstance(cut, Loop)
@@ -112,6 +140,10 @@ class _Work:
             saves = any(loop.var not in a.index.names() for a in loads)
             factor = next((f for f in (TILE, 2) if loop.extent % f == 0), 1)
             if not saves or factor == 1 or results // factor < self.spec.threads:
+                continue
+            could = [f for f in (1, 2, TILE) if factor % f == 0]
+            factor = self.choices.ask(f"copies of {loop.var}", factor, could)
+            if factor == 1:
                 continue
             vector = factor == self.lanes(inner) and _follow(inner, loop.var)
             how = Bind.VECTOR if vector else Bind.UNROLL
@@ -140,7 +172,8 @@ class _Work:
 
     def blocks(self, nest: Sequence[Loop], inner: Body) -> Body:
         """A block for each result, whose threads share its loops."""
-        threads = self.threads(inner)
+        most = self.threads(inner)
+        threads = self.choices.ask("threads of a block", most, [most >> n for n in range(3) if most >> n > 1])
         self.trail.append(f"share among {threads} threads")
         body = share(inner, threads)
         if not nest:

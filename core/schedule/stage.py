@@ -46,7 +46,15 @@ class Staged:
         return (self.scratch, *self.copy, *self.body)
 
 
-def stage(body: Body, load: Value, loops: Sequence[Loop], name: str, lanes: int = 1) -> Staged:
+def stage(
+    body: Body,
+    load: Value,
+    loops: Sequence[Loop],
+    name: str,
+    lanes: int = 1,
+    apart: int = 0,
+    shared: bool = False,
+) -> Staged:
     """The statements with one load going through scratch memory.
 
     Args:
@@ -56,12 +64,14 @@ def stage(body: Body, load: Value, loops: Sequence[Loop], name: str, lanes: int 
             in ``body``: the order of the scratch memory, neighbours last.
         name: of the scratch memory.
         lanes: of a vector.
+        apart: elements that are left free after each row of neighbours.
+        shared: whether the threads of a block share it; the copy is then still to be dealt out to them.
     """
     access = load.arg
     assert isinstance(access, Access)
-    sizes = tuple(loop.extent for loop in loops)
+    sizes = (*(loop.extent for loop in loops[:-1]), loops[-1].extent + apart)
     at = flatten((variable(loop.var, loop.extent) for loop in loops), sizes)
-    memory = Memory(name, load.dtype, prod(sizes), written=True)
+    memory = Memory(name, load.dtype, prod(sizes), written=True, shared=shared)
     staged = val.make(Op.LOAD, load.dtype, (), Access(name, at, ()))
     joined, store = _joined(list(loops), Store(name, at, load))
     return Staged(Scratch(memory), _copy(joined, store, lanes), _reading(body, {load: staged}))

@@ -8,12 +8,13 @@ memory, and every thread then has the whole.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from .. import value as val
-from ..index import Index, both, constant, variable
+from ..index import Index, Mask, both, constant, variable
 from ..loops import Acc, Barrier, Bind, Body, Let, Loop, Memory, Scratch, Stmt, Store, Update, statements
-from ..masking import condition
+from ..masking import condition, guarded
 from ..ops import Op, identity
 from ..rename import rename, substitute
 from ..value import Access, Value
@@ -43,7 +44,7 @@ def share(body: Body, threads: int) -> Loop:
             else:
                 out += accs
         elif isinstance(s, Loop):
-            out += _cut(s, threads, ())
+            out += deal(s, threads)
         elif isinstance(s, Store):
             out.append(replace(s, guard=both(s.guard, (-variable(THREAD, threads),))))  # by the first thread
         else:
@@ -54,16 +55,22 @@ def share(body: Body, threads: int) -> Loop:
 def _reduction(accs: list[Acc], loop: Loop, threads: int) -> Body:
     """Each thread's part, then the parts together."""
     parts = {a.name: f"{a.name}_part" for a in accs}
-    own = rename((*accs, *_cut(loop, threads, tuple(accs))), parts)
+    own = rename((*accs, *deal(loop, threads, tuple(accs))), parts)
     meet: list[Stmt] = []
     for a in accs:
         meet += _meet(a, parts[a.name], threads)
     return (*own, *meet)
 
 
-def _cut(loop: Loop, threads: int, accs: tuple[Acc, ...]) -> Body:
-    """The iterations dealt out to the threads in turn; of the last round not every thread has one."""
-    nest = perfect(loop)
+def deal(loop: Loop, threads: int, accs: tuple[Acc, ...] = ()) -> Body:
+    """The iterations dealt out to the threads in turn; of the last round not every thread has one.
+
+    Args:
+        loop: plain loops with nothing between them, which are dealt out as one; lanes stay together.
+        threads: of the block.
+        accs: what the iterations add to.
+    """
+    nest = [n for n in perfect(loop) if n.bind is Bind.SERIAL]
     one = wrap(nest, nest[-1].body)
     for _ in nest[1:]:
         one = fuse_loops(one)
@@ -78,7 +85,7 @@ def _cut(loop: Loop, threads: int, accs: tuple[Acc, ...]) -> Body:
         at = thread + rounds * threads
         held = constant(rest - 1) - thread
         last = substitute(one.body, {one.var: at})
-        out += _where(_renamed_apart(last, one.var), held, {a.name: a for a in accs})
+        out += where(_renamed_apart(last, one.var), (held,), {a.name: a for a in accs})
     return tuple(out)
 
 
@@ -88,33 +95,26 @@ def _renamed_apart(body: Body, mark: str) -> Body:
     return rename(body, names)
 
 
-def _where(body: Body, held: Index, accs: dict[str, Acc]) -> Body:
-    """The body's loads and stores under a guard; what it adds where the guard fails changes nothing."""
-    memo: dict[Value, Value] = {}
+def where(body: Body, held: Mask, accs: Mapping[str, Acc]) -> Body:
+    """The body's loads and stores under a guard; what it adds where the guard fails changes nothing.
 
-    def guarded(value: Value) -> Value:
-        def rule(v: Value, srcs: tuple[Value, ...]) -> Value | None:
-            if v.op is not Op.LOAD:
-                return None
-            access = v.arg
-            assert isinstance(access, Access)
-            return val.make(Op.LOAD, v.dtype, (), replace(access, guard=both(access.guard, (held,))), v.lanes)
+    Args:
+        body: some statements.
+        held: the guard.
+        accs: the accumulators to which nothing may be added where it fails.
+    """
+    return guarded(_adding(body, held, accs), lambda index, guard: both(guard, held))
 
-        return val.rewrite([value], rule, memo)[0]
 
+def _adding(body: Body, held: Mask, accs: Mapping[str, Acc]) -> Body:
+    """The body, which adds what changes nothing where the guard fails."""
     out: list[Stmt] = []
     for s in body:
         if isinstance(s, Loop):
-            out.append(replace(s, body=_where(s.body, held, accs)))
-        elif isinstance(s, Store):
-            out.append(replace(s, value=guarded(s.value), guard=both(s.guard, (held,))))
-        elif isinstance(s, Let):
-            out.append(replace(s, value=guarded(s.value)))
+            out.append(replace(s, body=_adding(s.body, held, accs)))
         elif isinstance(s, Update) and s.name in accs:
             nothing = val.number(identity(s.op, s.value.dtype), s.value.dtype)
-            out.append(replace(s, value=val.where(condition((held,)), guarded(s.value), nothing)))
-        elif isinstance(s, Update):
-            out.append(replace(s, value=guarded(s.value)))
+            out.append(replace(s, value=val.where(condition(held), s.value, nothing)))
         else:
             out.append(s)
     return tuple(out)
@@ -130,7 +130,7 @@ def _meet(acc: Acc, part: str, threads: int) -> Body:
         Barrier(),
     ]
 
-    def load(at: Index, guard: tuple[Index, ...]) -> Value:
+    def load(at: Index, guard: Mask) -> Value:
         return val.make(Op.LOAD, acc.dtype, (), Access(name, at, guard))
 
     half = threads // 2
