@@ -13,7 +13,7 @@ import click
 from rich.table import Table
 
 from ..core import engine
-from ..core.choices import USUAL
+from ..core.decisions import USUAL
 from ..core.device import Device
 from ..core.errors import DeviceError
 from ..core.pipeline import Stages
@@ -43,7 +43,7 @@ def tune(seconds: float, name: str, script: str, arguments: tuple[str, ...]) -> 
     kernels.sort(key=lambda found: -weight(found[1].fresh))
     screen = console()
     if not kernels:
-        screen.print("No kernel ran that can be tuned: there was none, or none has a choice.")
+        screen.print("No kernel ran that can be tuned: there was none, or there is but one way to run them.")
         return 1
     count = "1 kernel" if len(kernels) == 1 else f"{len(kernels)} kernels"
     screen.print(f"{count}, {seconds:.0f} s at most")

@@ -1,6 +1,6 @@
 """Knobs: the numbers that the heuristic goes by, which a port may set for all of its kernels.
 
-For one kernel they may be answered otherwise at each place where they are asked for (``core/choices.py``).
+For one kernel they may be answered otherwise at each place where they are asked for (``core/decisions.py``).
 Whatever they are set to, a schedule means the same; only its speed differs.
 """
 

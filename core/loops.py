@@ -11,7 +11,7 @@ import enum
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from .choices import Choice
+from .decisions import Decision
 from .dtype import DType
 from .index import Index, Mask
 from .ops import Op
@@ -156,7 +156,7 @@ class Kernel:
         body: the statements.
         flops: arithmetic operations of one run, as the graph counts them.
         trail: the schedule: the transforms that led here, in order.
-        choices: what was answered where there was more than one way: the same answers give the same schedule.
+        decisions: what was answered where there was more than one way; the same answers give it again.
         aliases: whether a written parameter may be the memory of one that is read.
     """
 
@@ -164,7 +164,7 @@ class Kernel:
     body: Body
     flops: int = 0
     trail: tuple[str, ...] = ()
-    choices: tuple[Choice, ...] = ()
+    decisions: tuple[Decision, ...] = ()
     aliases: bool = False
 
     @property

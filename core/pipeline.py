@@ -11,8 +11,8 @@ from collections.abc import Hashable
 from dataclasses import dataclass, replace
 
 from .chain import chain
-from .choices import USUAL, Chooser
 from .compound import Call
+from .decisions import USUAL, Decider
 from .device import Device, ImageView, Spec
 from .dialect import NamedKernel
 from .errors import DeviceError
@@ -34,7 +34,7 @@ from .siblings import Cut, Group
 from .signature import signature
 from .strided import shuffled
 from .transpose import transpose
-from .tuned import chooser_of, seconds_to_search
+from .tuned import decider_of, seconds_to_search
 from .verify import verify
 from .work import flops_of
 
@@ -173,14 +173,14 @@ def _stages(group: Group, fresh: Kernel, legal: Kernel, device: Device, what: st
         from .tune import tune_aloud  # which runs kernels through this stage
 
         tune_aloud(stages, device, seconds)
-    chooser = chooser_of(device, stages.source)
-    return stages if chooser == USUAL else rescheduled(stages, device, chooser)
+    decider = decider_of(device, stages.source)
+    return stages if decider == USUAL else rescheduled(stages, device, decider)
 
 
-def rescheduled(stages: Stages, device: Device, chooser: Chooser) -> Stages:
+def rescheduled(stages: Stages, device: Device, decider: Decider) -> Stages:
     """The same kernel by the schedule that other answers give."""
     s = stages
-    return _through(s.name.rpartition("_")[0], s.fresh, s.legal, device, chooser, s.shape, s.made_at)
+    return _through(s.name.rpartition("_")[0], s.fresh, s.legal, device, decider, s.shape, s.made_at)
 
 
 def _through(
@@ -188,14 +188,14 @@ def _through(
     fresh: Kernel,
     legal: Kernel,
     device: Device,
-    chooser: Chooser,
+    decider: Decider,
     shape: Shape,
     made_at: str | None,
 ) -> Stages:
     """A legal tree through the stages that are left."""
     assert device.dialect is not None
     spec = device.spec
-    scheduled = schedule(legal, spec, chooser)
+    scheduled = schedule(legal, spec, decider)
     if scheduled.threads is not None:
         scheduled = legalize_kernel(scheduled, spec)  # what the threads of a block do to meet
     verify(scheduled)

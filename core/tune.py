@@ -1,6 +1,6 @@
 """The search: a kernel scheduled in other ways, each candidate measured beside the heuristic's choice.
 
-In: a kernel through its stages, and its device. Out: the answers (``core/choices.py``) that serve it best,
+In: a kernel through its stages, and its device. Out: the answers (``core/decisions.py``) that serve it best,
 which are the heuristic's own unless others are surely faster. One answer is changed at a time, starting from
 the best so far. Candidates
 run in a process of their own (``tune_worker``), which may crash or hang without harm; what computes other
@@ -21,8 +21,8 @@ from statistics import quantiles
 from typing import Any
 
 from . import python_process
-from .choices import USUAL, Stated
 from .compiler import compile_all
+from .decisions import USUAL, Stated
 from .device import Device
 from .errors import CompileError, DeviceError
 from .loops import Acc, Body, Loop
@@ -96,7 +96,7 @@ def tune(
     out = Tuning(usual.name, USUAL)
     seen = {_text(usual, usual)}
     found_before = answers_of(device, usual.source)
-    wanted = [found_before, *USUAL.variants(usual.scheduled.choices)]
+    wanted = [found_before, *USUAL.variants(usual.scheduled.decisions)]
     worker = _Worker(device, usual)
     try:
         while wanted and time.monotonic() < until:
@@ -109,8 +109,8 @@ def tune(
                 if found.ratio < SURELY * out.ratio:
                     out.best, out.ratio = found.answers, found.ratio
                 says(out)
-            choices = rescheduled(usual, device, out.best).scheduled.choices
-            wanted = list(out.best.variants(choices)) if out.best != before else []
+            made = rescheduled(usual, device, out.best).scheduled.decisions
+            wanted = list(out.best.variants(made)) if out.best != before else []
     finally:
         worker.close()
     if out.tried:
@@ -123,8 +123,8 @@ LEAST = 1 << 16
 
 
 def can_be_tuned(stages: Stages, device: Device) -> bool:
-    """Whether the kernel has choices, and runs by itself."""
-    return bool(stages.scheduled.choices) and not stages.images
+    """Whether there are decisions to make, and the kernel runs by itself."""
+    return bool(stages.scheduled.decisions) and not stages.images
 
 
 def tune_aloud(stages: Stages, device: Device, seconds: float) -> None:

@@ -3,7 +3,7 @@
 What a search found are answers, kept on disk by the kernel as the heuristic has it and the driver; its text
 says all that the heuristic read from the Spec. Nothing is found of a kernel that was never tuned, nor while
 ``PORTWRIGHT_TUNED`` is 0. ``TUNE=1`` asks for a search of each kernel that is planned and was not searched
-for before. ``PORTWRIGHT_SCHEDULES=5`` has every choice drawn by chance, by that seed: the suite is run so.
+for before. ``PORTWRIGHT_SCHEDULES=5`` has every decision drawn by chance, by that seed: the suite is run so.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 
 from .cache import compile_cache, digest
-from .choices import USUAL, Chooser, Drawn, Stated
+from .decisions import USUAL, ByChance, Decider, Stated
 from .device import Device
 from .errors import ArgumentError
 
@@ -22,8 +22,8 @@ SECONDS = 10.0
 """For the search of one kernel, unless more or less is asked for."""
 
 
-def chooser_of(device: Device, source: str) -> Chooser:
-    """Who answers where a kernel's schedule has a choice.
+def decider_of(device: Device, source: str) -> Decider:
+    """Who decides where a kernel's schedule has more than one way.
 
     Args:
         source: the kernel, as scheduled by the heuristic.
@@ -36,7 +36,7 @@ def chooser_of(device: Device, source: str) -> Chooser:
         return answers_of(device, source)
     if not drawn.isdecimal():
         raise ArgumentError(f"{SCHEDULES} is {drawn!r}: set it to a whole number, a seed")
-    return Drawn(int(drawn), source)
+    return ByChance(int(drawn), source)
 
 
 def answers_of(device: Device, source: str) -> Stated:

@@ -92,8 +92,8 @@ class Screen:
             return
         trail = stages.scheduled.trail
         yield f"{'':10}schedule: {'; '.join(trail) if trail else 'the loops as they are'}"
-        if choices := stages.scheduled.choices:
-            yield f"{'':10}choices: {', '.join(map(str, choices))}"
+        if decisions := stages.scheduled.decisions:
+            yield f"{'':10}decisions: {', '.join(map(str, decisions))}"
         if self.level >= _SOURCE and stages.source:
             yield f"{'':10}source"
             yield from self._source(stages.source)

@@ -11,7 +11,7 @@ import support as t
 from portwright import Tensor
 from portwright.core import dtype as dt
 from portwright.core import engine
-from portwright.core.choices import USUAL, Drawn, Stated
+from portwright.core.decisions import USUAL, ByChance, Stated
 from portwright.core.device import Extra, Spec
 from portwright.core.expand import expand
 from portwright.core.fuse import fuse
@@ -94,12 +94,12 @@ def test_products_are_made_of_what_is_shared(name: str) -> None:
 def test_whatever_is_answered_it_means_the_same_and_replays(name: str) -> None:
     program = Program(name)
     usual = schedule(program.fresh, SPEC)
-    choosers = [*USUAL.variants(usual.choices), *(Drawn(seed, name) for seed in range(8))]
-    assert len(choosers) > 10
-    for chooser in choosers:
-        kernel = schedule(program.fresh, SPEC, chooser)
+    deciders = [*USUAL.variants(usual.decisions), *(ByChance(seed, name) for seed in range(8))]
+    assert len(deciders) > 10
+    for decider in deciders:
+        kernel = schedule(program.fresh, SPEC, decider)
         program.check(kernel)
-        assert schedule(program.fresh, SPEC, Stated.of(kernel.choices)) == kernel
+        assert schedule(program.fresh, SPEC, Stated.of(kernel.decisions)) == kernel
 
 
 def test_vectors_are_loaded_where_memory_lies_so() -> None:

@@ -10,7 +10,7 @@ from portwright import Tensor
 from portwright.core import dtype as dt
 from portwright.core import graph
 from portwright.core import value as val
-from portwright.core.choices import USUAL, Choices
+from portwright.core.decisions import USUAL, Decisions
 from portwright.core.device import Spec
 from portwright.core.index import variable
 from portwright.core.loops import Kernel, Let, Loop, Store, statements
@@ -103,7 +103,7 @@ def test_without_vectors_columns_stay_around_their_rows() -> None:
     (loop,) = kernel.body
     assert isinstance(loop, Loop)
     assert sunk(loop) is not None
-    work = Scheduling(t.spec(0), {p.name: p for p in kernel.params}, Choices(USUAL))
+    work = Scheduling(t.spec(0), {p.name: p for p in kernel.params}, Decisions(USUAL))
     assert by_rows(work, loop, outermost=True) is None
 
 

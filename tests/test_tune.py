@@ -1,4 +1,4 @@
-"""Choices: whatever is answered a kernel means the same and replays; a search keeps nothing that is wrong."""
+"""Decisions: whatever is answered a kernel means the same and replays; a search keeps nothing wrong."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import support as t
 
 from portwright.core import dtype as dt
 from portwright.core import engine, tune, tuned
-from portwright.core.choices import USUAL, Answer, Choice, Drawn, Stated
+from portwright.core.decisions import USUAL, Answer, ByChance, Decision, Stated
 from portwright.core.errors import ArgumentError
 from portwright.core.fuse import fuse
 from portwright.core.interpret import interpret
@@ -65,19 +65,19 @@ class Program:
 def test_a_kernel_means_the_same_whatever_is_answered_and_replays(name: str) -> None:
     program = Program(name)
     usual = schedule(program.fresh, SPEC)
-    assert usual.choices
-    assert all(c.value == c.usual and c.usual not in c.others for c in usual.choices)
+    assert usual.decisions
+    assert all(c.value == c.usual and c.usual not in c.others for c in usual.decisions)
     program.check(usual)
     program.check(schedule(program.fresh, replace(SPEC, knobs=TURNED)))
     seen = set()
-    for answers in USUAL.variants(usual.choices):
+    for answers in USUAL.variants(usual.decisions):
         kernel = schedule(program.fresh, SPEC, answers)
-        assert Stated.of(kernel.choices) == answers
+        assert Stated.of(kernel.decisions) == answers
         seen.add(str(kernel))
         program.check(kernel)
     for seed in range(30):
-        kernel = schedule(program.fresh, SPEC, Drawn(seed, name))
-        stated = Stated.of(kernel.choices)
+        kernel = schedule(program.fresh, SPEC, ByChance(seed, name))
+        stated = Stated.of(kernel.decisions)
         program.check(kernel)
         assert schedule(program.fresh, SPEC, Stated.parse(str(stated))) == kernel
         seen.add(str(kernel))
@@ -95,8 +95,8 @@ def test_answers_are_read_as_they_are_written() -> None:
     stated = Stated((Answer("rows of i0", 6), Answer("unroll i0 and i1", 0)))
     assert str(stated) == "rows of i0: 6, unroll i0 and i1: 0"
     assert Stated.parse(str(stated)) == stated
-    assert Stated.parse(str(USUAL)) == USUAL == Stated.of([Choice("rows of i0", 8, 8, (4,))])
-    with pytest.raises(ArgumentError, match="'rows of i0' is no choice"):
+    assert Stated.parse(str(USUAL)) == USUAL == Stated.of([Decision("rows of i0", 8, 8, (4,))])
+    with pytest.raises(ArgumentError, match="'rows of i0' is no decision"):
         Stated.parse("rows of i0")
 
 

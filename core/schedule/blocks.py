@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
-from ..choices import Choices, Chooser
+from ..decisions import Decider, Decisions
 from ..device import Spec
 from ..loops import Acc, Bind, Body, Kernel, Let, Loop, Scratch, Store, statements, values
 from ..ops import Op
@@ -31,17 +31,17 @@ UNROLLED = 4
 """Iterations of a reduction that are written out in a row."""
 
 
-def schedule_blocks(kernel: Kernel, spec: Spec, chooser: Chooser) -> Kernel:
+def schedule_blocks(kernel: Kernel, spec: Spec, decider: Decider) -> Kernel:
     """The kernel with its loops bound to blocks, threads and lanes; ``trail`` says how."""
-    work = _Work(spec, Choices(chooser), [])
+    work = _Work(spec, Decisions(decider), [])
     body = work.body(kernel.body)
-    return replace(kernel, body=body, trail=tuple(work.trail), choices=tuple(work.choices.made.values()))
+    return replace(kernel, body=body, trail=tuple(work.trail), decisions=tuple(work.decisions.made.values()))
 
 
 @dataclass(slots=True)
 class _Work:
     spec: Spec
-    choices: Choices
+    decisions: Decisions
     trail: list[str]
 
     def body(self, body: Body) -> Body:
@@ -96,11 +96,11 @@ class _Work:
         if found is None or not fits:
             return None
         row, col = found.rows.var, found.columns.var
-        if not self.choices.whether(f"share {row} and {col}"):
+        if not self.decisions.whether(f"share {row} and {col}"):
             return None
 
         def chosen(what: str, of: Callable[[Shape], int]) -> list[Shape]:
-            value = self.choices.ask(what, of(fits[0]), sorted(set(map(of, fits))))
+            value = self.decisions.ask(what, of(fits[0]), sorted(set(map(of, fits))))
             return [s for s in fits if of(s) == value]
 
         fits = chosen(f"rows of {row}", lambda s: s.rows)
@@ -120,7 +120,7 @@ class _Work:
         last = nest[-1]
         busy = prod(n.extent for n in nest) // max(lanes, 1) >= self.spec.threads
         follows = lanes > 1 and busy and last.extent % lanes == 0 and _follow(inner, last.var)
-        if follows and self.choices.whether(f"vectorize {last.var}"):
+        if follows and self.decisions.whether(f"vectorize {last.var}"):
             self.trail.append(f"vectorize {last.var} by {lanes}")
             (cut,) = split(replace(last, body=inner), lanes, Bind.VECTOR)
             assert isinstance(cut, Loop)
@@ -142,7 +142,7 @@ class _Work:
             if not saves or factor == 1 or results // factor < self.spec.threads:
                 continue
             could = [f for f in (1, 2, TILE) if factor % f == 0]
-            factor = self.choices.ask(f"copies of {loop.var}", factor, could)
+            factor = self.decisions.ask(f"copies of {loop.var}", factor, could)
             if factor == 1:
                 continue
             vector = factor == self.lanes(inner) and _follow(inner, loop.var)
@@ -173,7 +173,9 @@ class _Work:
     def blocks(self, nest: Sequence[Loop], inner: Body) -> Body:
         """A block for each result, whose threads share its loops."""
         most = self.threads(inner)
-        threads = self.choices.ask("threads of a block", most, [most >> n for n in range(3) if most >> n > 1])
+        threads = self.decisions.ask(
+            "threads of a block", most, [most >> n for n in range(3) if most >> n > 1]
+        )
         self.trail.append(f"share among {threads} threads")
         body = share(inner, threads)
         if not nest:

@@ -12,7 +12,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from math import prod
 
-from ..choices import USUAL, Choices, Chooser
+from ..decisions import USUAL, Decider, Decisions
 from ..device import Spec
 from ..loops import Acc, Body, Kernel, Let, Loop, Memory, Stmt, Store, Update, statements
 from ..work import weight
@@ -29,23 +29,23 @@ PARALLEL = 1 << 16
 """Operations and bytes of a kernel below which waking threads costs more than they save."""
 
 
-def schedule(kernel: Kernel, spec: Spec, chooser: Chooser = USUAL) -> Kernel:
+def schedule(kernel: Kernel, spec: Spec, decider: Decider = USUAL) -> Kernel:
     """The kernel with its loops cut, reordered and annotated for the device; ``trail`` says how.
 
     Args:
         kernel: a legal tree of plain loops.
         spec: the device's.
-        chooser: who answers where there is more than one way; what was answered is in ``choices``.
+        decider: who answers where there is more than one way; what was answered is in ``decisions``.
     """
     if spec.warp > 1:  # neighbours run in step, and should touch neighbouring memory
-        return schedule_blocks(kernel, spec, chooser)
+        return schedule_blocks(kernel, spec, decider)
     memories = {} if kernel.aliases else {p.name: p for p in kernel.params}
     read = {a.memory for a in loads(kernel.body)}
     twice = not kernel.aliases and read.isdisjoint(p.name for p in kernel.params if p.written)
-    work = Scheduling(spec, memories, Choices(chooser), twice)
+    work = Scheduling(spec, memories, Decisions(decider), twice)
     kernel = replace(kernel, params=tuple(_stream(p, read, spec) for p in kernel.params))
     body = _body(work, kernel.body, outermost=weight(kernel) >= PARALLEL and spec.threads > 1)
-    return replace(kernel, body=body, trail=tuple(work.trail), choices=tuple(work.choices.made.values()))
+    return replace(kernel, body=body, trail=tuple(work.trail), decisions=tuple(work.decisions.made.values()))
 
 
 def _stream(p: Memory, read: Collection[str], spec: Spec) -> Memory:

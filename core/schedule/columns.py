@@ -25,7 +25,7 @@ def by_rows(work: Scheduling, loop: Loop, outermost: bool) -> Body | None:
         return None
     if not any(isinstance(s, Loop) and stores_in(s) for s in loop.body):
         return None
-    if sunk(loop) is None or not work.choices.whether(f"sink {loop.var}"):
+    if sunk(loop) is None or not work.decisions.whether(f"sink {loop.var}"):
         return None
     threads = work.spec.threads if outermost else 1
     width = max(lanes, -(-loop.extent // threads // lanes) * lanes)

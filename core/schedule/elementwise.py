@@ -32,7 +32,7 @@ def elementwise(work: Scheduling, nest: Sequence[Loop], outermost: bool) -> Body
     vector = nest[at]
     around = [*nest[:at], *nest[at + 1 :]]
     rows = _crossed(work, vector, around, inner)
-    if rows is not None and work.choices.whether(f"turn {vector.var}"):
+    if rows is not None and work.decisions.whether(f"turn {vector.var}"):
         work.note(f"turn blocks of {rows.var}, {vector.var}")
         body = turned(replace(rows, body=(replace(vector, body=inner),)), lanes)
         return work.finish([n for n in around if n is not rows], body, outermost)

@@ -34,11 +34,11 @@ def tiled(work: Scheduling, nest: Sequence[Loop], outermost: bool) -> Body | Non
     turned = None
     if vector is None:
         turned = across(nest, inner, room, 2 * lanes)
-        if turned is not None and not work.choices.whether(f"turn {turned.columns.var}"):
+        if turned is not None and not work.decisions.whether(f"turn {turned.columns.var}"):
             turned = None
     if turned is None:
         turned = together(vector, nest, inner, room, 2 * lanes)
-        if turned is not None and not work.choices.whether(f"fuse {turned.rows.var}"):
+        if turned is not None and not work.decisions.whether(f"fuse {turned.rows.var}"):
             turned = None
         if turned is not None:
             work.note(f"fuse {turned.rows.var}")
@@ -53,7 +53,7 @@ def tiled(work: Scheduling, nest: Sequence[Loop], outermost: bool) -> Body | Non
     budget = max(1, (work.spec.vector_registers * 3 // 4) // max(accs, 1))
     rows = turned.rows if turned is not None else _shares_most(rest, tuple(heavy(inner)), vector.var)
     filled = rows is not None and turned is None and _fills_up(work, vector, rows, inner, lanes)
-    filled = filled and work.choices.whether(f"widen {vector.var}")
+    filled = filled and work.decisions.whether(f"widen {vector.var}")
     if filled:
         work.note(f"widen {vector.var} to {lanes}")
         vector, near = widen(replace(vector, body=inner), lanes), 0
@@ -72,11 +72,11 @@ def tiled(work: Scheduling, nest: Sequence[Loop], outermost: bool) -> Body | Non
         others = [n for n in rest if n is not rows]
         rows = replace(rows, body=inner)
         cut = depth(work, tile, rows, prod(n.extent for n in others)) if outermost and not filled else None
-        if cut is not None and work.choices.whether(f"deepen {rows.var}"):
+        if cut is not None and work.decisions.whether(f"deepen {rows.var}"):
             return work.finish(others, deepened(work, tile, rows, cut), outermost)
         return work.finish(others, _panels(work, tile, rows, others, outermost), outermost)
     loop = replace(vector, body=inner)
-    if _is_far(work, loop, lanes) and work.choices.whether(f"stripe {loop.var}"):
+    if _is_far(work, loop, lanes) and work.decisions.whether(f"stripe {loop.var}"):
         return work.finish(rest, _stripes(work, loop, lanes), outermost)
     apart = work.spec.threads if outermost else 1  # work items that the columns are to make
     columns = max(1, min(4, budget, vector.extent // (lanes * apart)))
@@ -113,7 +113,7 @@ def along_memory(
     if len(along) < 2 or not shared or reduced.extent < 2 * work.lanes(reduced.body):
         return None
     chosen = shared[-2:]
-    if not work.choices.whether(f"unroll {' and '.join(n.var for n in chosen)}"):
+    if not work.decisions.whether(f"unroll {' and '.join(n.var for n in chosen)}"):
         return None
     most = 4 if len(chosen) == 1 or work.spec.vector_registers >= 32 else 2
     heights = [_height(n.extent, most if i == len(chosen) - 1 else 4) for i, n in enumerate(chosen)]

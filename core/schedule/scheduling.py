@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from ..choices import Choices
+from ..decisions import Decisions
 from ..device import Spec
 from ..knobs import TRIED
 from ..loops import Acc, Bind, Body, Loop, Memory, Store, Update, statements, values
@@ -51,14 +51,14 @@ class Scheduling:
     Attributes:
         spec: the device's.
         memories: the kernel's parameters by name, where none may be the memory of another.
-        choices: where there is more than one right answer.
+        decisions: where there is more than one right answer.
         twice: whether what stores may be run twice, since nothing that it reads is written.
         trail: the steps so far, in words.
     """
 
     spec: Spec
     memories: Mapping[str, Memory]
-    choices: Choices
+    decisions: Decisions
     twice: bool = False
     trail: list[str] = field(default_factory=list)
 
@@ -69,7 +69,7 @@ class Scheduling:
 
     def knob(self, name: str, where: str) -> int:
         """One of the device's knobs, which may be answered otherwise for this kernel and this place."""
-        return self.choices.knob(name, where, getattr(self.spec.knobs, name), TRIED)
+        return self.decisions.knob(name, where, getattr(self.spec.knobs, name), TRIED)
 
     def room(self) -> Room:
         """For packed panels, of this kernel."""

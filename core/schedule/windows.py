@@ -43,7 +43,7 @@ def windowed(work: Scheduling, nest: Sequence[Loop], outermost: bool) -> Body | 
         return None
     first, last = ends
     inner = loop.extent - first - last
-    if inner < 4 or not work.choices.whether(f"lanes of {loop.var}"):
+    if inner < 4 or not work.decisions.whether(f"lanes of {loop.var}"):
         return None
     pieces = [Chunk(0, first, 1, 1)] if first else []
     for c in chunks(inner, lanes, 1, twice=work.again(loop.body)):

@@ -1,9 +1,9 @@
-"""Choices: where a schedule has more than one right answer, what was asked, what was answered, and by whom.
+"""Decisions: where a schedule has more than one right answer, what was asked, what was answered, and by whom.
 
 The heuristic asks as it goes, each question with the answer that it would give and the others that mean the
 same. A kernel keeps what was answered, so that a schedule can be written down and replayed (``Stated``),
-drawn by chance (``Drawn``), or searched for by changing one answer at a time (``core/tune.py``). Whatever is
-answered, a schedule means the same; only its speed differs.
+drawn by chance (``ByChance``), or searched for by changing one answer at a time (``core/tune.py``). Whatever
+is answered, a schedule means the same; only its speed differs.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ YES_OR_NO = (0, 1)
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class Decision:
     """One question of a schedule, and its answer.
 
     Attributes:
@@ -41,7 +41,7 @@ class Choice:
         return f"{self.what}: {self.value} (or {', '.join(map(str, others))})"
 
 
-class Chooser(Protocol):
+class Decider(Protocol):
     """Who answers."""
 
     def answer(self, what: str, usual: int, others: Sequence[int]) -> int:
@@ -67,16 +67,16 @@ class Stated:
         """These with one answer changed, or added."""
         return Stated((*(a for a in self.answers if a.what != what), Answer(what, value)))
 
-    def variants(self, choices: Sequence[Choice]) -> Iterator[Stated]:
+    def variants(self, decisions: Sequence[Decision]) -> Iterator[Stated]:
         """These with one answer changed, each way in its turn.
 
         Args:
-            choices: those of the kernel that these answers led to.
+            decisions: those of the kernel that these answers led to.
         """
-        for choice in choices:
-            for value in (choice.usual, *choice.others):
-                if value != choice.value:
-                    yield self.but(choice.what, value)
+        for d in decisions:
+            for value in (d.usual, *d.others):
+                if value != d.value:
+                    yield self.but(d.what, value)
 
     def __str__(self) -> str:
         return ", ".join(f"{a.what}: {a.value}" for a in self.answers) or "as it is"
@@ -94,14 +94,16 @@ class Stated:
         for part in text.split(", "):
             what, colon, value = part.rpartition(": ")
             if not colon or not value.isdecimal():
-                raise ArgumentError(f"{part!r} is no choice of a schedule: they are written 'rows of i0: 6'")
+                raise ArgumentError(
+                    f"{part!r} is no decision of a schedule: they are written 'rows of i0: 6'"
+                )
             out.append(Answer(what, int(value)))
         return Stated(tuple(out))
 
     @staticmethod
-    def of(choices: Sequence[Choice]) -> Stated:
+    def of(decisions: Sequence[Decision]) -> Stated:
         """The answers of a kernel that are not the heuristic's own: with them its schedule replays."""
-        return Stated(tuple(Answer(c.what, c.value) for c in choices if c.value != c.usual))
+        return Stated(tuple(Answer(d.what, d.value) for d in decisions if d.value != d.usual))
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
+class ByChance:
     """Answers by chance, the same for one kernel whenever it is asked for.
 
     Attributes:
@@ -132,23 +134,23 @@ class Drawn:
 
 
 @dataclass(slots=True)
-class Choices:
+class Decisions:
     """Questions as they are asked: one that is asked again is answered as before.
 
     Attributes:
-        chooser: who answers.
+        decider: who answers.
         made: what was asked so far, in order.
     """
 
-    chooser: Chooser
-    made: dict[str, Choice] = field(default_factory=dict)
+    decider: Decider
+    made: dict[str, Decision] = field(default_factory=dict)
 
     def ask(self, what: str, usual: int, others: Sequence[int]) -> int:
         """The answer to a question."""
         found = self.made.get(what)
         if found is None:
-            value = self.chooser.answer(what, usual, others)
-            found = Choice(what, value, usual, tuple(o for o in others if o != usual))
+            value = self.decider.answer(what, usual, others)
+            found = Decision(what, value, usual, tuple(o for o in others if o != usual))
             self.made[what] = found
         return found.value
 
