@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ import click
 from ..conformance.ladder import Rung
 from ..conformance.tiers import SuiteTier
 from ..core.errors import ArgumentError, DeviceError
+from ..core.tuned import SCHEDULES
 from .screen import ask_passphrase, console, working, write_json
 
 if TYPE_CHECKING:
@@ -55,6 +57,12 @@ if TYPE_CHECKING:
     "--json", "as_json", is_flag=True, help="Write the certificate to standard output, for programs."
 )
 @click.option(
+    "--schedules",
+    type=click.IntRange(0),
+    metavar="SEED",
+    help="Draw the schedule of each kernel by chance, by this seed: tiles, lanes, copies, what is staged.",
+)
+@click.option(
     "--sanitize", is_flag=True, help="Run the kernels under the port's checker: slow, and sees more."
 )
 @click.option(
@@ -88,6 +96,8 @@ def certify(words: Sequence[str], /, **options: Any) -> int:
 
     asked = _Asked(**options)
     _check(asked)
+    if asked.schedules is not None:
+        os.environ[SCHEDULES] = str(asked.schedules)  # for the processes that run the cases, too
     if asked.is_watched:
         watched = checked.find(asked.device)
         if not watched.can_open_here:
@@ -148,6 +158,7 @@ class _Asked:
     scheduler: str | None
     limit: float
     as_json: bool
+    schedules: int | None
     sanitize: bool
     expect: Path | None
     sign: Path | None
@@ -184,6 +195,10 @@ def _check(asked: _Asked) -> None:
         raise ArgumentError(
             "--jobs is of this machine: on a cluster a worker takes as many pieces at once as its resources "
             "and threads say"
+        )
+    if asked.scheduler is not None and asked.schedules is not None:
+        raise ArgumentError(
+            f"--schedules is of this machine: leave out --cluster, or set {SCHEDULES} where its workers start"
         )
     if asked.scheduler is not None and asked.is_watched:
         raise ArgumentError(

@@ -132,7 +132,13 @@ def _cases(document: Document) -> list[str]:
         f"{passed:,} of {suite['cases']:,} passed in {suite['seconds']:,.1f} s; {part}{keyword}",
         f"{tier.value} tier: {tier.shows}",
         f"seed {suite['seed']}, suite {suite['version']}, contract {document['contract']}",
+        *_schedules(document),
     ]
+
+
+def _schedules(document: Document) -> list[str]:
+    seed = document.get("schedules")
+    return [] if seed is None else [f"the schedules of kernels were drawn by chance, by seed {seed}"]
 
 
 def _port(document: Document) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from pathlib import Path
 
+from ..core.tuned import drawn_by
 from .tiers import SuiteTier, keeps
 
 SUITE = Path(__file__).parent / "suite"
@@ -71,4 +72,6 @@ def again(device: str, case: str, seed: int) -> str:
     """The command that runs one case alone."""
     rung, name = case.split("::", 1)
     tier = "" if keeps(SuiteTier.STANDARD, case) else f" --tier {SuiteTier.FULL.value}"
-    return f"portwright certify {device} --rung {rung} -k '{name}' --seed {seed}{tier}"
+    drawn = drawn_by()
+    schedules = "" if drawn is None else f" --schedules {drawn}"
+    return f"portwright certify {device} --rung {rung} -k '{name}' --seed {seed}{tier}{schedules}"

@@ -87,6 +87,8 @@ def show(outcome: Outcome, said: Document, console: Console) -> None:
     checker = said["spec"]["checker"]
     if checker is not None:
         console.print(Text(f"watched by {checker['tool']}: {checker['finds']}"))
+    if "schedules" in said:
+        console.print(Text(f"the schedules of kernels were drawn by chance, by seed {said['schedules']}"))
     for line in speed_lines(outcome):
         console.print(Text(line))
     console.print(verdict(outcome))

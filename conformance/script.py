@@ -28,6 +28,7 @@ from ..core.graph import (
     toposort,
 )
 from ..core.ops import Op
+from ..core.tuned import SCHEDULES, drawn_by
 from .case import place
 from .inputs import to_bits
 
@@ -78,12 +79,18 @@ def script(roots: Sequence[Node], device: str, read: Callable[[Node], Array]) ->
         made = _leaf(node, read(node)) if node.storage is not None else _made(node, names)
         lines.append(f"{names[node]} = {made}")
     last = _TAIL.format(roots=", ".join(names[root] for root in roots))
-    return _HEAD.format(device=device) + "\n".join(lines) + last
+    return _environment() + _HEAD.format(device=device) + "\n".join(lines) + last
 
 
 def script_of_case(device: str, case: str, seed: int) -> str:
     """Python text that runs a case; its exit status is 1 while it fails, and 0 when it does not."""
-    return _AGAIN.format(device=device, case=case, seed=seed)
+    return _environment() + _AGAIN.format(device=device, case=case, seed=seed)
+
+
+def _environment() -> str:
+    """The lines that have schedules drawn as they are here; none where they are not drawn."""
+    seed = drawn_by()
+    return "" if seed is None else f'import os\n\nos.environ["{SCHEDULES}"] = "{seed}"\n\n'
 
 
 def leaf(device: str, dtype: str, shape: tuple[int, ...], held: str | Sequence[float]) -> Node:

@@ -27,6 +27,7 @@ from ..core.dtype import DType
 from ..core.ops import ALL_OPS
 from ..core.registry import offer_of
 from ..core.tile import Tile
+from ..core.tuned import drawn_by
 from . import SUITE_VERSION
 from .sdk import own_content, package_content, revision
 
@@ -42,7 +43,8 @@ class Subject:
 
     Attributes:
         device: what it is called.
-        said: what a certificate says of it: evidence, contract, port, spec, driver, compiler, primitives.
+        said: what a certificate says of it: evidence, contract, port, spec, driver, compiler, primitives; and
+            the seed of its kernels' schedules, where they are drawn by chance.
         portwright: what Portwright it is driven by: suite, version, commit, dirty, content.
         port_content: one name for the files of its port; None of Portwright's own, and of one without files.
         machine: what a certificate says of the machine that it was opened on.
@@ -80,7 +82,7 @@ class Subject:
 def subject_of(device: Device) -> Subject:
     """The subject that an opened device is, here and now."""
     spec = device.spec
-    said = {
+    said: Document = {
         "evidence": spec.evidence.value,
         "contract": device.contract,
         "port": _port(device),
@@ -94,6 +96,9 @@ def subject_of(device: Device) -> Subject:
             "host": len(spec.on_host),
         },
     }
+    seed = drawn_by()
+    if seed is not None:
+        said["schedules"] = seed
     host = {"name": platform.node(), "interpreter": sys.version}
     return Subject(device.name, said, portwright(), _port_content(type(device)), _machine(), host)
 

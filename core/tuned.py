@@ -31,12 +31,20 @@ def decider_of(device: Device, source: str) -> Decider:
     Raises:
         ArgumentError: when ``PORTWRIGHT_SCHEDULES`` is no whole number.
     """
-    drawn = os.environ.get(SCHEDULES, "").strip()
-    if not drawn:
-        return answers_of(device, source)
-    if not drawn.isdecimal():
-        raise ArgumentError(f"{SCHEDULES} is {drawn!r}: set it to a whole number, a seed")
-    return ByChance(int(drawn), source)
+    seed = drawn_by()
+    return answers_of(device, source) if seed is None else ByChance(seed, source)
+
+
+def drawn_by() -> int | None:
+    """The seed that schedules are drawn by; None where they are not.
+
+    Raises:
+        ArgumentError: when ``PORTWRIGHT_SCHEDULES`` is no whole number.
+    """
+    seed = os.environ.get(SCHEDULES, "").strip()
+    if seed and not seed.isdecimal():
+        raise ArgumentError(f"{SCHEDULES} is {seed!r}: set it to a seed, a whole number from 0 on")
+    return int(seed) if seed else None
 
 
 def answers_of(device: Device, source: str) -> Stated:
@@ -61,7 +69,7 @@ def seconds_to_search(device: Device, source: str) -> float:
         ArgumentError: when ``TUNE`` is no number.
     """
     stated = os.environ.get(SEARCH, "").strip()
-    if stated in ("", "0") or os.environ.get(VARIABLE) == "0" or os.environ.get(SCHEDULES):
+    if stated in ("", "0") or os.environ.get(VARIABLE) == "0" or drawn_by() is not None:
         return 0.0
     try:
         seconds = SECONDS if stated == "1" else float(stated)
