@@ -118,6 +118,25 @@ def tune(
     return out
 
 
+def state(stages: Stages, device: Device, answers: Stated) -> Tuning:
+    """Measures the schedule that these answers give, and keeps it if it computes the same, slow or not.
+
+    Raises:
+        DeviceError: when the heuristic's own kernel does not run apart.
+    """
+    usual = rescheduled(stages, device, USUAL)
+    worker = _Worker(device, usual)
+    try:
+        made = _made(usual, [answers], device, {_text(usual, usual)})
+        tried = [c if isinstance(c, Candidate) else worker.measure(c) for c in made]
+    finally:
+        worker.close()
+    if any(c.fault for c in tried):
+        return Tuning(usual.name, USUAL, tried=tried)
+    keep(device, usual.source, answers)
+    return Tuning(usual.name, answers, tried[0].ratio if tried else 1.0, tried)
+
+
 LEAST = 1 << 16
 """Operations and bytes of a kernel below which another schedule saves nothing that is seen."""
 

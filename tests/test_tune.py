@@ -160,6 +160,22 @@ def test_a_candidate_that_does_not_compile_is_refused(cache: Path) -> None:
     assert found.ratio == float("inf")
 
 
+def test_a_schedule_that_is_stated_is_kept_if_it_is_right(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stages, device = planned(t.add(t.integers((100_000,)), 1.0)), t.device()
+    answers = Stated((Answer("unroll of i0", 1),))
+    made = tune.state(stages, device, answers)
+    assert (made.best, len(made.tried), made.tried[0].fault) == (answers, 1, "")
+    assert tuned.answers_of(device, stages.source) == answers
+    assert tune.state(stages, device, USUAL).tried == []
+    assert tuned.answers_of(device, stages.source) == USUAL
+    wrong = tune.Candidate(answers, fault="out0 is off by 1")
+    monkeypatch.setattr(tune._Worker, "measure", lambda self, candidate: wrong)
+    assert tune.state(stages, device, answers).tried == [wrong]
+    assert tuned.answers_of(device, stages.source) == USUAL
+
+
 def test_how_many_numbers_are_folded_into_one() -> None:
     """Three passes over a row of 130 fold 130 numbers each, and not 130 cubed."""
     x = t.integers((12, 130))

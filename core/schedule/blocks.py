@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
-from ..decisions import Decider, Decisions
+from ..decisions import YES_OR_NO, Decider, Decisions
 from ..device import Spec
 from ..loops import Acc, Bind, Body, Kernel, Let, Loop, Scratch, Store, statements, values
 from ..ops import Op
@@ -96,7 +96,8 @@ class _Work:
         if found is None or not fits:
             return None
         row, col = found.rows.var, found.columns.var
-        if not self.decisions.whether(f"share {row} and {col}"):
+        textures = self.spec.images is not None  # their cache is what threads share, without a barrier
+        if not self.decisions.ask(f"share {row} and {col}", int(not textures), YES_OR_NO):
             return None
 
         def chosen(what: str, of: Callable[[Shape], int]) -> list[Shape]:
