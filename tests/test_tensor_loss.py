@@ -59,6 +59,19 @@ def test_activation(name: str) -> None:
     same(getattr(Tensor(Z), name)(), ACTIVATIONS[name](Z), 1e-8, 1e-15)
 
 
+def test_gelu_of_float32_is_accurate_on_both_sides() -> None:
+    x = np.linspace(-9, 9, 20_001).astype(np.float32)
+    wide = x.astype(np.float64)
+    exact = wide * 0.5 * np.vectorize(math.erfc)(-wide / math.sqrt(2))
+    off = np.abs(Tensor(x).gelu().numpy() - exact)
+    assert (off[x > -1] <= 4 * np.spacing(np.abs(exact[x > -1]).astype(np.float32))).all()
+    assert (off[x > -6] <= 5e-6 * np.abs(exact[x > -6]) + 1e-30).all()
+    assert off[x < -6].max() < 2e-9
+    assert np.array_equal(Tensor([-20.0, -1e30, 1e30]).gelu().numpy(), np.float32([0, 0, 1e30]))
+    assert np.isnan(Tensor([math.nan]).gelu().item())
+    assert Tensor([math.inf]).gelu().item() == math.inf
+
+
 def test_activations_with_arguments() -> None:
     x = Tensor(Z)
     inner = math.sqrt(2 / math.pi) * (Z + 0.044715 * Z**3)

@@ -272,6 +272,32 @@ def erf(x: Node) -> Node:
     return define(y.node, (x,), rule)
 
 
+def _normal(x: Node) -> Expr:
+    """Φ(x), the share of a normal distribution that lies below x.
+
+    In float32 e to a polynomial for a tail, on either side, so that a small share is as accurate as a large
+    one. Beyond 6 the polynomial falls faster than the logarithm that it stands for, of shares below 1e-9.
+    """
+    e = Expr(x)
+    if x.dtype is float64:
+        return (Expr(erf((e * math.sqrt(0.5)).node)) + 1.0) * 0.5
+    tail = scaled_exp(e.abs().poly(coefficients.NORMAL_TAIL), most=0.0)
+    return where(e < 0.0, tail, 1.0 - tail)
+
+
+@in_float32
+def gelu(x: Node) -> Node:
+    """x·Φ(x): of float32 within 4 ulp from -1 on, to -6 within 5e-6 of itself, and below that within 2e-9."""
+    y = Expr(x) * _normal(x)
+
+    def rule(g: Node, y: Node) -> list[Node | None]:
+        e = Expr(x)
+        density = scaled_exp(e * e * -0.5, most=0.0) * (1 / math.sqrt(2 * math.pi))
+        return [mul(g, (_normal(x) + e * density).node)]
+
+    return define(y.node, (x,), rule)
+
+
 @in_float32
 def rsqrt(x: Node) -> Node:
     """1 / sqrt(x)."""
@@ -280,7 +306,7 @@ def rsqrt(x: Node) -> Node:
 
 __all__ = [
     "LN_2", "LOG2_E", "NOTHING", "SPLIT", "Function", "acosh", "asinh", "atanh", "cosh", "erf", "exp",
-    "exp_times_power", "expm1",
+    "exp_times_power", "expm1", "gelu",
     "in_float32", "log", "log1p", "log10", "mul", "one_over_one_plus_exp",
     "rsqrt", "scaled_exp", "sigmoid", "sinh", "tanh",
 ]  # fmt: skip

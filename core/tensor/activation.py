@@ -10,7 +10,7 @@ from ..derivative import define
 from ..dtype import DTypeLike, default_float, float32
 from ..elementary import basic
 from ..elementary.basic import Expr, where
-from ..elementary.exponential import one_over_one_plus_exp, scaled_exp
+from ..elementary.exponential import gelu, one_over_one_plus_exp, scaled_exp
 from ..graph import Node
 from ..ops import Op
 from .reduce import Reduce
@@ -60,7 +60,7 @@ class Activation(Reduce):
         if approximate == "tanh":
             twice = self.add(self.mul(self).mul(self).mul(0.044715)).mul(2 * math.sqrt(2 / math.pi))
             return self.mul(twice.sigmoid())  # (1 + tanh(u)) / 2 is sigmoid(2u)
-        return self.mul(0.5).mul(self.mul(math.sqrt(0.5)).erf().add(1.0))
+        return self._apply(gelu)
 
     def quick_gelu(self) -> Self:
         """self·sigmoid(1.702·self)."""
