@@ -21,6 +21,7 @@ from .exp2 import exp2, exp2_of_whole
 from .floor import FLOOR, FLOOR_BITS, FLOOR_DTYPES, STAND_IN, floor_faults
 from .form import Form, Storage, element
 from .log2 import log2
+from .lost import lost_of
 from .narrow import Narrow
 from .quotient import quotient
 from .sin import sin
@@ -168,6 +169,9 @@ class Legalizer:
         if op is Op.BITCAST:
             return target.bitcast(xs[0], v.dtype)
         if op is Op.ADD and target.fused and v.dtype.is_float:
+            lost = lost_of(v) if form is None else None
+            if lost is not None:
+                return self._memo[lost.a].times_plus(self._memo[lost.b], -self._memo[lost.product])
             for product, other in (v.srcs, xs[1]), (v.srcs[::-1], xs[0]):
                 if product[0].arg is Rounding.FREE:
                     a, b = (self._memo[s] for s in product[0].srcs)
