@@ -16,6 +16,7 @@ from .elementary.trigonometric import cos
 from .errors import GradientError
 from .graph import AnyOp, AxesArg, GraphOp, Node, ReduceArg, ScatterArg, SpanArg, WindowArg
 from .ops import Op
+from .unwindow import fold_axis
 
 Parts = Sequence[Node | None]
 Rule = Callable[[Node, Node, tuple[bool, ...]], Parts]
@@ -115,53 +116,9 @@ def _flip(g: Node, y: Node, need: tuple[bool, ...]) -> Parts:
     return [graph.flip(g, y.arg.axes)]
 
 
-def _on_axis(x: Node, axis: int, before: int, after: int) -> Node:
-    """``x`` with ``axis`` padded (counts ≥ 0) or cut (counts < 0)."""
-    n = len(x.shape)
-    cut = [(0, x.shape[i]) if i != axis else (max(0, -before), x.shape[i] + min(0, after)) for i in range(n)]
-    return graph.pad(
-        graph.shrink(x, cut), [(0, 0) if i != axis else (max(0, before), max(0, after)) for i in range(n)]
-    )
-
-
-def _spread(x: Node, axis: int, step: int) -> Node:
-    """``x`` with ``step - 1`` zeros between the elements of ``axis``."""
-    if step == 1 or x.shape[axis] <= 1:
-        return x
-    shape = x.shape
-    split = graph.reshape(x, (*shape[: axis + 1], 1, *shape[axis + 1 :]))
-    padded = _on_axis(split, axis + 1, 0, step - 1)
-    joined = graph.reshape(padded, (*shape[:axis], shape[axis] * step, *shape[axis + 1 :]))
-    return _on_axis(joined, axis, 0, 1 - step)
-
-
 def _window(g: Node, y: Node, need: tuple[bool, ...]) -> Parts:
-    """The fold of windows: at position i the sum over k of g[o, k] where o·stride + k·dilation = i."""
-    arg = y.arg
-    assert isinstance(arg, WindowArg)
-    axis, size, stride, dilation = arg.axis, arg.size, arg.stride, arg.dilation
-    x = y.srcs[0]
-    n, count = x.shape[axis], g.shape[axis]
-    if dilation == 1 and size <= stride:  # windows apart: each element of x lies in one at most
-        last = len(g.shape) - 1
-        apart = _on_axis(g, last, 0, stride - size)
-        order = (*range(axis + 1), last, *range(axis + 1, last))
-        flat = graph.reshape(
-            graph.permute(apart, order), (*x.shape[:axis], count * stride, *x.shape[axis + 1 :])
-        )
-        return [_on_axis(flat, axis, 0, n - count * stride)]
-    reach = (size - 1) * dilation
-    spread = _on_axis(_spread(g, axis, stride), axis, reach, reach)
-    moved = graph.window(
-        spread, axis, size, 1, dilation
-    )  # [..., i, ..., k, q]: g[i + (q - size + 1)·dilation, k]
-    turned = graph.flip(moved, [len(moved.shape) - 1])
-    outer = turned.shape[:-2]
-    square = _on_axis(graph.reshape(turned, (*outer, size * size)), len(outer), 0, size)
-    diagonal = _on_axis(graph.reshape(square, (*outer, size, size + 1)), len(outer) + 1, 0, -size)
-    kept = graph.reshape(diagonal, (*outer, size))
-    folded = graph.reshape(graph.reduce(Op.ADD, kept, [len(outer)]), outer)
-    return [_on_axis(folded, axis, 0, n - folded.shape[axis])]
+    assert isinstance(y.arg, WindowArg)
+    return [fold_axis(g, y.srcs[0].shape[y.arg.axis], y.arg)]
 
 
 # -------------------------------------------------------------------------------- reduce, gather, scatter

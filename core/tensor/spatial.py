@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from typing import Self
 
 from .. import graph
+from ..derivative import define
 from ..errors import ArgumentError, ShapeError
 from ..graph import Node
+from ..unwindow import fold_windows, on_axis, spread
 from .linear import Linear, contract
 
 Counts = int | Sequence[int]
@@ -27,9 +29,13 @@ def each(value: Counts, n: int, what: str, least: int = 1) -> tuple[int, ...]:
 def windows(x: Node, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]) -> Node:
     """Windows over the last axes: (..., *out) with the positions in the window as new last axes."""
     first = len(x.shape) - len(kernel)
+    seen = x
     for i, (k, s, d) in enumerate(zip(kernel, stride, dilation, strict=True)):
-        x = graph.window(x, first + i, k, s, d)
-    return x
+        seen = graph.window(seen, first + i, k, s, d)
+    if any(s > 1 for s in stride) and all(d == 1 for d in dilation):
+        spatial, steps = x.shape[first:], tuple(stride)
+        define(seen, (x,), lambda g, y: [fold_windows(g, spatial, steps)])
+    return seen
 
 
 def around(x: Node, padding: Sequence[tuple[int, int]]) -> Node:
@@ -144,30 +150,46 @@ class Spatial(Linear):
         s, d = each(stride, 2, "stride"), each(dilation, 2, "dilation")
         p, extra = each(padding, 2, "padding", 0), each(output_padding, 2, "output padding", 0)
         into, each_out, *kernel = weight.shape
+        if max(s) > 1 and max(d) == 1:
+            return self._apart(weight, bias, groups, s, p, extra)
+        turned = weight.flip(2, 3).reshape(groups, into // groups, each_out, *kernel)
         node = self.node
         for i, step in enumerate(s):
-            node = _spread(node, 2 + i, step)
-        spread = self._new(node)
+            node = spread(node, 2 + i, step)
         spans = [
             ((k - 1) * e - q, (k - 1) * e - q + o) for k, e, q, o in zip(kernel, d, p, extra, strict=True)
         ]
-        spread = spread.pad([(0, 0), (0, 0), *spans])
-        turned = weight.flip(2, 3).reshape(groups, into // groups, each_out, *kernel)
+        padded = self._new(node).pad([(0, 0), (0, 0), *spans])
         swapped = turned.transpose(1, 2).reshape(groups * each_out, into // groups, *kernel)
-        return spread.conv2d(swapped, bias, 1, 0, d, groups)
+        return padded.conv2d(swapped, bias, 1, 0, d, groups)
 
-
-def _spread(x: Node, axis: int, step: int) -> Node:
-    """``step - 1`` zeros between the elements of an axis."""
-    if step == 1:
-        return x
-    before, n, after = x.shape[:axis], x.shape[axis], x.shape[axis + 1 :]
-    apart = graph.reshape(x, (*before, n, 1, *after))
-    apart = graph.pad(apart, [(0, step - 1) if i == axis + 1 else (0, 0) for i in range(len(apart.shape))])
-    joined = graph.reshape(apart, (*before, n * step, *after))
-    return graph.shrink(
-        joined, [(0, m - step + 1) if i == axis else (0, m) for i, m in enumerate(joined.shape)]
-    )
+    def _apart(
+        self,
+        weight: Self,
+        bias: Self | None,
+        groups: int,
+        stride: Sequence[int],
+        padding: Sequence[int],
+        extra: Sequence[int],
+    ) -> Self:
+        """``conv_transpose2d`` whose windows lie apart: each pixel's, added where they belong."""
+        x, w = self._agree(weight)
+        n, into, *size = x.shape
+        each_out, *kernel = w.shape[1:]
+        pixels = graph.permute(
+            graph.reshape(x.node, (n, groups, into // groups, 1, *size, 1, 1)), (0, 1, 3, 4, 5, 6, 7, 2)
+        )
+        taps = graph.permute(
+            graph.reshape(w.node, (1, groups, into // groups, each_out, 1, 1, *kernel)),
+            (0, 1, 3, 4, 5, 6, 7, 2),
+        )
+        each = graph.reshape(contract(pixels, taps, 1), (n, groups * each_out, *size, *kernel))
+        whole = [(m - 1) * s + k for m, s, k in zip(size, stride, kernel, strict=True)]
+        node = fold_windows(each, whole, stride)
+        for i, (q, o) in enumerate(zip(padding, extra, strict=True)):
+            node = on_axis(node, 2 + i, -q, o - q)
+        y = x._with(node, w)
+        return y if bias is None else y.add(bias.reshape(1, -1, 1, 1))
 
 
 def _padding(
