@@ -15,7 +15,8 @@ from ..errors import ArgumentError, DTypeError, ShapeError
 from ..graph import Node
 from ..ops import Op
 from .base import Array
-from .spatial import Counts, Spatial, around, each, windows
+from .convolution import around, windows
+from .spatial import Counts, Spatial, each
 
 
 def _out(n: int, k: int, s: int, p: int, d: int, ceil: bool) -> int:
