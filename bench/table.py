@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from .convolutions import by_input, by_weight, conv2d
 from .transformer import Transformer, gpt2, gpt2_train
 from .workloads import (
     REPEATS,
@@ -17,7 +18,6 @@ from .workloads import (
     axpb64,
     batched_matmul,
     chain64,
-    conv2d,
     cube,
     digits_train,
     elementwise,
@@ -63,6 +63,11 @@ CONVOLUTIONS = (
     conv2d(16, 32, 64, 28, 5, name="conv2d_5x5"),
     conv2d(8, 64, 64, 56, 3, name="conv2d_last_56", last=True),
     conv2d(8, 256, 256, 14, 3, name="conv2d_last_14", last=True),
+    by_input(8, 128, 128, 28, 3),
+    by_input(8, 64, 128, 56, 3, stride=2),
+    by_input(8, 256, 512, 56, 1, stride=2),
+    by_weight(8, 128, 128, 28, 3),
+    by_weight(8, 64, 128, 56, 3, stride=2),
 )
 """The shapes of layers in residual nets."""
 WORKLOADS = {

@@ -38,6 +38,15 @@ def attend(q: Any, k: Any, v: Any) -> Any:
 
 
 GPT2 = Functions(layernorm, partial(jax.nn.gelu, approximate=True), attend, lambda x: x.swapaxes(0, 1))
+
+
+def gradient(g: Any, x: Any, w: Any, stride: int, by: int) -> Any:
+    """Of a convolution, by x (0) or w (1)."""
+    pad = w.shape[-1] // 2
+    conv = lambda x, w: jax.lax.conv_general_dilated(x, w, (stride, stride), [(pad, pad)] * 2)  # noqa: E731
+    return jax.vjp(conv, x, w)[1](g)[by]
+
+
 EXPRESSIONS: dict[str, Callable[..., Any]] = {
     "chain": lambda x, a, b: jnp.maximum((x * a + b) * (x - b), a) * b - jnp.abs(x),
     "axpb": lambda x, a, b: x * a + b,
@@ -60,6 +69,10 @@ EXPRESSIONS: dict[str, Callable[..., Any]] = {
     "conv2d_last": lambda x, w: jax.lax.conv_general_dilated(
         x, w, (1, 1), "SAME", dimension_numbers=("NHWC", "OIHW", "NHWC")
     ),
+    "conv2d_by_input": partial(gradient, stride=1, by=0),
+    "conv2d_by_input_s2": partial(gradient, stride=2, by=0),
+    "conv2d_by_weight": partial(gradient, stride=1, by=1),
+    "conv2d_by_weight_s2": partial(gradient, stride=2, by=1),
     "attention": lambda q, k, v: jax.nn.softmax(q @ k.swapaxes(-1, -2) / math.sqrt(q.shape[-1]), -1) @ v,
     "transadd": lambda x, y: x.T + y,
     "gather": lambda t, i: t[i],

@@ -55,6 +55,22 @@ def conv2d(x: Array, w: Array, stride: int = 1) -> Array:
     )
 
 
+def gradient(g: Array, x: Array, w: Array, stride: int, by: int) -> Array:
+    """Of a convolution, by x (0) or w (1): a product of matrices for each place in the window."""
+    side, results = w.shape[-1], g.shape[-1]
+    pad = side // 2
+    padded = np.pad(x, ((0, 0), (0, 0), (pad, pad), (pad, pad)))
+    pixels, weights = np.zeros_like(padded), np.empty_like(w)
+    for i in range(side):
+        for j in range(side):
+            at = (..., *(slice(n, n + stride * (results - 1) + 1, stride) for n in (i, j)))
+            if by == 0:
+                pixels[at] += np.tensordot(w[:, :, i, j], g, (0, 1)).swapaxes(0, 1)
+            else:
+                weights[:, :, i, j] = np.tensordot(g, padded[at], ((0, 2, 3), (0, 2, 3)))
+    return weights if by else np.asarray(pixels[..., pad : pad + x.shape[2], pad : pad + x.shape[3]])
+
+
 def tiny_add(x: Array, y: Array) -> Array:
     for _ in range(REPEATS):
         x = x + y
@@ -86,6 +102,10 @@ EXPRESSIONS: dict[str, Callable[..., Any]] = {
     "gemvt": lambda x, w: w @ x,
     "conv2d": conv2d,
     "conv2d_s2": partial(conv2d, stride=2),
+    "conv2d_by_input": partial(gradient, stride=1, by=0),
+    "conv2d_by_input_s2": partial(gradient, stride=2, by=0),
+    "conv2d_by_weight": partial(gradient, stride=1, by=1),
+    "conv2d_by_weight_s2": partial(gradient, stride=2, by=1),
     "conv2d_last": lambda x, w: conv2d(x.transpose(0, 3, 1, 2), w).transpose(0, 2, 3, 1),
     "attention": lambda q, k, v: softmax(q @ k.swapaxes(-1, -2) / f4(math.sqrt(q.shape[-1]))) @ v,
     "transadd": lambda x, y: x.T + y,

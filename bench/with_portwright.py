@@ -32,6 +32,15 @@ GPT2 = Functions(
     attend=lambda q, k, v: q.scaled_dot_product_attention(k, v, is_causal=True),
     swap=lambda x: x.transpose(0, 1),
 )
+
+
+def gradient(g: Tensor, x: Tensor, w: Tensor, stride: int, by: int) -> Tensor:
+    """Of a convolution, by x (0) or w (1)."""
+    x, w = x.detach(), w.detach()
+    x.requires_grad = w.requires_grad = True
+    return x.conv2d(w, padding=w.shape[-1] // 2, stride=stride).gradient((x, w)[by], gradient=g)[0]
+
+
 EXPRESSIONS: dict[str, Callable[..., Tensor]] = {
     "chain": lambda x, a, b: ((x * a + b) * (x - b)).maximum(a) * b - x.abs(),
     "axpb": lambda x, a, b: x * a + b,
@@ -52,6 +61,10 @@ EXPRESSIONS: dict[str, Callable[..., Tensor]] = {
     "conv2d": lambda x, w: x.conv2d(w, padding=w.shape[-1] // 2),
     "conv2d_s2": lambda x, w: x.conv2d(w, padding=w.shape[-1] // 2, stride=2),
     "conv2d_last": lambda x, w: x.permute(0, 3, 1, 2).conv2d(w, padding=w.shape[-1] // 2).permute(0, 2, 3, 1),
+    "conv2d_by_input": partial(gradient, stride=1, by=0),
+    "conv2d_by_input_s2": partial(gradient, stride=2, by=0),
+    "conv2d_by_weight": partial(gradient, stride=1, by=1),
+    "conv2d_by_weight_s2": partial(gradient, stride=2, by=1),
     "attention": lambda q, k, v: q.scaled_dot_product_attention(k, v),
     "transadd": lambda x, y: x.T + y,
     "gather": lambda t, i: t[i],

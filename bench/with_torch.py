@@ -34,6 +34,16 @@ GPT2 = Functions(
     attend=lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=True),
     swap=lambda x: x.transpose(0, 1),
 )
+
+
+def gradient(g: Tensor, x: Tensor, w: Tensor, stride: int, by: int) -> Tensor:
+    """Of a convolution, by x (0) or w (1)."""
+    pad, asked = w.shape[-1] // 2, [by == 0, by == 1, False]
+    of = torch.ops.aten.convolution_backward
+    found: Tensor = of(g, x, w, None, [stride] * 2, [pad] * 2, [1, 1], False, [0, 0], 1, asked)[by]
+    return found
+
+
 EXPRESSIONS: dict[str, Callable[..., Tensor]] = {
     "chain": lambda x, a, b: torch.clamp((x * a + b) * (x - b), min=a) * b - x.abs(),
     "axpb": lambda x, a, b: x * a + b,
@@ -56,6 +66,10 @@ EXPRESSIONS: dict[str, Callable[..., Tensor]] = {
     "conv2d_last": lambda x, w: F.conv2d(
         x.permute(0, 3, 1, 2), w.contiguous(memory_format=torch.channels_last), padding=w.shape[-1] // 2
     ).permute(0, 2, 3, 1),
+    "conv2d_by_input": partial(gradient, stride=1, by=0),
+    "conv2d_by_input_s2": partial(gradient, stride=2, by=0),
+    "conv2d_by_weight": partial(gradient, stride=1, by=1),
+    "conv2d_by_weight_s2": partial(gradient, stride=2, by=1),
     "attention": lambda q, k, v: F.scaled_dot_product_attention(q, k, v),
     "transadd": lambda x, y: x.T + y,
     "gather": lambda t, i: F.embedding(i, t),

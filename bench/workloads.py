@@ -178,7 +178,7 @@ def layernorm(rows: int, columns: int) -> Workload:
 # --------------------------------------------------------------------------------------------------- products
 
 
-def _product(a: Array, b: Array, terms: int) -> tuple[Array, Array]:
+def product_of(a: Array, b: Array, terms: int) -> tuple[Array, Array]:
     """a @ b in float64, and how far off float32 may be: the classical bound."""
     a, b = a.astype(np.float64), b.astype(np.float64)
     return a @ b, terms * EPSILON * (np.abs(a) @ np.abs(b))
@@ -210,7 +210,7 @@ def matmul(kind: str, name: str, says: str, n: Sizes) -> Workload:
         at = some(n.rows, 62, random)
         a = v["a"].T if kind in ("matmul_tn", "matmul_tt") else v["a"]
         b = v["b"].T if kind in ("matmul_nt", "matmul_tt") else v["b"]
-        return Expected((n.rows, n.columns), at, *_product(a[at], b, n.terms))
+        return Expected((n.rows, n.columns), at, *product_of(a[at], b, n.terms))
 
     return Workload(
         name, kind, says, lambda r: {"a": normal(r, *left), "b": normal(r, *right)}, expect,
@@ -224,7 +224,7 @@ def batched_matmul(name: str, batch: int, n: Sizes) -> Workload:
 
     def expect(v: Inputs, random: Random) -> Expected:
         at = some(batch, 2, random)
-        return Expected((batch, n.rows, n.columns), at, *_product(v["a"][at], v["b"][at], n.terms))
+        return Expected((batch, n.rows, n.columns), at, *product_of(v["a"][at], v["b"][at], n.terms))
 
     return Workload(
         name, "matmul_batch", f"a @ b, {batch} times {n}",
@@ -240,62 +240,11 @@ def gemv(kind: str, name: str, says: str, terms: int, results: int) -> Workload:
 
     def expect(v: Inputs, random: Random) -> Expected:
         w = v["w"].T if kind == "gemvt" else v["w"]
-        return Expected((results,), ..., *_product(v["x"], w, terms))
+        return Expected((results,), ..., *product_of(v["x"], w, terms))
 
     return Workload(
         name, kind, says, lambda r: {"x": normal(r, terms), "w": normal(r, *shape)}, expect,
         nbytes=4 * terms * results, flops=2 * terms * results,
-    )  # fmt: skip
-
-
-def conv2d(
-    images: int,
-    channels: int,
-    filters: int,
-    side: int,
-    window: int,
-    stride: int = 1,
-    *,
-    name: str = "",
-    last: bool = False,
-) -> Workload:
-    """Windows of an odd side, padded so that there is one for each pixel; for each other one at stride 2.
-
-    Args:
-        images, channels, filters, side, window, stride: sizes.
-        name: in the table; that of the kind when not given.
-        last: whether channels come last in images (NHWC), those that are read and those that are written.
-    """
-    shape, pad = (images, channels, side, side), window // 2
-    terms, results = channels * window**2, -(-side // stride)
-
-    def make(random: Random) -> Inputs:
-        x = normal(random, *shape)
-        x = np.ascontiguousarray(x.transpose(0, 2, 3, 1)) if last else x
-        return {"x": x, "w": normal(random, filters, channels, window, window)}
-
-    def expect(v: Inputs, random: Random) -> Expected:
-        at = np.unique([0, images - 1])
-        x = v["x"].transpose(0, 3, 1, 2) if last else v["x"]
-        x = np.pad(x[at], ((0, 0), (0, 0), (pad, pad), (pad, pad)))
-        windows = np.lib.stride_tricks.sliding_window_view(x, (window, window), (2, 3))
-        windows = windows[:, :, ::stride, ::stride]
-        flat = windows.transpose(0, 2, 3, 1, 4, 5).reshape(-1, terms)
-        values, allowed = _product(flat, v["w"].reshape(filters, terms).T, terms)
-        whole = (len(at), results, results, filters)
-        if last:
-            size = (images, results, results, filters)
-            return Expected(size, at, values.reshape(whole), allowed.reshape(whole))
-        turned = [z.reshape(whole).transpose(0, 3, 1, 2) for z in (values, allowed)]
-        return Expected((images, filters, results, results), at, turned[0], turned[1])
-
-    read, written = math.prod(shape), images * filters * results * results
-    kind, more = ("conv2d", "") if stride == 1 else (f"conv2d_s{stride}", f", stride {stride}")
-    kind, more = (f"{kind}_last", f"{more}, channels last") if last else (kind, more)
-    return Workload(
-        name or kind, kind,
-        f"{'x'.join(map(str, shape))} with {filters}x{channels}x{window}x{window}, padding {pad}{more}",
-        make, expect, nbytes=4 * (read + written + filters * terms), flops=2 * written * terms,
     )  # fmt: skip
 
 

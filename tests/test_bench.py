@@ -11,6 +11,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from bench import convolutions as c
 from bench import harness, report, start, with_numpy, with_portwright
 from bench import workloads as w
 from bench.__main__ import parse
@@ -38,11 +39,15 @@ SMALL = [
     w.matmul("bcastmm", "bcastmm", "", w.cube(20)),
     w.gemv("gemv", "gemv", "", 20, 30),
     w.gemv("gemvt", "gemvt", "", 20, 30),
-    w.conv2d(2, 3, 5, 6, 3),
-    w.conv2d(1, 3, 5, 6, 5),
-    w.conv2d(2, 3, 5, 6, 3, last=True),
-    w.conv2d(2, 3, 5, 6, 3, stride=2),
-    w.conv2d(1, 3, 5, 7, 5, stride=2),
+    c.conv2d(2, 3, 5, 6, 3),
+    c.conv2d(1, 3, 5, 6, 5),
+    c.conv2d(2, 3, 5, 6, 3, last=True),
+    c.conv2d(2, 3, 5, 6, 3, stride=2),
+    c.conv2d(1, 3, 5, 7, 5, stride=2),
+    c.by_input(2, 3, 5, 6, 3),
+    c.by_input(2, 3, 5, 6, 3, stride=2),
+    c.by_weight(1, 3, 5, 6, 5),
+    c.by_weight(3, 3, 5, 6, 1, stride=2),
     w.attention(2, 2, 8, 4),
     w.transadd(20, 30),
     gpt2(Transformer(tokens=30, length=6, layers=2, width=16, heads=2), "gpt2"),
