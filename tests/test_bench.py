@@ -46,6 +46,7 @@ SMALL = [
     c.conv2d(1, 3, 5, 7, 5, stride=2),
     c.by_input(2, 3, 5, 6, 3),
     c.by_input(2, 3, 5, 6, 3, stride=2),
+    c.by_input(2, 3, 5, 6, 1, stride=2),
     c.by_weight(1, 3, 5, 6, 5),
     c.by_weight(3, 3, 5, 6, 1, stride=2),
     w.attention(2, 2, 8, 4),
