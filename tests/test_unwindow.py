@@ -76,6 +76,26 @@ def test_gradients_of_a_convolution(
     assert np.array_equal(by_weight.numpy(), of_weight)
 
 
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("stride", [1, 2, (3, 1)])
+def test_the_gradients_of_its_transpose_are_the_convolution_and_its_own(
+    stride: int | tuple[int, int], groups: int
+) -> None:
+    """<conv(x, w), g> = <x, transpose(g, w)>, in each of the three."""
+    rng = np.random.default_rng(2)
+    x, w = (Tensor(rng.integers(-3, 4, s).astype(np.float64)) for s in ((2, 4, 9, 8), (6, 4 // groups, 3, 2)))
+    y = x.conv2d(w, None, stride, 1, groups=groups)
+    g = Tensor(rng.integers(-3, 4, y.shape).astype(np.float64))
+    x.requires_grad = w.requires_grad = g.requires_grad = True
+    of_conv = (x.conv2d(w, None, stride, 1, groups=groups) * g).sum().gradient(x, w, g)
+    steps = (stride, stride) if isinstance(stride, int) else stride
+    extra = tuple((n + 2 - k) % s for n, k, s in zip((9, 8), (3, 2), steps, strict=True))
+    back = g.conv_transpose2d(w, None, stride, 1, extra, groups)
+    of_transpose = (back * x).sum().gradient(x, w, g)
+    for one, other in zip(of_conv, of_transpose, strict=True):
+        assert np.array_equal(one.numpy(), other.numpy())
+
+
 def test_no_term_is_computed_for_a_window_that_is_not_there() -> None:
     """Of a stride of 2 in both directions each element has a quarter of the taps."""
     x, w = Tensor(np.ones((1, 16, 32, 32), np.float32)), Tensor(np.ones((16, 16, 4, 4), np.float32))

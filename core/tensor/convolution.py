@@ -77,17 +77,33 @@ def transposed(g: Node, w: Node, spatial: Sequence[int], how: Sliding) -> Node:
         spatial: the axes of its input.
         how: it went.
     """
+
+    def rule(u: Node, y: Node) -> list[Node | None]:
+        seen = windows(around(u, how.padding), w.shape[2:], how.stride, how.dilation)
+        return [convolve(u, w, how), _by_weight(g, seen, w.shape, how.groups)]
+
+    apart = max(how.stride) > 1 and max(how.dilation) == 1
+    y = _added(g, w, spatial, how) if apart else _convolved(g, w, spatial, how)
+    return define(y, (g, w), rule)
+
+
+def _added(g: Node, w: Node, spatial: Sequence[int], how: Sliding) -> Node:
+    """``transposed`` where windows lie apart: what each result gives to its window, added up."""
+    seen = [(o - 1) * s + k for o, s, k in zip(g.shape[2:], how.stride, w.shape[2:], strict=True)]
+    y = fold_windows(_by_window(g, w, how.groups), seen, how.stride)
+    for i, (n, m, (before, _)) in enumerate(zip(spatial, seen, how.padding, strict=True)):
+        y = on_axis(y, 2 + i, -before, n - m + before)
+    return y
+
+
+def _convolved(g: Node, w: Node, spatial: Sequence[int], how: Sliding) -> Node:
+    """``transposed`` as a convolution with the turned weight."""
     kernel = w.shape[2:]
-    reach = [(k - 1) * d for k, d in zip(kernel, how.dilation, strict=True)]
-    if max(how.stride) > 1 and max(how.dilation) == 1:
-        seen = [(o - 1) * s + r + 1 for o, s, r in zip(g.shape[2:], how.stride, reach, strict=True)]
-        y = fold_windows(_by_window(g, w, how.groups), seen, how.stride)
-        for i, (n, m, (before, _)) in enumerate(zip(spatial, seen, how.padding, strict=True)):
-            y = on_axis(y, 2 + i, -before, n - m + before)
-        return y
-    for i, (s, r, n, (before, _)) in enumerate(zip(how.stride, reach, spatial, how.padding, strict=True)):
+    for i, (k, s, d, n, (before, _)) in enumerate(
+        zip(kernel, how.stride, how.dilation, spatial, how.padding, strict=True)
+    ):
         g = spread(g, 2 + i, s)
-        g = on_axis(g, 2 + i, r - before, n - g.shape[2 + i] + before)
+        g = on_axis(g, 2 + i, (k - 1) * d - before, n - g.shape[2 + i] + before)
     each_out, each_in = w.shape[0] // how.groups, w.shape[1]
     turned = graph.flip(w, range(2, len(w.shape)))
     split = graph.reshape(turned, (how.groups, each_out, each_in, *kernel))
