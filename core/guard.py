@@ -72,7 +72,9 @@ class Condition:
 def guard(found: Sequence[Found], sized: Sequence[Any] = (), contents: Sequence[Contents] = ()) -> Condition:
     """Whether every place holds the very object that is in its ``kept``, ``sized`` are as long as they are
     now, and ``contents`` hold."""
-    names: dict[str, Any] = {"map": map, "len": len, "call": call, "is_": is_, "flat": flat}
+    names: dict[str, Any] = {
+        "_map": map, "_len": len, "_call": call, "_is": is_, "_flat": flat, "_all": all,
+    }  # fmt: skip
     terms: list[str] = []
     loops: list[Found] = []
     for f in found:
@@ -82,21 +84,21 @@ def guard(found: Sequence[Found], sized: Sequence[Any] = (), contents: Sequence[
             loops.append(f)
             continue
         i = len(names)
-        names[f"h{i}"], names[f"k{i}"] = f.holder, f.kept
-        terms += [f"h{i}{read} is k{i}[{j}]" for j, read in enumerate(f.reads)]
+        names[f"_h{i}"], names[f"_k{i}"] = f.holder, f.kept
+        terms += [f"_h{i}{read} is _k{i}[{j}]" for j, read in enumerate(f.reads)]
     if len(sized) <= FEW:
         for i, s in enumerate(sized):
-            names[f"s{i}"] = s
-            terms.append(f"len(s{i}) == {len(s)}")
+            names[f"_s{i}"] = s
+            terms.append(f"_len(_s{i}) == {len(s)}")
     else:
-        names["sized"], names["lengths"] = list(sized), [len(s) for s in sized]
-        terms.append("[*map(len, sized)] == lengths")
+        names["_sized"], names["_lengths"] = list(sized), [len(s) for s in sized]
+        terms.append("[*_map(_len, _sized)] == _lengths")
     if loops:
-        names["nows"], names["kepts"] = [f.now for f in loops], [f.kept for f in loops]
-        terms.append("all(map(is_, flat(map(call, nows)), flat(kepts)))")
+        names["_nows"], names["_kepts"] = [f.now for f in loops], [f.kept for f in loops]
+        terms.append("_all(_map(_is, _flat(_map(_call, _nows)), _flat(_kepts)))")
     if contents:
-        names["holds"] = [c.holds for c in contents]
-        terms.append("all(map(call, holds))")
+        names["_holds"] = [c.holds for c in contents]
+        terms.append("_all(_map(_call, _holds))")
     return Condition(" and ".join(terms) or "True", names)
 
 
