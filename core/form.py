@@ -10,15 +10,16 @@ import inspect
 import keyword
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """What a function calls that which may be passed by position, where that is known.
+    """What a function calls its parameters, where that is known.
 
     Attributes:
-        positional: the names, in order.
+        positional: what may be passed by position, in order.
         nameless: so many of them can't be passed by name.
     """
 
@@ -28,6 +29,8 @@ class Names:
     @classmethod
     def of(cls, function: Callable[..., Any]) -> Names:
         """A function's, or those of an object that can be called."""
+        if type(function) is partial:
+            return cls.of(function.func).without(len(function.args), function.keywords)
         bound = not inspect.isfunction(function)
         written = getattr(function, "__func__", function if not bound else type(function).__call__)
         code = getattr(written, "__code__", None)
@@ -35,9 +38,11 @@ class Names:
             return cls(())
         return cls(code.co_varnames[: code.co_argcount], code.co_posonlyargcount).without(int(bound))
 
-    def without(self, count: int) -> Names:
-        """Of what comes after the first ``count``, which are given already."""
-        return Names(self.positional[count:], max(self.nameless - count, 0))
+    def without(self, count: int, names: Collection[str] = ()) -> Names:
+        """Of what comes after the first ``count``, which are given already; ``names`` have other defaults."""
+        given = [n in names for n in self.positional[count:]]
+        end = count + (given.index(True) if any(given) else len(given))  # from there on by name alone
+        return Names(self.positional[count:end], max(self.nameless - count, 0))
 
     def in_place(
         self, args: tuple[Any, ...], kwargs: Mapping[str, Any]
@@ -72,9 +77,8 @@ class Form:
         """Of a call whose arguments are ``in_place``."""
         known = names.positional[: len(args)]
         more = tuple(map(str, range(len(known), len(args))))
-        return cls(
-            (*known, *more), len(args) if more else min(names.nameless, len(args)), tuple(sorted(kwargs))
-        )
+        nameless = len(args) if more else min(names.nameless, len(args))
+        return cls((*known, *more), nameless, tuple(sorted(kwargs)))
 
     @property
     def variables(self) -> tuple[str, ...]:
@@ -88,13 +92,21 @@ class Form:
             v in taken or not v.isidentifier() or keyword.iskeyword(v) for v in own
         )
 
-    def parameters(self, missing: str) -> str:
-        """The parameters, each with ``missing`` as its default, and whatever else somebody passes."""
+    def parameters(self, missing: str, rest: str, others: str) -> str:
+        """The parameters, each with the default ``missing``; ``rest`` and ``others`` take whatever else is
+        passed."""
         own = [f"{v}={missing}" for v in self.variables]
         count = len(self.positional)
         slash = ["/"] if self.nameless else []
         return ", ".join(
-            [*own[: self.nameless], *slash, *own[self.nameless : count], "*_rest", *own[count:], "**_others"]
+            [
+                *own[: self.nameless],
+                *slash,
+                *own[self.nameless : count],
+                f"*{rest}",
+                *own[count:],
+                f"**{others}",
+            ]
         )
 
     def passed(
@@ -103,7 +115,8 @@ class Form:
         """The arguments again, from what the parameters hold."""
         args: list[Any] = []
         kwargs = dict(others)
-        for i, (name, value) in enumerate(zip((*self.positional, *self.named), values, strict=True)):
+        names = (*self.positional, *self.named)
+        for i, (name, value) in enumerate(zip(names, values, strict=True)):
             if value is missing:
                 continue
             if i == len(args) and i < len(self.positional):

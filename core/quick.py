@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from sys import getrefcount
 from typing import Any
+from weakref import getweakrefcount
 
 from . import engine, trace
 from .form import Form
@@ -44,9 +45,9 @@ class _Writer:
 
     def __init__(self) -> None:
         self.names: dict[str, Any] = {
-            "_engine": engine, "_trace": trace, "_getrefcount": getrefcount, "_Tensor": Tensor,
-            "_new": object.__new__, "_GONE": GONE, "_missing": MISSING, "_same": same, "_type": type,
-            "_len": len,
+            "_engine": engine, "_trace": trace, "_getrefcount": getrefcount, "_tensor": Tensor._of,
+            "_getweakrefcount": getweakrefcount, "_GONE": GONE, "_missing": MISSING, "_same": same,
+            "_type": type, "_len": len,
         }  # fmt: skip
         self.terms: list[str] = []
         self.tensors: list[str] = []
@@ -127,7 +128,12 @@ def quick(
     sources += captured
     w.terms += [f"{s}.node is _n{i}" for i, s in enumerate(sources)]
     leases = [f"_l{i}" for i in range(len(lent))]
-    w.terms += [f"_getrefcount({x}.top) + _getrefcount({x}.shown) == {x}.free_at" for x in leases]
+    outs = [f"_out{i}" for i in range(len(lent))]
+    for x, out in zip(leases, outs, strict=True):  # as Lease.is_free; no lease is a leaf's here
+        w.terms.append(f"{out}.node is {x}.top and {out}.grad is None and not _getweakrefcount({out})")
+        w.terms.append(
+            f"_getrefcount({x}.top) + _getrefcount({x}.shown) + _getrefcount({x}.out) == {x}.free_at + 1"
+        )
     w.terms.append(recipe.watch.condition.text)
 
     made: list[str] = []
@@ -138,18 +144,17 @@ def quick(
             continue
         if r not in lent:  # memory of a source, or another shape of what is lent
             return None
-        of, out = leases[lent.index(r)], f"_r{len(results)}"
-        made.append(f"{out} = _new(_Tensor)")
-        made.append(
-            f"{out}.node, {out}.device, {out}._requires_grad, {out}.grad = "
-            f"{of}.node, {w.name(r.device)}, False, None"
-        )
+        out = outs[lent.index(r)]
+        if out in results:  # two results of one value are two tensors
+            out, again = f"_r{len(results)}", out
+            made.append(f"{out} = _tensor({again}.node, {w.name(r.device)})")
         results.append(out)
     result = w.result(recipe.rest, results)
     nodes = [f"_n{i}" for i in range(len(sources))]
     unpacked = [f"{', '.join(u)}, = {of}" for u, of in (
         (nodes, "_turn.nodes"), (captured, "_captured"), (leases, "_turn.lent")
     ) if u]  # fmt: skip
+    unpacked += [f"{out} = {x}.out" for out, x in zip(outs, leases, strict=True)]
 
     def otherwise(self: Any, values: Sequence[Any], rest: Sequence[Any], others: dict[str, Any]) -> Any:
         return long(self, *form.passed(MISSING, values, rest, others))
@@ -158,14 +163,14 @@ def quick(
         "_otherwise": otherwise, "_take": idle.pop, "_give": idle.append, "_captured": recipe.captured,
         "_lock": lock, "_none_left": IndexError,
     }  # fmt: skip
-    local = {"_self", "_rest", "_others", "_turn", "_as_it_was", *nodes, *captured, *leases}
+    local = {"_self", "_rest", "_others", "_turn", "_as_it_was", *nodes, *captured, *leases, *outs}
     local |= {f"_r{i}" for i in range(len(recipe.results))}
     if not form.can_be_written(local.union(w.names)):
         return None
     tape = recipe.tape
     is_small = sum(tape.values[v].nbytes for v in tape.written()) <= SMALL
     text = _TEXT.format(
-        parameters=form.parameters("_missing"),
+        parameters=form.parameters("_missing", "_rest", "_others"),
         alone="if True" if is_small else "with _lock",
         unpacked="; ".join(unpacked) or "pass",
         condition=" and ".join(w.terms),
@@ -175,6 +180,7 @@ def quick(
     )
     exec(text, w.names)
     call: Call = w.names.pop("_quick")
+    call.__qualname__ = call.__name__ = recipe.name  # in tracebacks and profiles
     return call
 
 

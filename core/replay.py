@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from sys import getrefcount
 from typing import Any
+from weakref import getweakrefcount
 
 from . import graph, trace
 from .device import Buffer
@@ -33,14 +34,16 @@ class Lease:
 
     Tensors read it through ``node``, whose buffer is a second name of the memory: so whether a tensor still
     holds it is seen from how many refer to these. A leaf that collects gradients reads it through ``top``.
+    What a call returns, ``out``, is made with it, and given out again when nobody has it any more.
     """
 
-    __slots__ = ("free_at", "given", "leaf", "memory", "node", "shown", "top")
+    __slots__ = ("free_at", "given", "leaf", "memory", "node", "out", "shown", "top")
 
-    def __init__(self, given: Given, memory: Buffer, leaf: TensorBase | None) -> None:
+    def __init__(self, given: Given, memory: Buffer, leaf: TensorBase | None, is_returned: bool) -> None:
         self.given, self.memory, self.leaf = given, memory, leaf
         self.shown = Buffer(memory.device, memory.nbytes, memory.handle, keep=memory)
         self.node = self.top = graph.buffer(self.shown, given.shape, given.dtype)
+        self.out = Tensor._of(self.node, given.device) if is_returned else None
         if leaf is not None:
             before = leaf.node
             leaf._become_leaf(self.node)
@@ -50,9 +53,17 @@ class Lease:
 
     def references(self) -> int:
         """How many refer to what tensors read it through."""
-        if self.node is self.top:
-            return getrefcount(self.top) + getrefcount(self.shown)
-        return getrefcount(self.top) + getrefcount(self.shown) + getrefcount(self.node)
+        found = getrefcount(self.top) + getrefcount(self.shown)
+        if self.node is not self.top:
+            found += getrefcount(self.node)
+        return found if self.out is None else found + getrefcount(self.out)
+
+    def is_free(self) -> bool:
+        """Whether nobody holds what was given out, and ``out`` is as it was made. ``quick`` asks the same."""
+        return self.references() == self.free_at and (
+            self.out is None
+            or (self.out.node is self.node and self.out.grad is None and not getweakrefcount(self.out))
+        )
 
 
 @dataclass(slots=True)
@@ -140,7 +151,7 @@ class Replay:
                 if t.node is not bound[i]:
                     self._bind(turn, i, t)
             for value, lease in turn.leases.items():
-                if lease.references() != lease.free_at:
+                if not lease.is_free():
                     self._lend(turn, value)
             turn.player.play()
             following = turn.other
@@ -157,10 +168,17 @@ class Replay:
         recipe = self.recipe
         if trace.listening:
             trace.jitted("replayed", recipe.name, f"{len(recipe.tape.actions)} kernels")
-        results: list[TensorBase] = [
-            sources[r] if isinstance(r, int) else Tensor._of(self._node(turn, r), r.device)
-            for r in recipe.results
-        ]
+        results: list[TensorBase] = []
+        for r in recipe.results:
+            if isinstance(r, int):
+                results.append(sources[r])
+                continue
+            lease = turn.leases.get(r.value)
+            # two results of one value are two tensors: who changes one does not mean the other
+            out = None if lease is None or lease.given is not r else lease.out
+            if out is None or any(t is out for t in results):
+                out = Tensor._of(self._node(turn, r), r.device)
+            results.append(out)
         if self._has_effects:
             self._take_effect(turn, tensors, sources)
         return put_back(recipe.rest, iter(results))
@@ -254,7 +272,9 @@ class Replay:
 
     def _lease(self, value: int) -> Lease:
         v = self.recipe.tape.values[value]
-        lease = Lease(self._lent[value], Buffer(v.device, v.nbytes), self._leaves.get(value))
+        given = self._lent[value]
+        is_returned = any(r is given for r in self.recipe.results)
+        lease = Lease(given, Buffer(v.device, v.nbytes), self._leaves.get(value), is_returned)
         self._lease_of[lease.top] = lease
         lease.free_at = lease.references()  # no tensor has met it yet
         return lease

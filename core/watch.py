@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from . import registry
 from .device import Buffer, Device
 from .dtype import DType
 from .guard import Found, guard
@@ -96,7 +97,7 @@ class Watch:
         self._modules: set[tuple[int, tuple[str, ...]]] = set()
         self._todo: deque[tuple[str, Any]] = deque([("", function), *others])
         self._add(lambda: (Tensor.training,), ["Tensor.training"], None, Tensor, [".training"])
-        self._add(lambda: (default_device(),), ["the default device"], None, default_device, ["()"])
+        self._add(lambda: (default_device(),), ["the default device"], None, registry, ["._default"])
         self._walk()
         leaves = [t for t in self.tensors if t._requires_grad]
         self.gradients: Found | None = None
@@ -223,10 +224,13 @@ class Watch:
             return
         dot = f"{label}: " if label else ""
         code = f.__code__
-        parts = [f"{dot}its code", f"{dot}its defaults", f"{dot}its defaults"]
-        names_of_parts = ("__code__", "__defaults__", "__kwdefaults__")
-        read = partial(attrgetter(*names_of_parts), f)
-        self._add(read, parts, holder=f, reads=[f".{n}" for n in names_of_parts])
+        # where its code has no parameters for defaults, they are nothing that it sees
+        parts = {"__code__": f"{dot}its code"}
+        parts |= {"__defaults__": f"{dot}its defaults"} if code.co_argcount else {}
+        parts |= {"__kwdefaults__": f"{dot}its defaults"} if code.co_kwonlyargcount else {}
+        get = attrgetter(*parts)
+        read = partial(get, f) if len(parts) > 1 else lambda: (get(f),)
+        self._add(read, list(parts.values()), holder=f, reads=[f".{n}" for n in parts])
         cells = [(n, c) for n, c in zip(code.co_freevars, f.__closure__ or (), strict=True) if _is_set(c)]
         if cells:
             kept = [c for _, c in cells]
