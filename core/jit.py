@@ -16,7 +16,8 @@ from .errors import JitError
 from .form import Form, Names
 from .quick import Call
 from .replay import Replay
-from .structure import arguments_difference, plain_values, take_arguments
+from .structure import HERE, arguments_difference, plain_values, take_arguments
+from .tensor import Tensor
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -30,8 +31,8 @@ class Jit(Generic[P, R]):
     """
 
     __slots__ = (
-        "__dict__", "__weakref__", "_is_bound", "_key", "_lock", "_name", "_names", "_replay", "_warm",
-        "function",
+        "__dict__", "__weakref__", "_is_bound", "_key", "_lock", "_name", "_names", "_plain", "_replay",
+        "_warm", "function",
     )  # fmt: skip
 
     def __init__(self, function: Callable[P, R]) -> None:
@@ -46,6 +47,7 @@ class Jit(Generic[P, R]):
         self._lock = threading.RLock()
         self._warm: Warm | None = None
         self._replay: Replay | None = None
+        self._plain = -1  # how many are passed where all are tensors, and by position
         self._key = ""
         self._is_bound = False
 
@@ -66,7 +68,7 @@ class Jit(Generic[P, R]):
             replay = self._replay
             if replay is None:
                 return self._learn(args, kwargs)
-            if replay.takes(args) and not kwargs:
+            if len(args) == self._plain and not kwargs and all(type(t) is Tensor for t in args):
                 return replay.run(args)  # type: ignore[no-any-return]
             taken = take_arguments(self._names.positional, args, kwargs)
             differs = arguments_difference(replay.recipe.arguments, taken.rest)
@@ -100,6 +102,8 @@ class Jit(Generic[P, R]):
                 ).run()
                 if recipe is not None:
                     trace.jitted("captured", self._name, f"{len(recipe.tape.actions)} kernels")
+                    is_plain = not kwargs and all(r is HERE for r in recipe.arguments.values())
+                    self._plain = len(args) if is_plain else -1
                     self._replay = Replay(recipe)
                     call = self._replay.quick(Form.of(self._names, args, kwargs), self._lock, Jit._run)
                     if call is not None:

@@ -22,7 +22,7 @@ from .form import Form
 from .node import Node
 from .quick import Call, Long, quick
 from .recipe import REMEDY, Given, Recipe, Source
-from .structure import HERE, put_back
+from .structure import put_back
 from .tape import Player, assign_memory
 from .tensor import Tensor
 from .tensor.base import TensorBase, realize_all
@@ -119,8 +119,6 @@ class Replay:
         # what most calls need not look at: one that only computes, of its arguments, a single tensor
         self._holds = recipe.watch.holds
         self._has_effects = bool(recipe.assigned or recipe.placed or recipe.graded)
-        plain = all(r is HERE for r in recipe.arguments.values())
-        self._plain = len(recipe.arguments) if plain else -1
         self._takes_all = not (recipe.pinned or recipe.captured or self._has_effects)
 
     def refuse(self, why: str) -> JitError:
@@ -129,10 +127,6 @@ class Replay:
         return JitError(f"{self.recipe.name} was captured otherwise: {why}. {REMEDY}")
 
     # ------------------------------------------------------------------------------------------ calling
-
-    def takes(self, args: Sequence[Any]) -> bool:
-        """Whether these, all by position, are a call of the captured kind that passes tensors alone."""
-        return len(args) == self._plain and all(type(t) is Tensor for t in args)
 
     def run(self, tensors: Sequence[TensorBase]) -> Any:
         """What the function would return for arguments of the captured structure with these tensors.

@@ -104,8 +104,9 @@ class Watch:
         if leaves:
             labels = [f"{self.tensors[t]}.grad" for t in leaves]
             self._add(
-                partial(map, attrgetter("grad"), leaves), labels, lambda i, v: setattr(leaves[i], "grad", v)
-            )
+                partial(map, attrgetter("grad"), leaves), labels, lambda i, v: setattr(leaves[i], "grad", v),
+                leaves, [f"[{i}].grad" for i in range(len(leaves))],
+            )  # fmt: skip
             self.gradients = self._found[-1]
             self._walk()
         self._lengths = [len(s) for s in self._sized]
@@ -184,7 +185,8 @@ class Watch:
         elif isinstance(value, (list, deque)):
             self._size(label, value)
             labels = [f"{label}[{i}]" for i in range(len(value))]
-            self._add(partial(iter, value), labels, value.__setitem__)
+            reads = [f"[{i}]" for i in range(len(value))] if type(value) is list else ()
+            self._add(partial(iter, value), labels, value.__setitem__, value, reads)
         elif isinstance(value, dict):
             self._mapping(label, value, [f"{label}[{k!r}]" for k in value])
             self._instance(label, value)
@@ -206,8 +208,11 @@ class Watch:
     def _mapping(self, label: str, mapping: dict[Any, Any], labels: list[str]) -> None:
         keys, values = list(mapping), mapping.values()
         self._size(label, mapping)
-        self._found.append(Found(partial(iter, mapping), keys, labels))
-        self._add(partial(iter, values), labels, lambda i, v: mapping.__setitem__(keys[i], v))
+        # any other kind of dict may do something else when it is asked for a key
+        is_plain = type(mapping) is dict and all(type(k) is str for k in keys)
+        self._found.append(Found(partial(iter, mapping), keys, labels, None, mapping, (), is_plain))
+        reads = [f"[{k!r}]" for k in keys] if is_plain else ()
+        self._add(partial(iter, values), labels, lambda i, v: mapping.__setitem__(keys[i], v), mapping, reads)
 
     def _named(
         self, mapping: Mapping[str, Any], names: Sequence[str], labels: list[str], put: Any = None
