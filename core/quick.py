@@ -129,14 +129,14 @@ def quick(
     w.terms += [f"{s}.node is _n{i}" for i, s in enumerate(sources)]
     leases = [f"_l{i}" for i in range(len(lent))]
     outs = [f"_out{i}" for i in range(len(lent))]
-    for x, out in zip(leases, outs, strict=True):  # as Lease.is_free; no lease is a leaf's here
-        w.terms.append(f"{out}.node is {x}.top and {out}.grad is None and not _getweakrefcount({out})")
-        w.terms.append(
-            f"_getrefcount({x}.top) + _getrefcount({x}.shown) + _getrefcount({x}.out) == {x}.free_at + 1"
-        )
+    # as Lease.is_free, word for word: references are counted while no local of ours holds what is counted
+    for x in leases:
+        counted = " + ".join(f"_getrefcount({x}.{part})" for part in ("top", "shown", "out"))
+        w.terms.append(f"{counted} == {x}.free_at and {x}.out.node is {x}.node")
+        w.terms.append(f"{x}.out.grad is None and not _getweakrefcount({x}.out)")
     w.terms.append(recipe.watch.condition.text)
 
-    made: list[str] = []
+    made = [f"{out} = {x}.out" for out, x in zip(outs, leases, strict=True)]
     results: list[str] = []
     for r in recipe.results:
         if not isinstance(r, Given):
@@ -154,7 +154,6 @@ def quick(
     unpacked = [f"{', '.join(u)}, = {of}" for u, of in (
         (nodes, "_turn.nodes"), (captured, "_captured"), (leases, "_turn.lent")
     ) if u]  # fmt: skip
-    unpacked += [f"{out} = {x}.out" for out, x in zip(outs, leases, strict=True)]
 
     def otherwise(self: Any, values: Sequence[Any], rest: Sequence[Any], others: dict[str, Any]) -> Any:
         return long(self, *form.passed(MISSING, values, rest, others))
