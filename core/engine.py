@@ -104,6 +104,16 @@ def read(node: Node) -> Array:
     return fetch(node)
 
 
+def read_one(node: Node) -> bytearray:
+    """The bytes of the only element of a node that has storage, which ``read`` makes an array of first."""
+    if recorder is not None:
+        recorder.reading(node)
+    assert node.storage is not None
+    out = bytearray(node.dtype.itemsize)
+    node.storage.read(memoryview(out))
+    return out
+
+
 def fetch(node: Node) -> Array:
     """``read``, for the engine itself: no value leaves it."""
     assert node.storage is not None

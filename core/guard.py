@@ -13,7 +13,7 @@ from itertools import chain
 from operator import call, is_
 from typing import Any, Protocol
 
-FEW = 8
+FEW = 64
 """A holder of up to so many places is read one by one."""
 MOST = 1024
 """Places that are read so in all: to compile many thousands would take seconds."""
@@ -31,7 +31,8 @@ class Found:
         labels: how the user would write each.
         put: sets the place with an index of ``kept``; None where that can't be done.
         holder, reads: the holder and what is written after it to read each place, as ".name" or "['key']";
-            nothing where the places are all its elements.
+            nothing where that is not known.
+        is_keys: whether the places are a dict's keys, all of them strings: equal ones are the same.
     """
 
     now: Callable[[], Iterable[Any]]
@@ -40,6 +41,7 @@ class Found:
     put: Callable[[int, Any], None] | None = None
     holder: Any = None
     reads: Sequence[str] = ()
+    is_keys: bool = False
 
 
 class Contents(Protocol):
@@ -72,36 +74,42 @@ class Condition:
 def guard(found: Sequence[Found], sized: Sequence[Any] = (), contents: Sequence[Contents] = ()) -> Condition:
     """Whether every place holds the very object that is in its ``kept``, ``sized`` are as long as they are
     now, and ``contents`` hold."""
-    names: dict[str, Any] = {"map": map, "len": len, "call": call, "is_": is_, "flat": flat}
+    names: dict[str, Any] = {
+        "_map": map, "_len": len, "_call": call, "_is": is_, "_flat": flat, "_all": all,
+    }  # fmt: skip
     terms: list[str] = []
     loops: list[Found] = []
+    # lengths first: an element beyond the end is not asked for
+    if len(sized) <= MOST:
+        for i, s in enumerate(sized):
+            names[f"_s{i}"] = s
+            terms.append(f"_len(_s{i}) == {len(s)}")
+    else:
+        names["_sized"], names["_lengths"] = list(sized), [len(s) for s in sized]
+        terms.append("[*_map(_len, _sized)] == _lengths")
     for f in found:
         if not f.kept:
             continue
-        if not f.reads or len(f.reads) > FEW or len(terms) >= MOST:
+        if not (f.reads or f.is_keys) or len(f.reads) > FEW or len(terms) >= MOST:
             loops.append(f)
             continue
         i = len(names)
-        names[f"h{i}"], names[f"k{i}"] = f.holder, f.kept
-        terms += [f"h{i}{read} is k{i}[{j}]" for j, read in enumerate(f.reads)]
-    if len(sized) <= FEW:
-        for i, s in enumerate(sized):
-            names[f"s{i}"] = s
-            terms.append(f"len(s{i}) == {len(s)}")
-    else:
-        names["sized"], names["lengths"] = list(sized), [len(s) for s in sized]
-        terms.append("[*map(len, sized)] == lengths")
+        names[f"_h{i}"], names[f"_k{i}"] = f.holder, f.kept
+        if f.is_keys:
+            terms.append(f"[*_h{i}] == _k{i}")
+        else:
+            terms += [f"_h{i}{read} is _k{i}[{j}]" for j, read in enumerate(f.reads)]
     if loops:
-        names["nows"], names["kepts"] = [f.now for f in loops], [f.kept for f in loops]
-        terms.append("all(map(is_, flat(map(call, nows)), flat(kepts)))")
+        names["_nows"], names["_kepts"] = [f.now for f in loops], [f.kept for f in loops]
+        terms.append("_all(_map(_is, _flat(_map(_call, _nows)), _flat(_kepts)))")
     if contents:
-        names["holds"] = [c.holds for c in contents]
-        terms.append("all(map(call, holds))")
+        names["_holds"] = [c.holds for c in contents]
+        terms.append("_all(_map(_call, _holds))")
     return Condition(" and ".join(terms) or "True", names)
 
 
-GONE = (KeyError, AttributeError, ValueError)
-"""What is raised where a name, an attribute or a cell is gone."""
+GONE = (KeyError, IndexError, AttributeError, ValueError)
+"""What is raised where a name, an element, an attribute or a cell is gone."""
 _TEXT = """
 def guard():
     try:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from operator import itemgetter
+from collections.abc import Callable, Mapping
 from typing import Any, Generic, ParamSpec, TypeVar
 
 import numpy as np
@@ -14,6 +13,8 @@ import numpy as np
 from . import engine, trace
 from .capture import ONE_AT_A_TIME, Capture, Warm, warm_up
 from .errors import JitError
+from .form import Form, Names
+from .quick import Call
 from .replay import Replay
 from .structure import HERE, arguments_difference, plain_values, take_arguments
 from .tensor import Tensor
@@ -30,8 +31,8 @@ class Jit(Generic[P, R]):
     """
 
     __slots__ = (
-        "__dict__", "__weakref__", "_is_bound", "_key", "_lock", "_name", "_named", "_names", "_pick",
-        "_plain", "_replay", "_warm", "function",
+        "__dict__", "__weakref__", "_is_bound", "_key", "_lock", "_name", "_names", "_plain", "_replay",
+        "_warm", "function",
     )  # fmt: skip
 
     def __init__(self, function: Callable[P, R]) -> None:
@@ -42,14 +43,11 @@ class Jit(Generic[P, R]):
         functools.update_wrapper(self, function)
         self.function = function
         self._name = getattr(function, "__qualname__", type(function).__name__).rpartition("<locals>.")[2]
-        self._names = _argument_names(function)
+        self._names = Names.of(function)
         self._lock = threading.RLock()
         self._warm: Warm | None = None
         self._replay: Replay | None = None
-        # where every argument is a tensor: how many are passed by position, and the names of the others
-        self._plain = -1
-        self._named: frozenset[str] = frozenset()
-        self._pick = _picker([])
+        self._plain = -1  # how many are passed where all are tensors, and by position
         self._key = ""
         self._is_bound = False
 
@@ -59,21 +57,20 @@ class Jit(Generic[P, R]):
         Raises:
             JitError: when the function can't be captured, or was captured otherwise than it is called.
         """
+        return self._run(args, kwargs)  # once captured: only where what ``quick`` made gives up
+
+    def _run(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> R:
         outer = engine.recorder
         if outer is not None and outer.mine():  # inside another one: a part of that
             return self.function(*args, **kwargs)
+        args, kwargs = self._names.in_place(args, kwargs)
         with self._lock:
             replay = self._replay
             if replay is None:
                 return self._learn(args, kwargs)
-            if len(args) == self._plain and (kwargs.keys() == self._named if kwargs else not self._named):
-                tensors = (*args, *self._pick(kwargs)) if kwargs else args
-                result = replay.quick(*tensors)
-                if result is not None:
-                    return result  # type: ignore[return-value]
-                if all(type(t) is Tensor for t in tensors):
-                    return replay.run(tensors)  # type: ignore[arg-type, no-any-return]
-            taken = take_arguments(self._names, args, kwargs)
+            if len(args) == self._plain and not kwargs and all(type(t) is Tensor for t in args):
+                return replay.run(args)  # type: ignore[no-any-return]
+            taken = take_arguments(self._names.positional, args, kwargs)
             differs = arguments_difference(replay.recipe.arguments, taken.rest)
             if differs is not None:
                 raise replay.refuse(differs)
@@ -88,9 +85,10 @@ class Jit(Generic[P, R]):
         """Forgets what was captured: the next call runs the function, and the one after captures it anew."""
         with self._lock:
             self._warm = self._replay = None
+            self.__class__ = Jit
 
-    def _learn(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
-        taken = take_arguments(self._names, args, kwargs)
+    def _learn(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> R:
+        taken = take_arguments(self._names.positional, args, kwargs)
         for label, rest in taken.rest.items():
             if any(isinstance(v, np.ndarray) for v in plain_values(rest)):
                 raise JitError(f"{self._name}: {label} holds a NumPy array. Pass a Tensor: Tensor(array)")
@@ -100,14 +98,16 @@ class Jit(Generic[P, R]):
                 trace.jitted("warmed up", self._name)
             else:
                 result, recipe = Capture(
-                    self._name, self.function, args, kwargs, taken, self._names, self._warm
+                    self._name, self.function, args, kwargs, taken, self._names.positional, self._warm
                 ).run()
                 if recipe is not None:
                     trace.jitted("captured", self._name, f"{len(recipe.tape.actions)} kernels")
-                    plain = all(r is HERE for r in recipe.arguments.values())
-                    self._plain = len(args) if plain else -1
-                    self._named, self._pick = frozenset(kwargs), _picker(sorted(kwargs))
+                    is_plain = not kwargs and all(r is HERE for r in recipe.arguments.values())
+                    self._plain = len(args) if is_plain else -1
                     self._replay = Replay(recipe)
+                    call = self._replay.quick(Form.of(self._names, args, kwargs), self._lock, Jit._run)
+                    if call is not None:
+                        self.__class__ = _class_with(call)
         return result  # type: ignore[no-any-return]
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -132,7 +132,7 @@ class Jit(Generic[P, R]):
 
     def _bind(self, instance: Any) -> Jit[..., R]:
         method: Jit[..., R] = Jit(functools.partial(self.function, instance))
-        method._name, method._names, method._is_bound = self._name, self._names[1:], True
+        method._name, method._names, method._is_bound = self._name, self._names.without(1), True
         return method
 
     def __reduce__(self) -> Any:
@@ -140,23 +140,13 @@ class Jit(Generic[P, R]):
         return (_nothing, ()) if self._is_bound else self.__dict__["__qualname__"]
 
 
-def _picker(names: Sequence[str]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
-    """Gives the values of some names, in order."""
-    if len(names) > 1:
-        return itemgetter(*names)
-    return lambda held: tuple([held[name] for name in names])
+def _class_with(call: Call) -> type[Jit[Any, Any]]:
+    """A class for one captured function: what Python calls is looked up in the class of what is called."""
+    return type(Jit.__name__, (Jit,), {"__slots__": (), "__module__": __name__, "__call__": call})
 
 
 def _nothing() -> None:
     """What a captured method becomes in a copy of its object."""
-
-
-def _argument_names(function: Callable[..., Any]) -> tuple[str, ...]:
-    """The names of what may be passed by position, where they are known."""
-    bound = not inspect.isfunction(function)
-    written = getattr(function, "__func__", function if not bound else type(function).__call__)
-    code = getattr(written, "__code__", None)
-    return () if code is None else code.co_varnames[int(bound) : code.co_argcount]
 
 
 def jit(function: Callable[P, R]) -> Jit[P, R]:

@@ -9,17 +9,20 @@ still holds what it gave out last. In a training loop the parameters go back and
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from sys import getrefcount
 from typing import Any
+from weakref import getweakrefcount
 
 from . import graph, trace
 from .device import Buffer
 from .errors import JitError
+from .form import Form
 from .node import Node
-from .quick import Quick, never, quick
+from .quick import Call, Long, quick
 from .recipe import REMEDY, Given, Recipe, Source
-from .structure import HERE, put_back
+from .structure import put_back
 from .tape import Player, assign_memory
 from .tensor import Tensor
 from .tensor.base import TensorBase, realize_all
@@ -31,14 +34,16 @@ class Lease:
 
     Tensors read it through ``node``, whose buffer is a second name of the memory: so whether a tensor still
     holds it is seen from how many refer to these. A leaf that collects gradients reads it through ``top``.
+    What a call returns, ``out``, is made with it, and given out again when nobody has it any more.
     """
 
-    __slots__ = ("free_at", "given", "leaf", "memory", "node", "shown", "top")
+    __slots__ = ("free_at", "given", "leaf", "memory", "node", "out", "shown", "top")
 
-    def __init__(self, given: Given, memory: Buffer, leaf: TensorBase | None) -> None:
+    def __init__(self, given: Given, memory: Buffer, leaf: TensorBase | None, is_returned: bool) -> None:
         self.given, self.memory, self.leaf = given, memory, leaf
         self.shown = Buffer(memory.device, memory.nbytes, memory.handle, keep=memory)
         self.node = self.top = graph.buffer(self.shown, given.shape, given.dtype)
+        self.out = Tensor._of(self.node, given.device) if is_returned else None
         if leaf is not None:
             before = leaf.node
             leaf._become_leaf(self.node)
@@ -48,9 +53,17 @@ class Lease:
 
     def references(self) -> int:
         """How many refer to what tensors read it through."""
-        if self.node is self.top:
-            return getrefcount(self.top) + getrefcount(self.shown)
-        return getrefcount(self.top) + getrefcount(self.shown) + getrefcount(self.node)
+        found = getrefcount(self.top) + getrefcount(self.shown)
+        if self.node is not self.top:
+            found += getrefcount(self.node)
+        return found if self.out is None else found + getrefcount(self.out)
+
+    def is_free(self) -> bool:
+        """Whether nobody holds what was given out, and ``out`` is as it was made. ``quick`` asks the same."""
+        return self.references() == self.free_at and (
+            self.out is None
+            or (self.out.node is self.node and self.out.grad is None and not getweakrefcount(self.out))
+        )
 
 
 @dataclass(slots=True)
@@ -59,23 +72,25 @@ class _Turn:
 
     Attributes:
         start: runs the player while nobody listens.
-        lease: the memory that it lends, where it is one.
+        lent: the memory that it lends, in order.
+        other: the one that takes turns with it; both share the memory of what is computed on the way.
     """
 
     player: Player
     nodes: list[Node | None]
     leases: dict[int, Lease]
     start: Callable[[], None] = field(init=False)
-    lease: Lease | None = field(init=False)
+    lent: tuple[Lease, ...] = field(init=False)
+    other: _Turn = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.start = self.player.start
-        self.lend()
+        self.lent = tuple(self.leases.values())
 
-    def lend(self, *leases: tuple[int, Lease]) -> None:
+    def lend(self, value: int, lease: Lease) -> None:
         """Lends other memory from now on."""
-        self.leases.update(leases)
-        self.lease = next(iter(self.leases.values()), None)
+        self.leases[value] = lease
+        self.lent = tuple(self.leases.values())
 
 
 class Replay:
@@ -83,9 +98,9 @@ class Replay:
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
-        self._turns: list[_Turn] = []  # the next one first
-        self.quick: Quick = never
-        self._lease_of: dict[Node, Lease] = {}
+        self._idle: list[_Turn] = []  # nobody uses these: in single-threaded use, the next turn, or none yet
+        self._opened: list[_Turn] = []  # all: what they are bound to counts in what their leases count
+        self._lease_of: dict[Node | None, Lease] = {}
         given = [r for r in recipe.results if isinstance(r, Given)]
         given += [a.given for a in recipe.assigned]
         given += [e.given for e in recipe.placed if isinstance(e.given, Given)]
@@ -105,8 +120,6 @@ class Replay:
         self._holds = recipe.watch.holds
         self._has_effects = bool(recipe.assigned or recipe.placed or recipe.graded)
         self._takes_all = not (recipe.pinned or recipe.captured or self._has_effects)
-        single = recipe.results[0] if recipe.rest is HERE and not self._has_effects else None
-        self._one = single if isinstance(single, Given) else None
 
     def refuse(self, why: str) -> JitError:
         """The error that says why it can't be replayed, and what to do."""
@@ -121,32 +134,45 @@ class Replay:
         Raises:
             JitError: when it can't be known without running the function.
         """
-        recipe = self.recipe
         if not self._holds():
             self._reconcile()
         sources = tensors if self._takes_all else self._sources(tensors)
-        if not self._turns:
-            self._open(sources)
-        turn = self._turns[0]
-        bound = turn.nodes
-        for i, t in enumerate(sources):
-            if t.node is not bound[i]:
-                self._bind(turn, i, t)
-        for value, lease in turn.leases.items():
-            if lease.references() != lease.free_at:
-                self._lend(turn, value)
-        turn.player.play()
+        turn = self._take(sources)
+        following = turn
+        try:
+            bound = turn.nodes
+            for i, t in enumerate(sources):
+                if t.node is not bound[i]:
+                    self._bind(turn, i, t)
+            for value, lease in turn.leases.items():
+                if not lease.is_free():
+                    self._lend(turn, value)
+            turn.player.play()
+            following = turn.other
+            return self._results(turn, tensors, sources)
+        finally:
+            self._idle.append(following)
+
+    def quick(self, form: Form, lock: AbstractContextManager[Any], long: Long) -> Call | None:
+        """A call of the captured function that is ``run`` where all is as it was; see ``core/quick.py``."""
+        return quick(form, self.recipe, list(self._lent.values()), self._idle, lock, long)
+
+    def _results(self, turn: _Turn, tensors: Sequence[TensorBase], sources: Sequence[TensorBase]) -> Any:
+        """What a turn that was played gives out, after its effects."""
+        recipe = self.recipe
         if trace.listening:
             trace.jitted("replayed", recipe.name, f"{len(recipe.tape.actions)} kernels")
-        self._turns.reverse()
-        one = self._one
-        if one is not None:
-            held = turn.leases.get(one.value)
-            return Tensor._of(held.node if held and held.given is one else self._node(turn, one), one.device)
-        results: list[TensorBase] = [
-            sources[r] if isinstance(r, int) else Tensor._of(self._node(turn, r), r.device)
-            for r in recipe.results
-        ]
+        results: list[TensorBase] = []
+        for r in recipe.results:
+            if isinstance(r, int):
+                results.append(sources[r])
+                continue
+            lease = turn.leases.get(r.value)
+            # two results of one value are two tensors: who changes one does not mean the other
+            out = None if lease is None or lease.given is not r else lease.out
+            if out is None or any(t is out for t in results):
+                out = Tensor._of(self._node(turn, r), r.device)
+            results.append(out)
         if self._has_effects:
             self._take_effect(turn, tensors, sources)
         return put_back(recipe.rest, iter(results))
@@ -209,8 +235,15 @@ class Replay:
 
     # ------------------------------------------------------------------------------------------ binding
 
-    def _open(self, sources: Sequence[TensorBase]) -> None:
-        """Makes the players, at the first replay: by then the captured run's own memory may be free."""
+    def _take(self, sources: Sequence[TensorBase]) -> _Turn:
+        """A turn that nobody uses. There is none at the first replay, and while somebody else has it."""
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return self._open(sources)
+
+    def _open(self, sources: Sequence[TensorBase]) -> _Turn:
+        """Makes two players, at the first replay: by then the captured run's own memory may be free."""
         tape = self.recipe.tape
         for s, t in zip(self.recipe.sources, sources, strict=True):
             self._check(s, t)
@@ -221,18 +254,21 @@ class Replay:
             memory[s.value] = _own_memory(t)
         for v in tape.read() - memory.keys() - self._lent.keys():  # pragma: no cover - a fault of capture's
             raise JitError(f"{self.recipe.name}: no memory is known for value {v} of its tape")
+        made: list[_Turn] = []
         for _ in range(2):
             leases = {v: self._lease(v) for v in self._lent}
             player = Player(tape, memory | {v: lease.memory for v, lease in leases.items()})
-            self._turns.append(_Turn(player, [None] * len(sources), leases))
-        one = self._one
-        if one is not None and self._takes_all and list(self._lent.values()) == [one] and sources:
-            condition = self.recipe.watch.condition
-            self.quick = quick(condition, len(sources), self._turns, one.device)
+            made.append(_Turn(player, [None] * len(sources), leases))
+        first, second = made
+        first.other, second.other = second, first
+        self._opened += made
+        return first
 
     def _lease(self, value: int) -> Lease:
         v = self.recipe.tape.values[value]
-        lease = Lease(self._lent[value], Buffer(v.device, v.nbytes), self._leaves.get(value))
+        given = self._lent[value]
+        is_returned = any(r is given for r in self.recipe.results)
+        lease = Lease(given, Buffer(v.device, v.nbytes), self._leaves.get(value), is_returned)
         self._lease_of[lease.top] = lease
         lease.free_at = lease.references()  # no tensor has met it yet
         return lease
@@ -241,7 +277,7 @@ class Replay:
         """Has a player write a value into other memory, and leaves the old to those who hold it."""
         self._lease_of.pop(turn.leases[value].top)
         lease = self._lease(value)
-        turn.lend((value, lease))
+        turn.lend(value, lease)
         turn.player.rebind(value, lease.memory)
 
     def _bind(self, turn: _Turn, index: int, t: TensorBase) -> None:
@@ -251,12 +287,13 @@ class Replay:
             realize_all((t,))
         self._check(s, t)
         turn.player.rebind(s.value, _own_memory(t))
-        before_node = turn.nodes[index]
-        if before_node in self._lease_of:
-            self._lease_of[before_node].free_at -= 1
-        if t.node in self._lease_of:
-            self._lease_of[t.node].free_at += 1
+        # ``free_at`` is never more than what is true: another thread may be asking whether that lease is free
+        before, after = self._lease_of.get(turn.nodes[index]), self._lease_of.get(t.node)
+        if before is not None:
+            before.free_at -= 1
         turn.nodes[index] = t.node
+        if after is not None:
+            after.free_at += 1
 
     # ----------------------------------------------------------------------------------------- checking
 
@@ -289,7 +326,7 @@ class Replay:
             changes = list(recipe.watch.changes())
         except Gone as e:
             raise self.refuse(str(e)) from None
-        moved: set[int] = set()
+        moved: dict[int, list[TensorBase]] = {}
         for c in changes:
             place = (id(c.found), c.index)
             effect = self._placed.get(place)
@@ -297,21 +334,23 @@ class Replay:
                 if c.before._requires_grad and self._moves_leaves:
                     raise self.refuse(f"{c.label} is another tensor, and requires a gradient")
                 if place in self._place:
-                    moved.add(self._place[place])
+                    moved.setdefault(self._place[place], []).append(c.after)
                 elif effect is None and (c.before.shape, c.before.dtype) != (c.after.shape, c.after.dtype):
                     raise self.refuse(str(c))
             elif effect is not None and effect.unread and c.after is None:
                 continue
             elif not same(c.before, c.after):
                 raise self.refuse(str(c))
-            c.found.kept[c.index] = c.after
-        for i in moved:
-            held = {id(p.found.kept[p.index]): p.found.kept[p.index] for p in recipe.holders[i]}
-            if len(held) > 1:
-                raise self.refuse(
-                    f"{recipe.sources[len(recipe.own) + i].label} was one tensor in several places"
-                )
-            recipe.captured[i] = next(iter(held.values()))
+        for i, held in moved.items():
+            if len(held) < len(recipe.holders[i]) or any(t is not held[0] for t in held):
+                label = recipe.sources[len(recipe.own) + i].label
+                raise self.refuse(f"{label} was one tensor in several places")
+        # nothing is taken over where anything is refused; the tensors before the places that lead to them
+        for i, held in moved.items():
+            recipe.captured[i] = held[0]
+        for c in changes:
+            if c.after is not None:  # a gradient that nobody reads may be gone: that is no other state
+                c.found.kept[c.index] = c.after
 
 
 def _own_memory(t: TensorBase) -> Buffer:

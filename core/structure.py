@@ -116,7 +116,10 @@ def take_arguments(names: Sequence[str], args: Sequence[Any], kwargs: Mapping[st
         label = f"argument {names[i]}" if i < len(names) else f"argument {i}"
         taken.rest[label] = _take(value, label, taken)
     for name in sorted(kwargs):
-        taken.rest[f"argument {name}"] = _take(kwargs[name], f"argument {name}", taken)
+        label = f"argument {name}"
+        if label in taken.rest:  # def f(x, /, **others) may be called f(1, x=2)
+            label += ", by name"
+        taken.rest[label] = _take(kwargs[name], label, taken)
     return taken
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Protocol, cast
 
 from . import engine, trace
@@ -247,7 +246,7 @@ class _Launches:
 
     def quietly(self) -> Callable[[], None]:
         """``run`` for when nobody watches."""
-        return self.run if self.replays is None else partial(self.replays.replay, self.recording)
+        return self.run if self.replays is None else self.device.player(self.recording)
 
     def rebind(self, action: int, argument: int, buffer: Buffer) -> None:
         self.buffers[action][argument] = buffer

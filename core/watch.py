@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from . import registry
 from .device import Buffer, Device
 from .dtype import DType
 from .guard import Found, guard
@@ -96,15 +97,16 @@ class Watch:
         self._modules: set[tuple[int, tuple[str, ...]]] = set()
         self._todo: deque[tuple[str, Any]] = deque([("", function), *others])
         self._add(lambda: (Tensor.training,), ["Tensor.training"], None, Tensor, [".training"])
-        self._add(lambda: (default_device(),), ["the default device"], None, default_device, ["()"])
+        self._add(lambda: (default_device(),), ["the default device"], None, registry, ["._default"])
         self._walk()
         leaves = [t for t in self.tensors if t._requires_grad]
         self.gradients: Found | None = None
         if leaves:
             labels = [f"{self.tensors[t]}.grad" for t in leaves]
             self._add(
-                partial(map, attrgetter("grad"), leaves), labels, lambda i, v: setattr(leaves[i], "grad", v)
-            )
+                partial(map, attrgetter("grad"), leaves), labels, lambda i, v: setattr(leaves[i], "grad", v),
+                leaves, [f"[{i}].grad" for i in range(len(leaves))],
+            )  # fmt: skip
             self.gradients = self._found[-1]
             self._walk()
         self._lengths = [len(s) for s in self._sized]
@@ -183,7 +185,8 @@ class Watch:
         elif isinstance(value, (list, deque)):
             self._size(label, value)
             labels = [f"{label}[{i}]" for i in range(len(value))]
-            self._add(partial(iter, value), labels, value.__setitem__)
+            reads = [f"[{i}]" for i in range(len(value))] if type(value) is list else ()
+            self._add(partial(iter, value), labels, value.__setitem__, value, reads)
         elif isinstance(value, dict):
             self._mapping(label, value, [f"{label}[{k!r}]" for k in value])
             self._instance(label, value)
@@ -205,8 +208,11 @@ class Watch:
     def _mapping(self, label: str, mapping: dict[Any, Any], labels: list[str]) -> None:
         keys, values = list(mapping), mapping.values()
         self._size(label, mapping)
-        self._found.append(Found(partial(iter, mapping), keys, labels))
-        self._add(partial(iter, values), labels, lambda i, v: mapping.__setitem__(keys[i], v))
+        # any other kind of dict may do something else when it is asked for a key
+        is_plain = type(mapping) is dict and all(type(k) is str for k in keys)
+        self._found.append(Found(partial(iter, mapping), keys, labels, None, mapping, (), is_plain))
+        reads = [f"[{k!r}]" for k in keys] if is_plain else ()
+        self._add(partial(iter, values), labels, lambda i, v: mapping.__setitem__(keys[i], v), mapping, reads)
 
     def _named(
         self, mapping: Mapping[str, Any], names: Sequence[str], labels: list[str], put: Any = None
@@ -223,10 +229,13 @@ class Watch:
             return
         dot = f"{label}: " if label else ""
         code = f.__code__
-        parts = [f"{dot}its code", f"{dot}its defaults", f"{dot}its defaults"]
-        names_of_parts = ("__code__", "__defaults__", "__kwdefaults__")
-        read = partial(attrgetter(*names_of_parts), f)
-        self._add(read, parts, holder=f, reads=[f".{n}" for n in names_of_parts])
+        # where its code has no parameters for defaults, they are nothing that it sees
+        parts = {"__code__": f"{dot}its code"}
+        parts |= {"__defaults__": f"{dot}its defaults"} if code.co_argcount else {}
+        parts |= {"__kwdefaults__": f"{dot}its defaults"} if code.co_kwonlyargcount else {}
+        get = attrgetter(*parts)
+        read = partial(get, f) if len(parts) > 1 else lambda: (get(f),)
+        self._add(read, list(parts.values()), holder=f, reads=[f".{n}" for n in parts])
         cells = [(n, c) for n, c in zip(code.co_freevars, f.__closure__ or (), strict=True) if _is_set(c)]
         if cells:
             kept = [c for _, c in cells]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
@@ -31,6 +31,14 @@ class Recording:
     args: Any
     first: list[int]
     buffers: list[Buffer]
+
+
+@dataclass(frozen=True, slots=True)
+class _Owned:
+    """What a player reads: a recording, and the row that points into it."""
+
+    recording: Recording
+    row: Any
 
 
 class HostRuntime(Device):
@@ -108,3 +116,12 @@ class HostRuntime(Device):
     def replay(self, recording: Recording) -> None:
         """Runs the launches in order, in one call."""
         self._lib.pw_replay(recording.records, len(recording.first))
+
+    def player(self, recording: Recording) -> Callable[[], None]:
+        """``replay`` of it as one C function, which keeps Python's lock while what it runs is very short."""
+        if self._runtime.player is None:
+            return super().player(recording)
+        row = self._ffi.new("pw_row *")
+        row.records, row.count = recording.records, len(recording.first)
+        row.alone = all(recording.records[i].items <= 1 for i in range(row.count))  # waits for no worker
+        return self._runtime.player(int(self._ffi.cast("uintptr_t", row)), _Owned(recording, row))

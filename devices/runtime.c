@@ -259,6 +259,12 @@ void pw_replay(const pw_record *records, long count) {
     leave_float_mode(found);
 }
 
+int64_t pw_timed_replay(const pw_record *records, long count) {
+    int64_t start = now_ns();
+    pw_replay(records, count);
+    return now_ns() - start;
+}
+
 /* ----------------------------------------------------------------------------------------------- copies */
 enum { COPY_PIECE = 1 << 20 };
 static void copy_pieces(void *const *args, long begin, long end) {

@@ -1,7 +1,8 @@
 """The way from Python into compiled code: ``runtime.c``, reached through cffi.
 
-In API mode a small extension module is compiled once and kept in the cache; a call costs about 0.15 µs. Where
-Python's headers are missing, the same C file is opened in ABI mode, at two or three times that.
+In API mode a small extension module is compiled once and kept in the cache; a call costs about 0.15 µs, and
+one of a recording that ``player.c`` made a function 0.03. Where Python's headers are missing, the same C file
+is opened in ABI mode, at two or three times that.
 """
 
 from __future__ import annotations
@@ -24,15 +25,18 @@ from .toolchain import Toolchain
 _LOAD_MEND = "If its folder forbids programs to run (noexec), set PORTWRIGHT_CACHE to one that allows it"
 
 _SOURCE = Path(__file__).with_name("runtime.c")
-_MODULE = "_portwright_runtime"
+_PLAYER = Path(__file__).with_name("player.c")
+_MODULE, _PLAYER_MODULE = "_portwright_runtime", "_portwright_player"
 _DECLARATIONS = """
 typedef struct { uintptr_t kernel; long items; const uintptr_t *args; } pw_record;
+typedef struct { const pw_record *records; long count; int alone, trials; int64_t least_ns; } pw_row;
 int pw_open(int threads, size_t keep_limit);
 uintptr_t pw_library(const char *path);
 uintptr_t pw_symbol(uintptr_t library, const char *name);
 const char *pw_error(void);
 void pw_launch(uintptr_t kernel, long items, const char *args);
 void pw_replay(const pw_record *records, long count);
+int64_t pw_timed_replay(const pw_record *records, long count);
 void pw_copy_in(uintptr_t to, const char *from, size_t nbytes);
 void pw_copy_out(char *to, uintptr_t from, size_t nbytes);
 uintptr_t pw_alloc(size_t nbytes);
@@ -49,11 +53,14 @@ class Trampoline:
     Attributes:
         ffi, lib: cffi's, with the functions of ``runtime.c``.
         mode: how it was reached, with the reason when it is not the quickest way.
+        player: makes a function of no arguments from the address of a row of launches, and what must live as
+            long (``player.c``); None in ABI mode.
     """
 
     ffi: Any
     lib: Any
     mode: str
+    player: Callable[[int, object], Callable[[], None]] | None = None
 
     def load(self, path: Path, entries: Sequence[str]) -> list[int]:
         """The addresses of functions of a library. It stays loaded as long as the process lives.
@@ -99,16 +106,22 @@ def _open_api(toolchain: Toolchain, include: str) -> Trampoline:
     flags += ["-undefined", "dynamic_lookup"] if sys.platform == "darwin" else []
     mode = digest("API", abi, _DECLARATIONS, *flags)
     path = _kept(mode, toolchain, lambda: toolchain.compile_parts(_extension(), flags))
-    spec = spec_from_file_location(_MODULE, path, loader=ExtensionFileLoader(_MODULE, str(path)))
+    module, players = _module(_MODULE, path), _module(_PLAYER_MODULE, path)
+    return Trampoline(module.ffi, module.lib, "cffi, API mode", players.player)
+
+
+def _module(name: str, path: Path) -> Any:
+    """One of the modules that are in the library."""
+    spec = spec_from_file_location(name, path, loader=ExtensionFileLoader(name, str(path)))
     assert spec is not None
     assert spec.loader is not None
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
-    return Trampoline(module.ffi, module.lib, "cffi, API mode")
+    return module
 
 
 def _extension() -> Iterator[str]:
-    """The module's C: the runtime, and cffi's way to it, which is made while the runtime is compiled."""
+    """The modules' C: the runtime, and the ways to it, which are made while the runtime is compiled."""
     yield _SOURCE.read_text()
     from cffi import FFI  # slow to import, and needed only when nothing is in the cache
     from cffi.recompiler import make_c_source  # as FFI.emit_c_code, which prints what it does
@@ -117,7 +130,7 @@ def _extension() -> Iterator[str]:
     ffi.cdef(_DECLARATIONS)
     text = io.StringIO()
     make_c_source(ffi, _MODULE, f"#include <stdint.h>\n{_DECLARATIONS}", text)
-    yield text.getvalue()
+    yield text.getvalue() + _PLAYER.read_text()
     from ..core import plan  # noqa: F401 - what the first kernel needs next takes as long as the compiler
 
 
@@ -137,7 +150,10 @@ def _open_abi(toolchain: Toolchain, why: str) -> Trampoline:
 
 def _kept(mode: str, toolchain: Toolchain, compiled: Callable[[], bytes]) -> Path:
     """The runtime's library, compiled when the cache does not hold it."""
-    cache, key = compile_cache(), digest("runtime", mode, _SOURCE.read_text(), toolchain.key)
+    cache, key = (
+        compile_cache(),
+        digest("runtime", mode, _SOURCE.read_text(), _PLAYER.read_text(), toolchain.key),
+    )
     binary = cache.get(key)
     if binary is None:
         binary = compiled()

@@ -53,7 +53,7 @@ _CUDA, _METAL = ("cuda.py", "cuda_dialect.py"), ("metal.py", "metal_dialect.py")
 
 PORTS = (
     Port("CPU", ("cpu.py", "c_dialect.py", "c99_dialect.py"),
-         ("c_prelude.h", "host*.py", "toolchain.py", "trampoline.py", "runtime.c")),
+         ("c_prelude.h", "host*.py", "toolchain.py", "trampoline.py", "runtime.c", "player.c")),
     Port("NUMPY", ("numpy.py",), ("numpy_memory.py",), "the reference; driven by dispatch"),
     Port("OPENCL", ("opencl.py", "opencl_dialect.py"), ("family.py", "opencl_*.py"),
          "here on PoCL, a real driver, on the processor"),

@@ -11,6 +11,7 @@ import textwrap
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import elsewhere
 import numpy as np
@@ -96,3 +97,14 @@ def own_numbers(request: pytest.FixtureRequest) -> None:
     if "RNG" in vars(request.module):
         seeded = np.random.default_rng(zlib.crc32(request.node.name.encode()))
         request.module.RNG.bit_generator.state = seeded.bit_generator.state
+
+
+@pytest.fixture
+def no_long_way(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """From when it is called on, the long way through a captured function fails."""
+    from portwright.core.replay import Replay
+
+    def fails(self: Replay, tensors: Any) -> Any:
+        raise AssertionError("the long way")
+
+    return lambda: monkeypatch.setattr(Replay, "run", fails)

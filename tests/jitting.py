@@ -40,3 +40,16 @@ def captured(function: Callable[..., Any], *args: Any, **named: Any) -> Any:
     f(*args, **named)
     assert f.is_captured
     return f
+
+
+def numbers(*values: float) -> Tensor:
+    """A float32 tensor of one axis, computed."""
+    return Tensor(np.array(values, np.float32)).realize()
+
+
+def settled(function: Callable[..., Any], *args: Any, **named: Any) -> Any:
+    """The function, captured, with each of its players bound to these arguments."""
+    f = jit(function)
+    for _ in range(4):
+        f(*args, **named)
+    return f

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import importlib.util
 import sysconfig
 import threading
@@ -187,6 +188,29 @@ def test_subnormals_survive_a_caller_that_flushes_them(cpu: CPU) -> None:
     assert (get(buffer, np.uint32) == np.uint32(1 << 21)).all()
 
 
+@pytest.mark.parametrize("items", [1, 1000], ids=["alone", "by threads"])
+def test_a_player(cpu: CPU, kernels: dict[str, int], items: int) -> None:
+    """Before and after it knows how long its launches take, with the recording held by nobody else."""
+    assert "API mode" in cpu.spec.driver["calls"]
+    kernel = kernels["scale"]
+    to, x, y = [put(cpu, np.full(items, v, np.float32)) for v in (0, 1, 2)]
+    recording = cpu.record([call(kernel, items, to, x), call(kernel, items, x, x)])
+    play = cpu.player(recording)
+    for i in range(12):
+        assert play() is None
+        assert (get(to, np.float32) == 3 ** (i + 1)).all()
+    cpu.rebind(recording, 0, 1, y)
+    play()
+    assert (get(to, np.float32) == 6).all()
+    with pytest.raises(TypeError):
+        play(1)  # type: ignore[call-arg]
+    del recording, x
+    gc.collect()
+    for _ in range(3):
+        play()
+    assert (get(to, np.float32) == 6).all()
+
+
 def test_without_python_headers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     real = sysconfig.get_path
     monkeypatch.setattr(
@@ -200,6 +224,8 @@ def test_without_python_headers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     cpu.launch(call(kernel, x.size, buffer, buffer))
     cpu.replay(cpu.record([call(kernel, x.size, buffer, buffer)]))
     assert (get(buffer, np.float32) == x * 9).all()
+    cpu.player(cpu.record([call(kernel, x.size, buffer, buffer)]))()
+    assert (get(buffer, np.float32) == x * 27).all()
     with pytest.raises(DeviceError, match="cannot load"):
         cpu.load(b"", ["f"])
 

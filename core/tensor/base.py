@@ -18,7 +18,7 @@ from ..dtype import DType, DTypeLike, as_dtype
 from ..errors import ArgumentError, DTypeError, GradientError, ShapeError
 from ..graph import GraphOp, Node, Shape
 from ..registry import default_device, open_device
-from .host import Array, leaf, plain
+from .host import Array, leaf, number, plain
 
 _BUFFER, _PARAMETER = GraphOp.BUFFER, GraphOp.PARAMETER
 _leaves: weakref.WeakKeyDictionary[Node, weakref.ref[TensorBase]] = weakref.WeakKeyDictionary()
@@ -281,7 +281,8 @@ class TensorBase:
         """
         if self.node.size != 1:
             raise ShapeError(f"item() of shape {self.node.shape}: there must be one element")
-        return plain(self.numpy(), self.dtype).reshape(()).item()
+        realize_all((self,))
+        return number(engine.read_one(self.node), self.node.dtype)
 
     def tolist(self) -> Any:
         """The values as nested lists of Python numbers."""

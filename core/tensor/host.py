@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from .. import graph, reference
 from ..device import Buffer
-from ..dtype import DType, Scalar, as_dtype, bool_, default_float, default_int
+from ..dtype import ALL, DType, Scalar, as_dtype, bool_, default_float, default_int
 from ..errors import DTypeError, ShapeError
 from ..graph import Node
 from ..registry import open_device
@@ -20,6 +21,18 @@ Array = np.ndarray[Any, np.dtype[Any]]
 def plain(array: Array, dtype: DType) -> Array:
     """``array`` in a dtype that NumPy itself has and that holds its values: float32 for bfloat16."""
     return array if dtype.is_in_numpy else array.astype(np.float32)
+
+
+_NUMBERS = {d: struct.Struct(d.numpy.char) for d in ALL if d.is_in_numpy}
+"""How a number of each dtype lies in memory, for Python itself to read: NumPy makes an array first."""
+
+
+def number(held: bytearray, dtype: DType) -> Any:
+    """The Python number that one element's bytes are."""
+    layout = _NUMBERS.get(dtype)
+    if layout is None:
+        return plain(np.frombuffer(held, dtype.numpy), dtype).item()
+    return layout.unpack(held)[0]
 
 
 def leaf(data: Any, dtype: DType | None, device: str) -> Node:
