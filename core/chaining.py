@@ -12,9 +12,10 @@ from collections.abc import Collection, Hashable, Iterator, Sequence
 from dataclasses import replace
 
 from .chain import cut_for
-from .device import Device
+from .device import Device, Spec
 from .fuse import BY_ITSELF
 from .graph import Node
+from .loops import Kernel
 from .online import online_cut_for
 from .pipeline import links, structure
 from .siblings import Cut, Group
@@ -93,12 +94,17 @@ def joined(first: Group, second: Group) -> Group:
     return Group(second.roots, tuple(reads), inside)
 
 
+def _best(kernels: Sequence[Kernel], spec: Spec) -> Cut | None:
+    """With all of a row's terms at once where that fits, and with some at a time where many see but some."""
+    whole = cut_for(kernels, spec)
+    return online_cut_for(kernels, spec, masked=whole is not None) or whole
+
+
 def _cut(group: Group, device: Device) -> Cut | None:
     """How a chain is cut, None where its kernels stay apart; remembered by structure."""
     key = (device, structure(group))
     if key not in _decided:
         if len(_decided) >= KEPT:
             _decided.pop(next(iter(_decided)), None)
-        kernels = links(group)
-        _decided[key] = cut_for(kernels, device.spec) or online_cut_for(kernels, device.spec)
+        _decided[key] = _best(links(group), device.spec)
     return _decided[key]

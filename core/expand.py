@@ -142,7 +142,8 @@ def _jam(body: Body, copies: Sequence[_Copy], variant: set[str], declared: set[s
     out: list[Stmt] = []
     for s in body:
         if isinstance(s, Loop):
-            out.append(replace(s, body=_jam(s.body, copies, variant, declared)))
+            until = None if s.until is None or _mentions(s.until, variant) else s.until
+            out.append(replace(s, body=_jam(s.body, copies, variant, declared), until=until))
             continue
         if isinstance(s, Barrier):
             out.append(s)
@@ -184,7 +185,8 @@ class _Lanes:
         out: list[Stmt] = []
         for s in body:
             if isinstance(s, Loop):
-                out.append(replace(s, body=self.widen(s.body)))
+                until = None if s.until is None or _mentions(s.until, self.variant) else s.until
+                out.append(replace(s, body=self.widen(s.body), until=until))
             elif isinstance(s, Let):
                 out.append(replace(s, value=self.value(s.value)))
             elif isinstance(s, Acc):

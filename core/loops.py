@@ -132,12 +132,18 @@ class Scratch:
 
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """``for var in 0 … extent-1``."""
+    """``for var in 0 … extent-1``.
+
+    Attributes:
+        var, extent, body, bind: as said.
+        until: the iterations from this one on change nothing, and may be left out; None where all do.
+    """
 
     var: str
     extent: int
     body: Body
     bind: Bind = Bind.SERIAL
+    until: Index | None = None
 
 
 Stmt = Let | Acc | Update | Store | Multiply | Scratch | Barrier | Prefetch | Loop
@@ -273,7 +279,8 @@ def _lines(body: Sequence[Stmt], depth: int) -> Iterator[str]:
     tab = "  " * depth
     for s in body:
         if isinstance(s, Loop):
-            yield f"{tab}{s.bind.value} {s.var} < {s.extent}:"
+            until = "" if s.until is None else f" until {s.until}"
+            yield f"{tab}{s.bind.value} {s.var} < {s.extent}{until}:"
             yield from _lines(s.body, depth + 1)
         elif isinstance(s, Let):
             yield f"{tab}{s.name} = {show(s.value)}"

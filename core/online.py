@@ -26,6 +26,7 @@ from .device import Spec
 from .dtype import DType
 from .elementary.basic import Expr
 from .elementary.exponential import scaled_exp
+from .hidden import hidden_from
 from .index import Index, constant, flatten, variable
 from .loops import (
     Acc,
@@ -91,17 +92,23 @@ def online(kernel: Kernel, terms: int) -> Kernel | None:
     return kernel.with_body((replace(outer, body=_rewritten(found, terms)),))
 
 
-def online_cut_for(kernels: Sequence[Kernel], spec: Spec) -> Cut | None:
+def online_cut_for(kernels: Sequence[Kernel], spec: Spec, masked: bool = False) -> Cut | None:
     """How kernels had better be cut that are such a chain; None where they are none, or are too few.
 
     As many rows share a block of terms as half of a near cache holds the scores and results of, and keep the
     threads busy.
+
+    Args:
+        kernels: scores, their softmax, and what it weighs.
+        spec: the device's.
+        masked: whether that is wanted only where blocks of terms can be left out.
     """
     if len(kernels) != 3:
         return None
     refused = 0
+    around = _around(kernels[-1])
     for blocks in numbers_of_blocks(kernels[-1]):
-        if not keeps_busy(blocks, spec.threads):
+        if blocks % around or not keeps_busy(blocks, spec.threads):
             continue
         made = chain(kernels, blocks)
         if made is None:
@@ -116,8 +123,15 @@ def online_cut_for(kernels: Sequence[Kernel], spec: Spec) -> Cut | None:
         terms = next(evenly, TERMS_AT_ONCE)
         each = (terms + prod(n.extent for n in found.results[1:])) * found.held.dtype.itemsize
         if found.rows * each <= spec.near_bytes // 2:
-            return Cut(blocks, terms)
+            start = variable(TERMS, found.terms // terms) * terms
+            return None if masked and _hidden(found, start, terms) is None else Cut(blocks, terms)
     return None
+
+
+def _around(kernel: Kernel) -> int:
+    """How many matrices of results there are: a block is rows of one."""
+    nest = perfect(kernel.body[0]) if isinstance(kernel.body[0], Loop) else []
+    return prod(n.extent for n in nest[:-2])
 
 
 # --------------------------------------------------------------------------------------------- what it finds
@@ -250,7 +264,9 @@ def _rewritten(c: _Chain, terms: int) -> Body:
     scores = replace(c.held, size=c.rows * terms)
     whole, rest = divmod(c.terms, terms)
     start = variable(TERMS, whole) * terms
-    blocks: list[Stmt] = [Loop(TERMS, whole, _block(c, kept, scores, start, terms))]
+    blocks: list[Stmt] = [
+        Loop(TERMS, whole, _block(c, kept, scores, start, terms), until=_hidden(c, start, terms))
+    ]
     if rest:
         made = _block(c, kept, scores, constant(whole * terms), rest)
         own = {s.name: f"{s.name}_rest" for s in statements(made) if isinstance(s, Let | Acc)}
@@ -264,6 +280,15 @@ def _rewritten(c: _Chain, terms: int) -> Body:
         *blocks,
         wrap(c.results, tuple(reading(s, c.sums.acc.name, last) for s in c.sums.after)),
     )
+
+
+def _hidden(c: _Chain, start: Index, terms: int) -> Index | None:
+    """The block of terms from which on no row sees any, as under a causal mask."""
+    rows, each = c.scores
+    at = start + variable(each.var, terms)
+    (score,) = (s.value for s in substitute(each.body, {each.var: at}) if isinstance(s, Store))
+    nothing = identity(Op.MAX, c.held.dtype)
+    return hidden_from(score, nothing, TERMS, (rows, replace(each, extent=terms)))
 
 
 def _result(c: _Chain) -> Index:

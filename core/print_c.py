@@ -98,7 +98,8 @@ class _KernelPrinter(ValuePrinter):
             here = {Bind.GRID: self.table.block, Bind.THREAD: self.table.thread}.get(s.bind)
             if here is not None:  # one iteration is here: this block's, or this thread's
                 return [f"{tab}const {t} {s.var} = {here};", *self.body(s.body, depth)]
-            head = f"{tab}for ({t} {s.var} = 0; {s.var} < {s.extent}; {s.var}++) {{"
+            more = "" if s.until is None else f" && {s.var} < {self.table.index(s.until)}"
+            head = f"{tab}for ({t} {s.var} = 0; {s.var} < {s.extent}{more}; {s.var}++) {{"
             return [head, *self.body(s.body, depth + 1), f"{tab}}}"]
         if isinstance(s, Barrier):
             return [tab + self.table.barrier]

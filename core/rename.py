@@ -123,7 +123,8 @@ def map_values(body: Body, value: Callable[[Value], Value], index: Callable[[Ind
     out: list[Stmt] = []
     for s in body:
         if isinstance(s, Loop):
-            out.append(replace(s, body=map_values(s.body, value, index)))
+            until = None if s.until is None else index(s.until)
+            out.append(replace(s, body=map_values(s.body, value, index), until=until))
         elif isinstance(s, Store):
             guard = both(tuple(index(m) for m in s.guard)) if s.guard else ()
             out.append(replace(s, value=value(s.value), index=index(s.index), guard=guard))

@@ -120,6 +120,9 @@ def _verify(
         if isinstance(s, Loop):
             if s.var in extents or s.extent < 0:
                 raise KernelError(f"loop variable {s.var} is taken, or its extent {s.extent} is negative")
+            for atom in s.until.atoms() if s.until is not None else ():
+                if atom.inner is None and atom.key not in extents:
+                    raise KernelError(f"loop {s.var} ends at {s.until}, which uses {atom.key}")
             if s.extent:
                 _verify(s.body, {**extents, s.var: s.extent}, names, memories)
         elif isinstance(s, Barrier):
