@@ -13,7 +13,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import count
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -21,6 +21,7 @@ from .dtype import DType
 from .errors import DeviceError, OutOfMemoryError
 from .knobs import USUAL, Knobs
 from .ops import ALL_OPS, CONTRACT_VERSION, Op, Tier
+from .record import dataclass
 
 if TYPE_CHECKING:
     from .compound import Compound

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from .dtype import DType
 from .index import Index, Mask
 from .ops import Op
+from .record import dataclass
 from .tile import Tile
 from .value import Access, Extra, Value, indices, toposort
 

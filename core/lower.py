@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from heapq import heappop, heappush
 
 from . import value as val
@@ -25,6 +25,7 @@ from .masking import index_value, masked
 from .merge import flatten_reductions, merge_loops
 from .ops import Op, identity
 from .position import Position, loop_shape, move_position, reshape_position
+from .record import dataclass
 from .value import Access, Value
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from .allowed import Allowed, plain_name
 from .contract import SPOKEN, ContractRange
 from .errors import DeviceError
 from .locate import module_file
+from .record import dataclass
 
 if TYPE_CHECKING:
     from importlib.metadata import Distribution

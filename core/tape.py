@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -17,6 +17,7 @@ from . import engine, trace
 from .device import Ability, Buffer, Device, Launch, Replays
 from .errors import JitError
 from .node import GraphOp, Node, toposort
+from .record import dataclass
 
 if TYPE_CHECKING:
     from .plan import Step

@@ -10,11 +10,11 @@ from __future__ import annotations
 import enum
 import weakref
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .dtype import DType, Scalar, bool_
 from .ops import PRIMITIVES, Op, Result, Rounding
+from .record import dataclass
 
 if TYPE_CHECKING:
     from .index import Index, Mask

@@ -12,13 +12,13 @@ import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import count
 from pathlib import Path
 
 from ..core.cache import compile_cache, digest
 from ..core.errors import CompileError, DriverMissingError
+from ..core.record import dataclass
 from .compiler_process import complaint, log, run
 from .host import processor
 
