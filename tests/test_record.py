@@ -79,7 +79,7 @@ def seen(options: dict[str, bool], how: Callable[..., Any]) -> list[object]:
         found += [dataclasses.asdict(other), cls.__match_args__, cls.KINDS, cls.__name__, cls.__doc__]
         found += [copy.copy(other).second, copy.deepcopy(other).made]
         for act in (
-            lambda: cls(),  # noqa: B023, PLW0108 - called at once
+            lambda: cls(),  # noqa: B023 - called at once
             lambda: cls(1),  # noqa: B023
             lambda: cls(1, "b", [], 2, 3, 4, 5),  # noqa: B023
             lambda: hash(cls(first=1, made=())) == hash(cls(first=1, made=(), unseen=2)),  # noqa: B023
