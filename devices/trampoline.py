@@ -93,8 +93,8 @@ def _open_api(toolchain: Toolchain, include: str) -> Trampoline:
     from _cffi_backend import __version__  # what such a module needs; cffi itself is what writes one
 
     abi = f"{sys.implementation.cache_tag} {sysconfig.get_config_var('EXT_SUFFIX')} cffi {__version__}"
-    # -O1: the first result of all waits for it, and calls are as quick as under -O2.
-    flags = [*toolchain.flags, "-O1", "-fvisibility=hidden", "-I", include]
+    # -Og: the first result of all waits for it, and calls are as quick as under -O2.
+    flags = [*toolchain.flags, "-Og", "-fvisibility=hidden", "-I", include]
     # Python's own symbols are the running interpreter's; macOS wants to be told so.
     flags += ["-undefined", "dynamic_lookup"] if sys.platform == "darwin" else []
     mode = digest("API", abi, _DECLARATIONS, *flags)
