@@ -18,10 +18,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
+from .demand import Nest
 from .device import Spec
 from .few_buffers import crowded_part
 from .graph import MOVEMENT, GraphOp, Node, ReduceArg, toposort
-from .lower import Lowered, Nest, survey
+from .lower import Lowered, survey
 from .ops import Op
 
 _COST = {
@@ -73,7 +74,7 @@ class Cuts:
 
     def reads(self, node: Node) -> bool:
         """True of what a kernel other than its own reads from memory."""
-        return is_stored(node) or node in self.cut
+        return node.storage is not None or node in self.cut
 
     def survey(self, roots: Sequence[Node], whole: bool = False) -> Lowered:
         """What one kernel of ``roots`` would evaluate, at whatever cost if ``whole``."""
