@@ -124,8 +124,7 @@ def _renaming(names: Mapping[str, str]) -> Rule:
         if v.op is Op.LOAD:
             access = v.arg
             assert isinstance(access, Access)
-            guard = (lambda m: tuple(map(renamed, m))) if access.guard else lambda m: m
-            new = access.map(renamed, guard, names.get(access.memory, ""))
+            new = access.map(renamed, lambda m: m and tuple(map(renamed, m)), names.get(access.memory, ""))
             return v if new is access else val.make(Op.LOAD, v.dtype, (), new, v.lanes)
         return None
 
