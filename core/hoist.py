@@ -177,7 +177,9 @@ def _binds(s: Stmt) -> Iterable[str]:
                 yield from _binds(inner)
 
 
+_NAMES = frozenset({Op.CONST, Extra.REF, Extra.LANES})
+_OF_ONE = frozenset({Extra.INDEX, Extra.SPLAT})
+
+
 def _worth(v: Value) -> bool:
-    return v.op not in (Op.CONST, Extra.REF, Extra.LANES) and not (
-        v.op in (Extra.INDEX, Extra.SPLAT) and (not v.srcs or v.srcs[0].op is Op.CONST)
-    )
+    return v.op not in _NAMES and not (v.op in _OF_ONE and (not v.srcs or v.srcs[0].op is Op.CONST))

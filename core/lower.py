@@ -18,7 +18,7 @@ from heapq import heappop, heappush
 from . import value as val
 from .demand import Demand, Gathered, Nest, Spot
 from .dtype import wide
-from .graph import ConstArg, GraphOp, Node, ReduceArg, toposort
+from .graph import MOVEMENT, ConstArg, GraphOp, Node, ReduceArg, toposort
 from .index import NEVER, Mask, both, computed, flatten, variable
 from .loops import Acc, Body, Kernel, Let, Loop, Memory, Stmt, Store, Update
 from .masking import index_value, masked
@@ -27,6 +27,9 @@ from .ops import Op, identity
 from .position import Position, loop_shape, move_position, reshape_position
 from .record import dataclass
 from .value import Access, Value
+
+_SAME_PLACE = frozenset({GraphOp.CONTIGUOUS, GraphOp.PARAMETER, GraphOp.COPY})
+"""What reads its operand where it is wanted itself, as primitives do."""
 
 
 @dataclass(slots=True)
@@ -165,8 +168,12 @@ class _Lowering:
     def operands(self, d: Demand) -> tuple[Demand, ...]:
         node, spot = d.node, d.spot
         op, srcs = node.op, node.srcs
-        if isinstance(op, Op) or op in (GraphOp.CONTIGUOUS, GraphOp.PARAMETER, GraphOp.COPY):
+        if isinstance(op, Op) or op in _SAME_PLACE:
             return tuple([self.want(s, spot) for s in srcs])
+        if op in MOVEMENT:
+            position, more = move_position(node, spot.position)
+            moved = self.spot(position, both(spot.mask, more) if more else spot.mask)
+            return (self.want(srcs[0], moved),)
         if op is GraphOp.ASSIGN:
             return (self.want(srcs[1], spot),)
         if not srcs:
@@ -174,10 +181,8 @@ class _Lowering:
         x = srcs[0]
         if op is GraphOp.REDUCE:
             return (self.reduce(d, x),) if x.size else ()
-        if op is GraphOp.GATHER:
-            return self.gather(d, x, srcs[1])
-        position, more = move_position(node, spot.position)
-        return (self.want(x, self.spot(position, both(spot.mask, more))),)
+        assert op is GraphOp.GATHER
+        return self.gather(d, x, srcs[1])
 
     def reduce(self, d: Demand, x: Node) -> Demand:
         arg = d.node.arg
