@@ -10,9 +10,9 @@ import os
 import re
 import warnings
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from .errors import DeviceError
+from .record import dataclass
 
 VARIABLE = "PORTWRIGHT_PLUGINS"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")

@@ -10,7 +10,6 @@ import hashlib
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from operator import is_
 from typing import Any
 
@@ -19,6 +18,7 @@ from .device import Buffer
 from .errors import JitError
 from .node import Node
 from .recipe import Assigned, Given, Graded, Place, Placed, Recipe, Source
+from .record import dataclass
 from .structure import Taken, arguments_difference, plain_values, put_back, take, take_arguments
 from .tape import Recorder
 from .tensor import Tensor, random

@@ -8,7 +8,6 @@ operands at the same positions, in loops that are the same in some order.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import permutations
 from math import prod
 
@@ -17,6 +16,7 @@ from .graph import MOVEMENT, GraphOp, Node, ReduceArg
 from .index import Index, Mask, both, flatten, unflatten, variable
 from .ops import Op
 from .position import Position, move_position, reshape_position
+from .record import dataclass
 
 STEPS = 20_000
 """Pairs of nodes that are compared, at most, before two expressions count as different."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from . import trace
@@ -19,6 +19,7 @@ from .device import Buffer, Device, Launch
 from .dialect import NamedKernel
 from .errors import CompileError
 from .pipeline import Stages
+from .record import dataclass
 
 
 @dataclass(slots=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from .dtype import DType
 from .errors import PortError, PortwrightError
 from .node import GraphOp, Node, Shape, intern, toposort
 from .ops import Op
+from .record import dataclass
 
 if TYPE_CHECKING:
     from .device import Buffer, Device, Spec

@@ -8,10 +8,10 @@ under the group ``portwright.contract``, as the device's name and ``v1`` (versio
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from .errors import PortError
 from .ops import CONTRACT_VERSION, OLDEST_CONTRACT
+from .record import dataclass
 
 _STATED = re.compile(r"v([1-9]\d{0,5})(?:\.v([1-9]\d{0,5}))?")
 

@@ -18,10 +18,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
+from .demand import Nest
 from .device import Spec
 from .few_buffers import crowded_part
 from .graph import MOVEMENT, GraphOp, Node, ReduceArg, toposort
-from .lower import Lowered, Nest, survey
+from .lower import Lowered, survey
 from .ops import Op
 
 _COST = {
@@ -29,6 +30,7 @@ _COST = {
 }  # fmt: skip
 _KEEPING = frozenset({GraphOp.RESHAPE, GraphOp.PERMUTE, GraphOp.FLIP, GraphOp.PARAMETER, GraphOp.SHRINK})
 """Movement that repeats no element."""
+_REDUCE = GraphOp.REDUCE  # to find a member in its class takes Python 3.11 a tenth of a microsecond
 SLACK = 2
 """A reduction may be run this many times as often as it has results (windows overlap at their borders)."""
 SMALL = 1 << 16
@@ -73,7 +75,7 @@ class Cuts:
 
     def reads(self, node: Node) -> bool:
         """True of what a kernel other than its own reads from memory."""
-        return is_stored(node) or node in self.cut
+        return node.storage is not None or node in self.cut
 
     def survey(self, roots: Sequence[Node], whole: bool = False) -> Lowered:
         """What one kernel of ``roots`` would evaluate, at whatever cost if ``whole``."""
@@ -174,7 +176,7 @@ class Cuts:
 
     def _bounds(self, node: Node) -> bool:
         """True where elementwise work and movement begin: at memory and at reductions."""
-        return self.reads(node) or node.op is GraphOp.REDUCE
+        return node.op is _REDUCE or self.reads(node)
 
     def _continues(self, outer: Nest, inner: Nest) -> bool:
         """True when ``outer`` folds nothing but what ``inner`` folds."""

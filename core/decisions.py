@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
 from .errors import ArgumentError
+from .record import dataclass
 
 YES_OR_NO = (0, 1)
 """The answers to whether something should be done."""

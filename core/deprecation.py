@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, fields
 
 from .device import Device, Spec
+from .record import dataclass
 
 WARNED_FOR = 2
 """Minor versions, the first that warns included."""

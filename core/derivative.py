@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from .graph import Node
+from .record import dataclass
 
 Rule = Callable[[Node, Node], Sequence[Node | None]]
 """``rule(g, y)``: from the gradient to ``y`` and ``y`` itself, the gradient to each input (None: 0)."""

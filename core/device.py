@@ -13,8 +13,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import field
 from itertools import count
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
@@ -22,6 +21,7 @@ from .dtype import DType
 from .errors import DeviceError, OutOfMemoryError
 from .knobs import USUAL, Knobs
 from .ops import ALL_OPS, CONTRACT_VERSION, Op, Tier
+from .record import dataclass
 
 if TYPE_CHECKING:
     from .compound import Compound
@@ -314,7 +314,7 @@ class Device(ABC):
 
     def player(self, recording: Any) -> Callable[[], None]:
         """``Replays.replay`` of a recording, as a function of nothing: it may be quicker than a method is."""
-        return partial(cast(Replays, self).replay, recording)
+        return lambda: cast(Replays, self).replay(recording)
 
     def compiler_key(self) -> str:
         """What a kept binary depends on besides its source: compiler, version, flags, target."""

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from .dtype import ALL, DType, bfloat16, bool_
 from .index import Atom, Index, Mask
 from .loops import Kernel
 from .ops import Op
+from .record import dataclass
 from .value import Extra, ValueOp
 
 if TYPE_CHECKING:

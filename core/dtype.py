@@ -14,7 +14,6 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -22,6 +21,7 @@ import ml_dtypes
 import numpy as np
 
 from .errors import DTypeError
+from .record import dataclass
 
 Scalar = bool | int | float
 

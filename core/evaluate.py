@@ -7,7 +7,6 @@ dtype. It fuses nothing and schedules nothing; every other way of running a grap
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,6 +25,7 @@ from .graph import (
     toposort,
 )
 from .ops import PRIMITIVES, Op, identity
+from .record import dataclass
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Primitives = Mapping[Op, Callable[..., Array]]

@@ -11,7 +11,6 @@ import inspect
 import sys
 import textwrap
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,6 +19,7 @@ from . import device as contract
 from .device import Device
 from .errors import DeviceError
 from .offers import defaults, offers
+from .record import dataclass
 from .registry import port_of
 
 

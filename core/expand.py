@@ -36,8 +36,8 @@ from .loops import (
     values_of,
 )
 from .ops import Op
-from .rename import rename, substitute, substitute_mask
-from .value import Access, Extra, Place, Value, toposort
+from .rename import copied, rename, substitute, substitute_mask
+from .value import Access, Extra, Place, Value
 
 
 def expand(kernel: Kernel) -> Kernel:
@@ -104,14 +104,7 @@ def _mentions(index: Index, names: set[str]) -> bool:
 
 def depends(value: Value, names: set[str]) -> bool:
     """True when a value is computed from one of ``names``: loop variables, lets, accumulators or memories."""
-    for v in toposort([value]):
-        if v.op is Extra.REF and v.arg in names:
-            return True
-        if v.op is Op.LOAD and isinstance(v.arg, Access) and v.arg.memory in names:
-            return True
-        if any(_mentions(i, names) for i in val.indices(v)):
-            return True
-    return False
+    return not names.isdisjoint([n.removeprefix("@") for n in value.mentions])
 
 
 # ------------------------------------------------------------------------------------------------- copies
@@ -131,11 +124,10 @@ class _Copy:
     def __init__(self, var: str, number: int, renamed: set[str]) -> None:
         self.with_ = {var: constant(number)}
         self.names = {n: f"{n}_{number}" for n in renamed}
-        self.substituted: dict[Value, Value] = {}
-        self.renamed: dict[Value, Value] = {}
+        self.made: dict[Value, Value] = {}
 
     def of(self, s: Stmt) -> Body:
-        return rename(substitute((s,), self.with_, self.substituted), self.names, self.renamed)
+        return copied((s,), self.with_, self.names, self.made)
 
 
 def _jam(body: Body, copies: Sequence[_Copy], variant: set[str], declared: set[str]) -> Body:

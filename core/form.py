@@ -9,9 +9,10 @@ from __future__ import annotations
 import inspect
 import keyword
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
+
+from .record import dataclass
 
 
 @dataclass(frozen=True, slots=True)

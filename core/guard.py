@@ -8,10 +8,11 @@ many places (lists, dicts) are read by loops in C, all in one term.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from operator import call, is_
 from typing import Any, Protocol
+
+from .record import dataclass
 
 FEW = 64
 """A holder of up to so many places is read one by one."""

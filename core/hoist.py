@@ -29,7 +29,7 @@ from .loops import (
     with_values,
 )
 from .ops import Op
-from .value import Access, Extra, Value
+from .value import Extra, Value
 
 DEPTH = 6
 """How deep an expression may nest before its inner part gets a name."""
@@ -46,7 +46,6 @@ def hoist(kernel: Kernel) -> Kernel:
 class _Hoist:
     def __init__(self, taken: set[str]) -> None:
         self.fresh = (name for name in map("t{}".format, count()) if name not in taken)
-        self.names: dict[Value, frozenset[str]] = {}
 
     def body(self, body: Body, bound: frozenset[str]) -> tuple[Body, list[Value]]:
         """The body with its lets, and the values that it wants from outside (in terms of outside's names).
@@ -75,7 +74,7 @@ class _Hoist:
                 if v in seen:
                     continue
                 seen.add(v)
-                if self.free(v, local) and bound:
+                if bound and v.mentions.isdisjoint(local):
                     if _worth(v):
                         outside[v] = None
                     continue
@@ -117,7 +116,7 @@ class _Hoist:
             depth[new] = 1 + max((depth.get(x, 0) for x in srcs), default=0)
             deep = depth[new] > DEPTH and v is not root
             named = _worth(v) and (uses.get(v, 0) > 1 or deep or (always and v is root))
-            pins = not self.mentions(v).isdisjoint(changing)  # it will be another value further down
+            pins = not v.mentions.isdisjoint(changing)  # it will be another value further down
             if named and not pins:
                 name = next(self.fresh)
                 out.append(Let(name, new))
@@ -143,40 +142,6 @@ class _Hoist:
             return tuple(out)
 
         return replace(loop, body=through(loop.body))
-
-    def free(self, v: Value, local: frozenset[str]) -> bool:
-        return self.mentions(v).isdisjoint(local)
-
-    def mentions(self, root: Value) -> frozenset[str]:
-        """Every name that a value depends on; memories that are written count as names of their own."""
-        found = self.names.get(root)
-        if found is not None:
-            return found
-        for v in val.toposort([root]):
-            if v not in self.names:
-                names = frozenset(_own_names(v)) if v.op in _NAMING else _NONE
-                for s in v.srcs:
-                    more = self.names[s]
-                    if more is not names:
-                        names = names | more if names else more
-                self.names[v] = names
-        return self.names[root]
-
-
-_NONE: frozenset[str] = frozenset()
-_NAMING = frozenset({Extra.REF, Extra.INDEX, Op.LOAD})
-"""What depends on names by itself."""
-
-
-def _own_names(v: Value) -> Iterable[str]:
-    if v.op is Extra.REF:
-        yield str(v.arg)
-    elif v.op is Op.LOAD:
-        assert isinstance(v.arg, Access)
-        yield f"@{v.arg.memory}"
-    for i in val.indices(v):
-        for n in i.names():
-            yield n.split("[")[0]
 
 
 def _changing(body: Body) -> list[frozenset[str]]:
@@ -212,7 +177,9 @@ def _binds(s: Stmt) -> Iterable[str]:
                 yield from _binds(inner)
 
 
+_NAMES = frozenset({Op.CONST, Extra.REF, Extra.LANES})
+_OF_ONE = frozenset({Extra.INDEX, Extra.SPLAT})
+
+
 def _worth(v: Value) -> bool:
-    return v.op not in (Op.CONST, Extra.REF, Extra.LANES) and not (
-        v.op in (Extra.INDEX, Extra.SPLAT) and (not v.srcs or v.srcs[0].op is Op.CONST)
-    )
+    return v.op not in _NAMES and not (v.op in _OF_ONE and (not v.srcs or v.srcs[0].op is Op.CONST))

@@ -143,7 +143,10 @@ class Index:
 
     def substitute(self, with_: Mapping[str, Index]) -> Index:
         """Names replaced by expressions, and everything simplified again."""
-        out, changed = constant(self.const), False
+        if self.names().isdisjoint(with_):
+            return self
+        kept: list[tuple[Atom, int]] = []
+        moved: list[Index] = []
         for atom, k in self.terms:
             new = None
             if atom.inner is None:
@@ -153,11 +156,15 @@ class Index:
                 if inner is not atom.inner:
                     new = inner // atom.by if atom.is_div else inner % atom.by
             if new is None:
-                out = out + Index(0, ((atom, k),))
+                kept.append((atom, k))
             else:
-                changed = True
-                out = out + new * k
-        return out if changed else self
+                moved.append(new * k)
+        if not moved:
+            return self
+        out = Index(self.const, tuple(kept))
+        for index in moved:
+            out = out + index
+        return out
 
 
 ZERO = Index(0, ())

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -40,6 +39,7 @@ from .loops import (
     values_of,
 )
 from .ops import Op, identity
+from .record import dataclass
 from .tile import Layout
 from .value import Access, Extra, Value, toposort
 

@@ -6,7 +6,7 @@ Whatever they are set to, a schedule means the same; only its speed differs.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from .record import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from .decisions import Decision
 from .dtype import DType
 from .index import Index, Mask
 from .ops import Op
+from .record import dataclass
 from .tile import Tile
 from .value import Access, Extra, Value, indices, toposort
 
@@ -248,8 +249,14 @@ def values_of(s: Stmt) -> tuple[Value, ...]:
 
 def with_values(s: Stmt, new: Sequence[Value]) -> Stmt:
     """The statement with other values, as many."""
-    if isinstance(s, Let | Update | Store):
-        return replace(s, value=new[0])
+    if isinstance(s, Let | Update | Store) and new[0] is s.value:
+        return s
+    if isinstance(s, Let):
+        return Let(s.name, new[0])
+    if isinstance(s, Update):
+        return Update(s.name, s.op, new[0])
+    if isinstance(s, Store):
+        return Store(s.memory, s.index, new[0], s.guard, s.stride)
     return replace(s, a=tuple(new[: len(s.a)]), b=tuple(new[len(s.a) :])) if isinstance(s, Multiply) else s
 
 

@@ -13,83 +13,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
 from . import value as val
+from .demand import Demand, Gathered, Nest, Spot
 from .dtype import wide
-from .graph import ConstArg, GraphOp, Node, ReduceArg, toposort
+from .graph import MOVEMENT, ConstArg, GraphOp, Node, ReduceArg, toposort
 from .index import NEVER, Mask, both, computed, flatten, variable
 from .loops import Acc, Body, Kernel, Let, Loop, Memory, Stmt, Store, Update
 from .masking import index_value, masked
 from .merge import flatten_reductions, merge_loops
 from .ops import Op, identity
 from .position import Position, loop_shape, move_position, reshape_position
+from .record import dataclass
 from .value import Access, Value
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Demand:
-    """A node wanted at a position, where a mask holds. Each is one object."""
-
-    node: Node
-    position: Position
-    mask: Mask
-
-
-@dataclass(eq=False, slots=True)
-class Nest:
-    """Loops over some variables: the kernel's own, or a reduction's.
-
-    Attributes:
-        extents: its variables, outermost first once ordered.
-        parent, level: the nest it stands in, and how many of that one's loops are open around it.
-        depth: how many nests stand around it.
-        times: how often its loops are run in all, once it is placed.
-        demand: what it reduces; None of the kernel's own nest.
-        needs: the variables that its position depends on.
-    """
-
-    extents: dict[str, int]
-    name: str = ""
-    parent: Nest | None = None
-    level: int = 0
-    depth: int = 0
-    times: int = 1
-    demand: Demand | None = None
-    source: Demand | None = None
-    needs: frozenset[str] = frozenset()
-    children: list[Nest] = field(default_factory=list)
-    lets: list[Gathered] = field(default_factory=list)
-    made: int = 0
-
-    @property
-    def reduces(self) -> Node:
-        """The reduction that it is."""
-        assert self.demand is not None
-        return self.demand.node
-
-    def runs(self, level: int) -> int:
-        """How often a statement under its first ``level`` loops is run."""
-        return self.times * math.prod(list(self.extents.values())[:level])
-
-    def level_of(self, names: frozenset[str]) -> int:
-        """How many of its loops must be open for ``names`` to be known."""
-        level = 0
-        for i, v in enumerate(self.extents):
-            if v in names:
-                level = i + 1
-        return level
-
-
-@dataclass(eq=False, slots=True)
-class Gathered:
-    """A position that the kernel computes: an index of a GATHER."""
-
-    name: str
-    source: Demand
-    needs: frozenset[str]
-    made: int = 0
+_SAME_PLACE = frozenset({GraphOp.CONTIGUOUS, GraphOp.PARAMETER, GraphOp.COPY})
+"""What reads its operand where it is wanted itself, as primitives do."""
 
 
 @dataclass(slots=True)
@@ -134,9 +74,7 @@ class Lowered:
     def is_inside(self, node: Node) -> bool:
         """True of a node that is evaluated inside a reduction's loops."""
         walk = self.walk
-        return any(
-            walk.owner[v] is not walk.top for d in walk.live(node) for v in walk.needs(d.position, d.mask)
-        )
+        return any(walk.owner[v] is not walk.top for d in walk.live(node) for v in walk.needs(d.spot))
 
 
 class _Lowering:
@@ -161,7 +99,9 @@ class _Lowering:
         self.where = tuple(variable(f"i{a}", n) for a, n in enumerate(shape))
         self.shape = shape
         self.edges: dict[Demand, tuple[Demand, ...]] = {}
-        self.demands: dict[Node, dict[tuple[Position, Mask], Demand]] = {}
+        self.demands: dict[Node, dict[Spot, Demand]] = {}
+        self.spots: dict[tuple[Position, Mask], Spot] = {}
+        self.needed: dict[Spot, frozenset[str]] = {}  # what ``needs`` found
         self.ahead: list[tuple[int, Node]] = []  # demanded nodes whose operands are not, users first
         self.nests: dict[Demand, Nest] = {}
         self.gathers: dict[Demand, Gathered] = {}
@@ -173,30 +113,41 @@ class _Lowering:
 
     # ------------------------------------------------------------------ who is wanted where
 
-    def want(self, node: Node, position: Position, mask: Mask) -> Demand:
-        key = (position, NEVER if 0 in node.shape else mask)
+    def spot(self, position: Position, mask: Mask) -> Spot:
+        key = (position, mask)
+        found = self.spots.get(key)
+        if found is None:
+            found = self.spots[key] = Spot(position, mask, mask != NEVER)
+        return found
+
+    def want(self, node: Node, spot: Spot) -> Demand:
+        if 0 in node.shape:
+            spot = self.spot(spot.position, NEVER)
         known = self.demands.get(node)
         if known is None:
             known = self.demands[node] = {}
             heappush(self.ahead, (-self.rank[node], node))
-        found = known.get(key)
+        found = known.get(spot)
         if found is None:
-            found = known[key] = Demand(node, *key)
+            found = known[spot] = Demand(node, spot)
         return found
 
-    def needs(self, position: Position, mask: Mask) -> frozenset[str]:
-        names: set[str] = set()
-        for i in (*position, *mask):
-            for n in i.names():
-                names |= self.known.get(n, frozenset((n,)))
-        return frozenset(names)
+    def needs(self, spot: Spot) -> frozenset[str]:
+        found = self.needed.get(spot)
+        if found is None:
+            names: set[str] = set()
+            for i in (*spot.position, *spot.mask):
+                for n in i.names():
+                    names |= self.known.get(n, frozenset((n,)))
+            found = self.needed[spot] = frozenset(names)
+        return found
 
     def spread(self) -> None:
         """From the roots down: every node's demands give its operands'."""
         self.stores = []
         for root in self.outputs:
             position = reshape_position(self.where, self.shape, root.shape)
-            self.stores.append(self.want(root, position, ()))
+            self.stores.append(self.want(root, self.spot(position, ())))
         while self.ahead:
             _, node = heappop(self.ahead)
             if self.reads(node):
@@ -205,41 +156,43 @@ class _Lowering:
                 self.stopped = node
                 return
             for d in list(self.demands[node].values()):
-                self.edges[d] = () if d.mask == NEVER else self.operands(d)
+                self.edges[d] = self.operands(d) if d.spot.is_ever else ()
 
     def too_often(self, node: Node) -> bool:
         """True when, wherever it stands, it runs over ``slack`` times as often as it has results."""
         times = 0
-        for position, mask in self.demands[node]:
-            times += math.prod(self.owner[v].extents[v] for v in self.needs(position, mask))
+        for spot in self.demands[node]:
+            times += math.prod(self.owner[v].extents[v] for v in self.needs(spot))
         return times > self.slack * node.size
 
     def operands(self, d: Demand) -> tuple[Demand, ...]:
-        node, p, mask = d.node, d.position, d.mask
+        node, spot = d.node, d.spot
         op, srcs = node.op, node.srcs
-        if isinstance(op, Op) or op in (GraphOp.CONTIGUOUS, GraphOp.PARAMETER, GraphOp.COPY):
-            return tuple([self.want(s, p, mask) for s in srcs])
+        if isinstance(op, Op) or op in _SAME_PLACE:
+            return tuple([self.want(s, spot) for s in srcs])
+        if op in MOVEMENT:
+            position, more = move_position(node, spot.position)
+            moved = self.spot(position, both(spot.mask, more) if more else spot.mask)
+            return (self.want(srcs[0], moved),)
         if op is GraphOp.ASSIGN:
-            return (self.want(srcs[1], p, mask),)
+            return (self.want(srcs[1], spot),)
         if not srcs:
             return ()
         x = srcs[0]
         if op is GraphOp.REDUCE:
             return (self.reduce(d, x),) if x.size else ()
-        if op is GraphOp.GATHER:
-            return self.gather(d, x, srcs[1])
-        position, more = move_position(node, p)
-        return (self.want(x, position, both(mask, more)),)
+        assert op is GraphOp.GATHER
+        return self.gather(d, x, srcs[1])
 
     def reduce(self, d: Demand, x: Node) -> Demand:
         arg = d.node.arg
         assert isinstance(arg, ReduceArg)
         k = len(self.nests)
         nest = Nest({f"r{k}_{a}": x.shape[a] for a in arg.axes if x.shape[a] > 1}, f"acc{k}", demand=d)
-        position = list(d.position)
+        position = list(d.spot.position)
         for a in arg.axes:
             position[a] = variable(f"r{k}_{a}", x.shape[a])
-        nest.needs = self.needs(d.position, d.mask)
+        nest.needs = self.needs(d.spot)
         owners = [self.owner[v] for v in nest.needs]
         nest.parent = max(owners, key=lambda n: n.depth, default=self.top)
         nest.parent.children.append(nest)
@@ -247,23 +200,24 @@ class _Lowering:
         for v in nest.extents:
             self.owner[v] = nest
         self.nests[d] = nest
-        nest.source = self.want(x, tuple(position), d.mask)
+        nest.source = self.want(x, self.spot(tuple(position), d.spot.mask))
         return nest.source
 
     def gather(self, d: Demand, x: Node, index: Node) -> tuple[Demand, ...]:
         rank = len(index.shape)
-        at = self.want(index, d.position[:rank], d.mask)
+        position, mask = d.spot.position, d.spot.mask
+        at = self.want(index, self.spot(position[:rank], mask))
         found = self.gathers.get(at)
         if found is None:
-            needs = self.needs(at.position, at.mask)
+            needs = self.needs(at.spot)
             found = self.gathers[at] = Gathered(f"g{len(self.gathers)}", at, needs)
             self.known[found.name] = needs
             owners = [self.owner[v] for v in needs]
             max(owners, key=lambda n: n.depth, default=self.top).lets.append(found)
         n = x.shape[0]
         row = computed(found.name, -(2**62), 2**62)
-        mask = both(d.mask, (row, row * -1 + (n - 1)))
-        return at, self.want(x, (row, *d.position[rank:]), mask)
+        inside = both(mask, (row, row * -1 + (n - 1)))
+        return at, self.want(x, self.spot((row, *position[rank:]), inside))
 
     # ------------------------------------------------------------------ where its loops stand
 
@@ -290,10 +244,10 @@ class _Lowering:
 
     def live(self, node: Node) -> list[Demand]:
         """The demands of a node that hold somewhere."""
-        return [d for d in self.demands[node].values() if d.mask != NEVER]
+        return [d for d in self.demands[node].values() if d.spot.is_ever]
 
     def runs(self, d: Demand) -> int:
-        names = self.needs(d.position, d.mask)
+        names = self.needs(d.spot)
         nest = max((self.owner[v] for v in names), key=lambda n: n.depth, default=self.top)
         return nest.runs(nest.level_of(names))
 
@@ -324,18 +278,19 @@ class _Lowering:
                 stack.append((d, True))
                 before = self.edges.get(d, ())
                 if source:
-                    names = frozenset().union(*(i.names() for i in (*d.position, *d.mask)))
+                    names = frozenset().union(*(i.names() for i in (*d.spot.position, *d.spot.mask)))
                     before = (*(source[n] for n in sorted(names) if n in source), *before)
                 stack.extend((s, False) for s in reversed(before) if s not in done)
 
     def value(self, d: Demand, srcs: list[Value]) -> Value:
         node, op, arg = d.node, d.node.op, d.node.arg
-        if d.mask == NEVER and op is not Op.CONST:
+        position = d.spot.position
+        if not d.spot.is_ever and op is not Op.CONST:
             return val.number(0, node.dtype)
         if self.reads(node):
-            inside = all(i.lo >= 0 and i.hi < n for i, n in zip(d.position, node.shape, strict=True))
+            inside = all(i.lo >= 0 and i.hi < n for i, n in zip(position, node.shape, strict=True))
             # what lies inside its memory anyhow needs no guard: what is masked is chosen by a WHERE above
-            access = Access(self.names[node], flatten(d.position, node.shape), () if inside else d.mask)
+            access = Access(self.names[node], flatten(position, node.shape), () if inside else d.spot.mask)
             return val.make(Op.LOAD, node.dtype, (), access)
         if isinstance(op, Op):
             if op is Op.CONST:
@@ -347,23 +302,23 @@ class _Lowering:
                 return val.bitcast(srcs[0], node.dtype)
             return val.primitive(op, *srcs) if arg is None else val.free_product(*srcs)
         if op is GraphOp.IOTA:
-            return index_value(d.position[0], node.dtype)
+            return index_value(position[0], node.dtype)
         if op is GraphOp.REDUCE:
             if d not in self.nests:  # nothing to fold
                 assert isinstance(arg, ReduceArg)
                 return val.number(identity(arg.op, node.dtype), node.dtype)
             return val.cast(val.ref(self.nests[d].name, wide(node.dtype)), node.dtype)
         if op is GraphOp.PAD:
-            _, more = move_position(node, d.position)
+            _, more = move_position(node, position)
             return masked(srcs[0], more)
         if op is GraphOp.GATHER:
-            return masked(srcs[1], tuple(m for m in self.edges[d][1].mask if m not in d.mask))
+            return masked(srcs[1], tuple(m for m in self.edges[d][1].spot.mask if m not in d.spot.mask))
         return srcs[-1]
 
     def tree(self, values: dict[Demand, Value]) -> Body:
         inner: list[Stmt] = []
         for i, d in enumerate(self.stores):
-            inner.append(Store(f"out{i}", flatten(d.position, d.node.shape), values[d]))
+            inner.append(Store(f"out{i}", flatten(d.spot.position, d.node.shape), values[d]))
         return self.emit(self.top, 0, values, tuple(inner))
 
     def emit(self, nest: Nest, level: int, values: dict[Demand, Value], inner: Body) -> Body:

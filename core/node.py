@@ -15,12 +15,12 @@ import enum
 import math
 import weakref
 from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .dtype import DType, Scalar
 from .errors import DeviceError
 from .ops import Op
+from .record import dataclass
 
 if TYPE_CHECKING:
     from .device import Buffer

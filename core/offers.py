@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from .allowed import Allowed, plain_name
 from .contract import SPOKEN, ContractRange
 from .errors import DeviceError
+from .installed import Distribution, distributions, entry_points, name_and_version
 from .locate import module_file
-
-if TYPE_CHECKING:
-    from importlib.metadata import Distribution
+from .record import dataclass
 
 GROUP = "portwright.devices"
 CONTRACT_GROUP = "portwright.contract"
@@ -99,8 +97,6 @@ def offers() -> list[Offer]:
     Raises:
         DeviceError: when ``PORTWRIGHT_PLUGINS`` cannot be read.
     """
-    from importlib.metadata import distributions  # slow to import, and not needed before a device is
-
     allowed = Allowed.from_environment()
     found: list[Offer] = []
     seen: set[str] = set()
@@ -120,44 +116,30 @@ def offers() -> list[Offer]:
 def _of(distribution: Distribution) -> Iterator[Offer]:
     """What one distribution offers. One whose file of entry points is broken spoils no other's."""
     try:
-        points = [p for p in distribution.entry_points if p.group in (GROUP, CONTRACT_GROUP)]
-    except Exception as e:  # another's file
-        text = e.object if isinstance(e, UnicodeDecodeError) else _text(distribution)
-        if GROUP.encode() in text:
-            about = _about(distribution)
+        text = distribution.read_text("entry_points.txt") or ""
+        points = entry_points(text) if GROUP in text else []
+    except ValueError as e:  # another's file
+        if not isinstance(e, UnicodeDecodeError) or GROUP.encode() in e.object:
+            whose, version = name_and_version(distribution)
             fault = f"its entry_points.txt cannot be read: {e}"
-            yield Offer(about[0].upper(), *about, value="", fault=fault)
+            yield Offer(whose.upper(), whose, version, value="", fault=fault)
         return
     ports = [p for p in points if p.group == GROUP]
     if not ports:
         return
-    about = _about(distribution)
+    whose, version = name_and_version(distribution)
     stated = {p.name.upper(): p.value for p in points if p.group == CONTRACT_GROUP}
     for name in dict.fromkeys(p.name.upper() for p in ports):
         values = [p.value for p in ports if p.name.upper() == name]
         fault = ""
         if len(values) > 1:
-            fault = f"{about[0]} offers {name} twice: {' and '.join(values)}"
+            fault = f"{whose} offers {name} twice: {' and '.join(values)}"
         elif _NAME.fullmatch(name) is None:
             fault = f"{name!r} cannot be asked for: a device's name is letters, digits and _"
         elif _VALUE.fullmatch(values[0].partition("[")[0].strip()) is None:
             fault = f"its entry point {values[0]!r} does not say where the port is: module:class"
-        yield Offer(name, *about, values[0].partition("[")[0].strip(), stated.get(name, ""), fault)
-
-
-def _about(distribution: Distribution) -> tuple[str, str]:
-    """Name and version, of one whose metadata may be broken too."""
-    try:
-        return distribution.metadata["Name"] or "unknown", distribution.version or "?"
-    except Exception:  # another's file
-        return "unknown", "?"
-
-
-def _text(distribution: Distribution) -> bytes:
-    try:
-        return (distribution.read_text("entry_points.txt") or "").encode()
-    except (OSError, ValueError):
-        return b""
+        value = values[0].partition("[")[0].strip()
+        yield Offer(name, whose, version, value, stated.get(name, ""), fault)
 
 
 def defaults(everything: Iterable[Offer]) -> list[Offer]:

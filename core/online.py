@@ -15,7 +15,7 @@ for. Milakov and Gimelshein, "Online normalizer calculation for softmax" (2018);
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from math import prod
 
@@ -45,6 +45,7 @@ from .loops import (
 )
 from .lower import lower
 from .ops import Op, identity
+from .record import dataclass
 from .rename import rename, substitute
 from .schedule.nest import perfect, wrap
 from .schedule.stripe import Column, column, reading

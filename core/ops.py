@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
 
 from . import reference
 from .dtype import DType, Kind
+from .record import dataclass
 
 CONTRACT_VERSION = 1
 OLDEST_CONTRACT = 1

@@ -9,7 +9,7 @@ of the copy.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import prod
 
 from . import value as val
@@ -17,6 +17,7 @@ from .device import Spec
 from .index import flatten, variable
 from .loops import Body, Kernel, Let, Loop, Memory, Stmt, Store, Update, values
 from .ops import Op
+from .record import dataclass
 from .schedule.across import ROWS, across, together
 from .schedule.nest import perfect
 from .schedule.panels import FAR

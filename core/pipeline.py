@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Hashable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from .chain import chain
 from .compound import Call
@@ -27,6 +27,7 @@ from .loops import Kernel, Loop, Memory, Scratch, statements
 from .lower import lower
 from .online import online
 from .pack import pack
+from .record import dataclass
 from .rename import rename
 from .scatter import lower_scatter
 from .schedule import schedule

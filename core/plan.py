@@ -7,7 +7,7 @@ holds no memory, so that it serves every graph of the same structure.
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from . import trace
 from .chaining import chained
@@ -19,6 +19,7 @@ from .graph import GraphOp, Node, toposort
 from .loops import Kernel
 from .pipeline import Stages, build
 from .recognize import with_compounds
+from .record import dataclass
 from .registry import open_device
 from .siblings import Group
 

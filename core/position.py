@@ -11,6 +11,7 @@ from functools import lru_cache
 
 from .graph import AxesArg, GraphOp, Node, Shape, SpanArg, WindowArg
 from .index import ZERO, Index, Mask, both, constant, flatten, unflatten
+from .node import AnyOp
 from .ops import Op
 
 Position = tuple[Index, ...]
@@ -69,38 +70,63 @@ def reshape_position(position: Position, shape: Shape, to: Shape) -> Position:
 
 def move_position(node: Node, p: Position) -> tuple[Position, Mask]:
     """Where a movement node's element comes from, and the mask outside which it is 0."""
-    op, arg, source = node.op, node.arg, node.srcs[0].shape
-    if op is GraphOp.RESHAPE:
-        return reshape_position(p, node.shape, source), ()
-    if op is GraphOp.EXPAND:
-        return tuple(i if n > 1 else ZERO for i, n in zip(p, source, strict=True)), ()
-    if op is GraphOp.PERMUTE:
-        assert isinstance(arg, AxesArg)
-        out = [ZERO] * len(p)
-        for i, a in enumerate(arg.axes):
-            out[a] = p[i]
-        return tuple(out), ()
-    if op is GraphOp.FLIP:
-        assert isinstance(arg, AxesArg)
-        return tuple(
-            constant(n - 1) - i if a in arg.axes else i
-            for a, (i, n) in enumerate(zip(p, source, strict=True))
-        ), ()
-    if op is GraphOp.SHRINK:
-        assert isinstance(arg, SpanArg)
-        return tuple(i + a for i, (a, _) in zip(p, arg.spans, strict=True)), ()
-    if op is GraphOp.PAD:
-        assert isinstance(arg, SpanArg)
-        moved = tuple(i - a for i, (a, _) in zip(p, arg.spans, strict=True))
-        mask = [
-            m
-            for i, n, (a, b) in zip(moved, source, arg.spans, strict=True)
-            if a or b
-            for m in (i, i * -1 + (n - 1))
-        ]
-        return moved, both(tuple(mask))
-    assert op is GraphOp.WINDOW
+    return _MOVES[node.op](node, node.srcs[0].shape, p)
+
+
+def _reshape(node: Node, source: Shape, p: Position) -> tuple[Position, Mask]:
+    return reshape_position(p, node.shape, source), ()
+
+
+def _expand(_: Node, source: Shape, p: Position) -> tuple[Position, Mask]:
+    return tuple([i if n > 1 else ZERO for i, n in zip(p, source, strict=True)]), ()
+
+
+def _permute(node: Node, _: Shape, p: Position) -> tuple[Position, Mask]:
+    assert isinstance(node.arg, AxesArg)
+    out = [ZERO] * len(p)
+    for i, a in enumerate(node.arg.axes):
+        out[a] = p[i]
+    return tuple(out), ()
+
+
+def _flip(node: Node, source: Shape, p: Position) -> tuple[Position, Mask]:
+    assert isinstance(node.arg, AxesArg)
+    axes = node.arg.axes
+    return tuple(
+        [constant(n - 1) - i if a in axes else i for a, (i, n) in enumerate(zip(p, source, strict=True))]
+    ), ()
+
+
+def _shrink(node: Node, _: Shape, p: Position) -> tuple[Position, Mask]:
+    assert isinstance(node.arg, SpanArg)
+    return tuple([i + a for i, (a, _) in zip(p, node.arg.spans, strict=True)]), ()
+
+
+def _pad(node: Node, source: Shape, p: Position) -> tuple[Position, Mask]:
+    assert isinstance(node.arg, SpanArg)
+    spans = node.arg.spans
+    moved = tuple([i - a for i, (a, _) in zip(p, spans, strict=True)])
+    mask = [
+        m for i, n, (a, b) in zip(moved, source, spans, strict=True) if a or b for m in (i, i * -1 + (n - 1))
+    ]
+    return moved, both(tuple(mask))
+
+
+def _window(node: Node, _: Shape, p: Position) -> tuple[Position, Mask]:
+    arg = node.arg
     assert isinstance(arg, WindowArg)
     inner = list(p[:-1])
     inner[arg.axis] = p[arg.axis] * arg.stride + p[-1] * arg.dilation
     return tuple(inner), ()
+
+
+_MOVES: dict[AnyOp, Callable[[Node, Shape, Position], tuple[Position, Mask]]] = {
+    GraphOp.RESHAPE: _reshape,
+    GraphOp.EXPAND: _expand,
+    GraphOp.PERMUTE: _permute,
+    GraphOp.FLIP: _flip,
+    GraphOp.SHRINK: _shrink,
+    GraphOp.PAD: _pad,
+    GraphOp.WINDOW: _window,
+}
+"""How each movement turns its own position into its operand's."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from .dtype import DType
 from .guard import Found
 from .node import Shape
+from .record import dataclass
 from .tape import Tape
 from .tensor.base import TensorBase
 from .watch import Watch

@@ -9,7 +9,7 @@ either: it is put into memory before.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import combinations, islice, product
 from math import prod
 
@@ -20,6 +20,7 @@ from .device import Device
 from .dtype import DType
 from .graph import MOVEMENT, GraphOp, Node, Shape, toposort
 from .ops import Op
+from .record import dataclass
 from .registry import open_device
 
 TRIALS = 256

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import field
 from sys import getrefcount
 from typing import Any
 from weakref import getweakrefcount
@@ -22,6 +22,7 @@ from .form import Form
 from .node import Node
 from .quick import Call, Long, quick
 from .recipe import REMEDY, Given, Recipe, Source
+from .record import dataclass
 from .structure import put_back
 from .tape import Player, assign_memory
 from .tensor import Tensor

@@ -9,10 +9,10 @@ kernel in this way, and their common gradient is read once.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from .graph import Node
 from .lower import Lowered
+from .record import dataclass
 
 MOST = 24
 """Parameters of a joined kernel at most: more would cost more registers than the reads save."""

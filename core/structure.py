@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from .record import dataclass
 from .tensor.base import TensorBase
 from .watch import brief, same
 

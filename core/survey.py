@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from .device import Device, Spec
 from .errors import PortError
 from .offers import Offer, Wanted, canonical_name, offers
 from .opening import OpeningError, State, agreed_contract
+from .record import dataclass
 from .registry import open_offer, opened
 from .trial import Trial, seconds
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Protocol, cast
 
 from . import engine, trace
 from .device import Ability, Buffer, Device, Launch, Replays
 from .errors import JitError
 from .node import GraphOp, Node, toposort
+from .record import dataclass
 
 if TYPE_CHECKING:
     from .plan import Step

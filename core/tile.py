@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .dtype import DType
 from .index import Index, constant
+from .record import dataclass
 
 if TYPE_CHECKING:
     from .device import Spec

@@ -13,13 +13,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import FrameType
 from typing import TYPE_CHECKING, cast
 
 from . import node as nodes
 from .device import Ability, Calls, Clocks, CountsCalls
 from .errors import ArgumentError
+from .record import dataclass
 
 if TYPE_CHECKING:
     from .device import Device

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from itertools import count
 
 from . import value as val
 from .index import Index
 from .loops import Barrier, Body, Kernel, Let, Loop, Stmt, Store, statements, values_of, with_values
 from .ops import Op
+from .record import dataclass
 from .value import Access, Extra, Value, toposort
 
 LEAST, MOST = 4, 16

@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from statistics import quantiles
 from typing import Any
 
@@ -27,6 +27,7 @@ from .device import Device
 from .errors import CompileError, DeviceError
 from .loops import Acc, Body, Loop
 from .pipeline import Stages, rescheduled
+from .record import dataclass
 from .tuned import SEARCH, answers_of, keep
 from .work import iterations, weight
 

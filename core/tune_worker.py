@@ -13,7 +13,6 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ import numpy as np
 from .cache import compile_cache, digest
 from .device import Buffer, Device, Launch
 from .dtype import DType, as_dtype
+from .record import dataclass
 from .registry import open_device
 
 TURNS = 7

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import enum
 import weakref
-from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from .dtype import DType, Scalar, bool_
 from .ops import PRIMITIVES, Op, Result, Rounding
+from .record import dataclass
 
 if TYPE_CHECKING:
     from .index import Index, Mask
@@ -75,8 +75,11 @@ class Access:
 
     def map(self, index: Callable[[Index], Index], mask: Callable[[Mask], Mask], memory: str = "") -> Access:
         """The same access with its positions and guards rewritten."""
-        places = tuple(Place(index(p.index), mask(p.guard)) for p in self.places)
-        return Access(memory or self.memory, index(self.index), mask(self.guard), self.stride, places)
+        places = self.places and tuple([Place(index(p.index), mask(p.guard)) for p in self.places])
+        at, guard = index(self.index), mask(self.guard)
+        if not (memory or places) and at is self.index and guard is self.guard:
+            return self
+        return Access(memory or self.memory, at, guard, self.stride, places)
 
     def indices(self) -> list[Index]:
         """Every index expression in it."""
@@ -86,20 +89,54 @@ class Access:
 class Value:
     """One value expression. Made by the functions of this module, so that equal ones are one object."""
 
-    __slots__ = ("__weakref__", "arg", "dtype", "lanes", "op", "srcs")
+    __slots__ = ("__weakref__", "_mentions", "arg", "dtype", "lanes", "op", "srcs")
 
     op: ValueOp
     dtype: DType
     lanes: int
     srcs: tuple[Value, ...]
     arg: Hashable
+    _mentions: frozenset[str] | None
+
+    @property
+    def mentions(self) -> frozenset[str]:
+        """Every name that it depends on, found once: lets, accumulators, loop variables, "@" memories."""
+        stack = [self]
+        while stack:
+            v = stack[-1]
+            if v._mentions is None:
+                ahead = [s for s in v.srcs if s._mentions is None]
+                if ahead:
+                    stack += ahead
+                    continue
+                names = frozenset(_own_names(v)) if v.op in _NAMING else _NONE
+                for s in v.srcs:
+                    if s._mentions and s._mentions is not names:
+                        names = names | s._mentions if names else s._mentions
+                v._mentions = names
+            stack.pop()
+        return self._mentions or _NONE
 
     def __repr__(self) -> str:
         inside = ", ".join([*map(repr, self.srcs), *([] if self.arg is None else [str(self.arg)])])
         return f"{self.op!r}.{self.dtype}{f'x{self.lanes}' if self.lanes > 1 else ''}({inside})"
 
 
-_interned: weakref.WeakValueDictionary[tuple[Hashable, ...], Value] = weakref.WeakValueDictionary()
+class _Ref(weakref.ref[Value]):
+    """A reference that knows under which key it is kept."""
+
+    __slots__ = ("key",)
+    key: tuple[Hashable, ...]
+
+
+_living: dict[tuple[Hashable, ...], _Ref] = {}
+"""Every value by its parts. A plain dict of references, as of nodes: each value that is made asks here."""
+
+
+def _forget(ref: weakref.ref[Value]) -> None:
+    assert isinstance(ref, _Ref)
+    if _living.get(ref.key) is ref:
+        _living.pop(ref.key, None)  # another thread may have been here since
 
 
 def make(
@@ -107,13 +144,16 @@ def make(
 ) -> Value:
     """The value with these parts; ``lanes`` is the widest operand's unless given."""
     if lanes is None:
-        lanes = max((s.lanes for s in srcs), default=1)
+        lanes = max([s.lanes for s in srcs], default=1)
     key = (op, dtype, lanes, srcs, arg)
-    found = _interned.get(key)
+    held = _living.get(key)
+    found = None if held is None else held()
     if found is None:
         found = object.__new__(Value)
         found.op, found.dtype, found.lanes, found.srcs, found.arg = op, dtype, lanes, srcs, arg
-        _interned[key] = found
+        found._mentions = None
+        _living[key] = ref = _Ref(found, _forget)
+        ref.key = key
     return found
 
 
@@ -171,6 +211,22 @@ def indices(v: Value) -> list[Index]:
     return []
 
 
+_NONE: frozenset[str] = frozenset()
+_NAMING = frozenset({Extra.REF, Extra.INDEX, Op.LOAD})
+"""What depends on names by itself."""
+
+
+def _own_names(v: Value) -> Iterator[str]:
+    if v.op is Extra.REF:
+        yield str(v.arg)
+    elif v.op is Op.LOAD:
+        assert isinstance(v.arg, Access)
+        yield f"@{v.arg.memory}"
+    for i in indices(v):
+        for n in i.names():
+            yield n.partition("[")[0]  # one lane of a Let is called name[lane]
+
+
 def toposort(roots: Iterable[Value]) -> list[Value]:
     """Every value that ``roots`` need, operands first. Iterative."""
     order: list[Value] = []
@@ -209,10 +265,11 @@ def rewrite(
                 srcs = tuple([memo[s] for s in v.srcs])
                 new = rule(v, srcs)
                 if new is None:
-                    same = v.op in _OWN_LANES or all(
-                        a.lanes == b.lanes for a, b in zip(srcs, v.srcs, strict=True)
-                    )
-                    new = v if srcs == v.srcs else make(v.op, v.dtype, srcs, v.arg, v.lanes if same else None)
+                    if srcs == v.srcs:
+                        new = v
+                    else:
+                        same = v.op in _OWN_LANES or [a.lanes for a in srcs] == [b.lanes for b in v.srcs]
+                        new = make(v.op, v.dtype, srcs, v.arg, v.lanes if same else None)
                 memo[v] = new
             stack.pop()
     return [memo[r] for r in roots]

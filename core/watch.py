@@ -13,7 +13,6 @@ import sys
 import sysconfig
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache, partial
 from operator import attrgetter, itemgetter
 from types import CellType, CodeType, FunctionType, MethodType, ModuleType, SimpleNamespace
@@ -26,6 +25,7 @@ from .device import Buffer, Device
 from .dtype import DType
 from .guard import Found, guard
 from .node import Node
+from .record import dataclass
 from .registry import default_device
 from .tensor import Tensor
 from .tensor.base import TensorBase

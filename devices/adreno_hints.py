@@ -6,10 +6,10 @@ The numbers are those of ``CL/cl_ext_qcom.h``; what they do, the guide says in 9
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import Any
 
 from ..core.errors import DeviceError
+from ..core.record import dataclass
 from .opencl_facts import extensions
 from .opencl_queue import Hint
 

@@ -18,11 +18,12 @@ Sources:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ..core import dtype as dt
 from ..core.device import Evidence, Spec
 from ..core.errors import DeviceError
+from ..core.record import dataclass
 from .opencl_limits import FLAGS, SLOW_ON_HOST, VECTOR_BYTES, Limits
 
 

@@ -6,9 +6,9 @@ import contextlib
 import os
 import re
 import shlex
-import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING
 
 from .build_log import first_error
@@ -56,8 +56,32 @@ def run(
     return subprocess.CompletedProcess(list(command), process.returncode, out, err)
 
 
+class Aside(Thread):
+    """Something done beside what goes on here, from now on: ``concurrent.futures`` is slow to import."""
+
+    def __init__(self, work: Callable[[], object]) -> None:
+        super().__init__()
+        self._work = work
+        self._fault: BaseException | None = None
+        self.start()
+
+    def run(self) -> None:
+        """In the other thread."""
+        try:
+            self._work()
+        except BaseException as e:
+            self._fault = e
+
+    def fault(self) -> BaseException | None:
+        """Waits until it is done, and gives what it raised."""
+        self.join()
+        return self._fault
+
+
 def _end(group: int) -> None:
     """Ends a compiler and what it started: many a compiler is a script that calls the real one."""
+    import signal
+
     with contextlib.suppress(ProcessLookupError):
         os.killpg(group, signal.SIGKILL)
 

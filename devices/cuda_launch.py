@@ -9,12 +9,12 @@ from __future__ import annotations
 import struct
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from math import prod
 from typing import Any
 
 from ..core.device import Buffer, Launch, Spec
 from ..core.errors import DeviceError
+from ..core.record import dataclass
 from .cuda_driver import Driver
 from .cuda_guard import DriverError, Guard
 from .cuda_memory import Memory

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..core.errors import DeviceError, OutOfMemoryError
+from ..core.record import dataclass
 from .cuda_driver import Bytes, Driver
 from .cuda_guard import DriverFullError, Guard
 

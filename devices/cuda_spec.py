@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 
 from ..core import dtype as dt
 from ..core.device import Evidence, Extra, Spec
 from ..core.errors import DeviceError
 from ..core.ops import ALL_OPS
+from ..core.record import dataclass
 from .cuda_tiles import tiles_of
 
 WARP = 32

@@ -13,10 +13,10 @@ import re
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from ..core.errors import DriverMissingError
+from ..core.record import dataclass
 
 MEND = "pip install nvidia-cuda-nvrtc-cu12 nvidia-cuda-runtime-cu12, or install the CUDA toolkit"
 _HEADER = "cuda_fp16.h"

@@ -12,13 +12,14 @@ A port may leave memory to this class, which holds it on the host, until it over
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import ClassVar
 
 from ..core.device import Ability, Buffer, Calls, Reach, Spec
 from ..core.dtype import ALL, DType
 from ..core.graph import Node
 from ..core.ops import PRIMITIVES, Group, Op, is_supported
+from ..core.record import dataclass
 from .numpy_memory import HostMemory
 from .strided import Strided
 

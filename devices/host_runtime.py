@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
 from ..core.cache import compile_cache
 from ..core.device import Buffer, Device, Launch
 from ..core.errors import OutOfMemoryError
+from ..core.record import dataclass
 from . import host
 from .toolchain import Toolchain
 from .trampoline import open_trampoline

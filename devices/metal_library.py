@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from ..core.cache import digest
 from ..core.device import Spec
 from ..core.errors import CompileError, DeviceError
+from ..core.record import dataclass
 from .build_log import refused
 from .metal_open import Framework
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
 from typing import Any
 
 from ..core.errors import DeviceError, OutOfMemoryError
+from ..core.record import dataclass
 from . import host
 from .metal_open import Framework
 from .metal_queue import Queue

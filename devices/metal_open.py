@@ -6,10 +6,10 @@ import platform
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Any
 
 from ..core.errors import DriverMissingError, NoDeviceError
+from ..core.record import dataclass
 from .metal_spec import Facts
 
 BFLOAT_SINCE = 14

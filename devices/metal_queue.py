@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
+from dataclasses import field
 from math import prod
 from typing import Any
 
 from ..core.device import Launch, Spec
 from ..core.errors import DeviceError
+from ..core.record import dataclass
 from .metal_library import Kernel
 from .metal_open import Framework
 

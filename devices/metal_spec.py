@@ -8,12 +8,12 @@ fast math: square root, division and fma are correctly rounded, sin is within 4 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 
 from ..core import dtype as dt
 from ..core.device import Evidence, Extra, Spec
 from ..core.ops import ALL_OPS, Op
+from ..core.record import dataclass
 from .metal_tiles import TILES
 
 WARP = 32

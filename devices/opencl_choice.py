@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from ..core.errors import DeviceError, DriverMissingError, NoDeviceError
+from ..core.record import dataclass
 
 _MEND = "pip install 'portwright[pocl]' brings pyopencl and PoCL, a driver for processors"
 _EMULATORS = ("oclgrind", "fpga emulation")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ..core import dtype as dt
 from ..core.ops import Op
+from ..core.record import dataclass
 
 FLAGS = ("-cl-kernel-arg-info", "-w")
 """What every kernel is built with: it says what kind each of its arguments is, and PoCL counts no warnings

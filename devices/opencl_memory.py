@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 import threading
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
 import pyopencl as cl
 
 from ..core.errors import DeviceError, OutOfMemoryError
+from ..core.record import dataclass
 from . import host
 from .opencl_errors import driver_errors
 from .opencl_limits import Limits

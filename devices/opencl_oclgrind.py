@@ -12,13 +12,14 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, ClassVar, ParamSpec, TypeVar
 
 from ..core.device import Ability, Checker, Launch, Spec
 from ..core.errors import DeviceError, DriverMissingError
+from ..core.record import dataclass
 from .adreno import Adreno
 from .opencl import OpenCL
 from .opencl_choice import Candidate, candidates

@@ -12,13 +12,13 @@ import re
 import struct
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import pyopencl as cl
 
 from ..core.device import Spec
 from ..core.errors import DeviceError
+from ..core.record import dataclass
 from .build_log import refused
 
 _HEAD = struct.Struct("<8s32sI")  # magic, seal, length of the kinds

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import pyopencl as cl
 
 from ..core.errors import DeviceError
+from ..core.record import dataclass
 from .opencl_choice import Candidate
 from .opencl_errors import driver_errors
 

@@ -18,9 +18,9 @@ import weakref
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
 from ..core.errors import DeviceError, LostError
+from ..core.record import dataclass
 from . import sim_protocol as protocol
 from .sim_limit import VARIABLE
 from .sim_protocol import FrameError, Head, Status, Verb

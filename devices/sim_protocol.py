@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from dataclasses import dataclass
 from struct import Struct
+
+from ..core.record import dataclass
 
 VERSION = 1
 MAGIC = b"PWSA"

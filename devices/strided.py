@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ import numpy as np
 from ..core.device import Buffer
 from ..core.dtype import DType
 from ..core.graph import AxesArg, GraphOp, Node, SpanArg, WindowArg
+from ..core.record import dataclass
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Shape = tuple[int, ...]

@@ -14,12 +14,13 @@ import threading
 import weakref
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import ClassVar
 
 from ..core.device import Ability, Evidence, Launch, Spec
 from ..core.errors import DeviceError, LostError, OutOfMemoryError
+from ..core.record import dataclass
 from . import sim_protocol as protocol
 from .command_compiler import CommandCompiler
 from .compiled_port import CompiledPort

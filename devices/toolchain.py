@@ -12,14 +12,13 @@ import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cached_property
-from itertools import count
+from functools import cached_property, partial
 from pathlib import Path
 
 from ..core.cache import compile_cache, digest
 from ..core.errors import CompileError, DriverMissingError
-from .compiler_process import complaint, log, run
+from ..core.record import dataclass
+from .compiler_process import Aside, complaint, log, run
 from .host import processor
 
 _NAMES = ("cc", "gcc", "clang")
@@ -106,16 +105,18 @@ class Toolchain:
         Raises:
             CompileError: of the first text that is refused, or of linking them.
         """
-        from concurrent.futures import ThreadPoolExecutor
-
-        with _folder() as folder, ThreadPoolExecutor() as pool:
-
-            def compiled(source: str, number: int) -> Path:
-                part = Path(folder, f"{number}.o")
-                self._run([*flags, "-c", "-x", "c", "-"], source, part)
-                return part
-
-            parts = list(pool.map(compiled, sources, count()))  # which takes each source when it is made
+        with _folder() as folder:
+            parts: list[Path] = []
+            compilers: list[Aside] = []
+            try:
+                for source in sources:
+                    parts.append(Path(folder, f"{len(parts)}.o"))
+                    arguments = [*flags, "-c", "-x", "c", "-"]
+                    compilers.append(Aside(partial(self._run, arguments, source, parts[-1])))
+            finally:  # their folder goes with all of them at their end
+                faults = [compiler.fault() for compiler in compilers]
+            if fault := next(filter(None, faults), None):
+                raise fault
             library = Path(folder, "out.so")
             self._run([*flags, *map(str, parts)], "", library)
             return library.read_bytes()

@@ -12,7 +12,6 @@ import os
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from importlib.machinery import ExtensionFileLoader
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any
 
 from ..core.cache import compile_cache, digest
 from ..core.errors import CompileError, DeviceError
+from ..core.record import dataclass
 from .toolchain import Toolchain
 
 _LOAD_MEND = "If its folder forbids programs to run (noexec), set PORTWRIGHT_CACHE to one that allows it"
@@ -100,8 +100,11 @@ def _open_api(toolchain: Toolchain, include: str) -> Trampoline:
     from _cffi_backend import __version__  # what such a module needs; cffi itself is what writes one
 
     abi = f"{sys.implementation.cache_tag} {sysconfig.get_config_var('EXT_SUFFIX')} cffi {__version__}"
-    # -O1: the first result of all waits for it, and calls are as quick as under -O2.
-    flags = [*toolchain.flags, "-O1", "-fvisibility=hidden", "-I", include]
+    # -Og: the first result of all waits for it, and calls are as quick as under -O2.
+    flags = [*toolchain.flags, "-Og", "-fvisibility=hidden", "-I", include]
+    # The mark that <math.h> has been read: Python's headers ask for it and use nothing of it, and on Linux it
+    # is a fifth of all that the compilers have to do.
+    flags += ["-D_MATH_H"] if sys.platform == "linux" else []
     # Python's own symbols are the running interpreter's; macOS wants to be told so.
     flags += ["-undefined", "dynamic_lookup"] if sys.platform == "darwin" else []
     mode = digest("API", abi, _DECLARATIONS, *flags)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import wraps
 
 from .. import graph
@@ -17,6 +16,7 @@ from ..derivative import define
 from ..dtype import DType, float32, float64
 from ..graph import Node
 from ..ops import Op
+from ..record import dataclass
 from . import coefficients
 from .basic import Expr, where, wide
 

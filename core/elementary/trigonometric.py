@@ -5,12 +5,12 @@ float32.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 from .. import graph
 from ..derivative import define
 from ..dtype import DType, float32, float64
 from ..graph import Node
+from ..record import dataclass
 from . import coefficients
 from .basic import Expr, where
 from .exponential import in_float32, mul

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ..device import Reach, Spec
 from ..dtype import (
     ALL,
@@ -23,6 +21,7 @@ from ..dtype import (
     uint64,
 )
 from ..ops import Op
+from ..record import dataclass
 
 FLOOR: frozenset[Op] = frozenset({Op.CONST, Op.LOAD, Op.STORE, Op.CAST, Op.BITCAST, Op.ADD, Op.MUL, Op.CMPLT})
 """The primitives that every port driven by a kernel language must have; and one of ``FLOOR_BITS``."""

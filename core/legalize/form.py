@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ..dtype import DType, Scalar
 from ..ops import Op
+from ..record import dataclass
 from ..value import Access, Value, ref
 from .term import Target, Term
 

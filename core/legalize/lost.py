@@ -6,9 +6,8 @@ halves whose products are exact, and adds these up (Dekker 1971). FMA(a, b, -a·
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ..ops import Op
+from ..record import dataclass
 from ..value import Number, Value
 
 

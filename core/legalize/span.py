@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
 from ..dtype import DType
 from ..ops import Op
+from ..record import dataclass
 from ..value import Number, Value
 
 

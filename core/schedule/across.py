@@ -10,10 +10,10 @@ too short to fill tiles, as of a convolution of small images: then the filters a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
 
 from ..loops import Body, Loop, Scratch, Store, statements, values
+from ..record import dataclass
 from ..value import Access
 from .nest import keeps_order, perfect, wrap
 from .scheduling import Room, heavy, loads

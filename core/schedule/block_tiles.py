@@ -10,7 +10,7 @@ columns. A tile that reaches over the edge reads nothing there and stores nothin
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import product
 from math import prod
 
@@ -19,6 +19,7 @@ from ..index import Index, Mask, both, constant, variable
 from ..loops import Barrier, Bind, Body, Loop, Memory, Scratch, Stmt, Store, statements, values
 from ..masking import guarded
 from ..ops import Op
+from ..record import dataclass
 from ..rename import substitute
 from ..value import Access, Value, toposort
 from .nest import perfect, wrap

@@ -8,13 +8,14 @@ block for each result, whose threads share the reductions and meet in shared mem
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import prod
 
 from ..decisions import YES_OR_NO, Decider, Decisions
 from ..device import Spec
 from ..loops import Acc, Bind, Body, Kernel, Let, Loop, Scratch, Store, statements, values
 from ..ops import Op
+from ..record import dataclass
 from ..value import Access, toposort
 from ..work import iterations
 from .block_tiles import Shape, blocked, contraction, shapes

@@ -9,13 +9,14 @@ of the rows' operand stays near while the panels of a group pass over it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import prod
 
 from .. import value as val
 from ..index import variable
 from ..loops import Body, Loop, Memory, Scratch, Stmt, Store, values
 from ..ops import Op, identity
+from ..record import dataclass
 from ..value import Access
 from .panels import REUSE, Tile, panels
 from .scheduling import Scheduling

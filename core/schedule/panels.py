@@ -14,12 +14,13 @@ once for all panels of a group.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import prod
 
 from ..loops import Bind, Body, Loop, Memory, Stmt, statements, values
 from ..merge import merge_loops
 from ..ops import Op
+from ..record import dataclass
 from ..value import Access, Value, toposort
 from .nest import wrap
 from .stage import stage

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from ..decisions import Decisions
 from ..device import Spec
 from ..knobs import TRIED
 from ..loops import Acc, Bind, Body, Loop, Memory, Store, Update, statements, values
 from ..ops import Op
+from ..record import dataclass
 from ..value import Access, toposort
 from ..work import iterations
 from .nest import wrap

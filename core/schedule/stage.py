@@ -12,7 +12,7 @@ and what lies across the lanes comes to lie along them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 from math import prod
 
@@ -21,6 +21,7 @@ from ..index import flatten, variable
 from ..loops import Bind, Body, Loop, Memory, Scratch, Stmt, Store, values_of, with_values
 from ..merge import merge_loops
 from ..ops import Op
+from ..record import dataclass
 from ..value import Access, Value
 from .nest import wrap
 from .transforms import chunks, split_chunks

@@ -8,12 +8,13 @@ along its rows.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from .. import value as val
 from ..index import variable
 from ..loops import Acc, Bind, Body, Let, Loop, Memory, Scratch, Store, Update, values_of, with_values
 from ..ops import Op, identity
+from ..record import dataclass
 from ..value import Access, Extra, Value
 from .nest import perfect, wrap
 from .transforms import chunks, split, split_chunks

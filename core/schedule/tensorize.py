@@ -9,11 +9,12 @@ they hold.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ..index import Index, variable
 from ..loops import Acc, Bind, Body, Let, Loop, Multiply, Stmt, Store, Update
 from ..ops import Op
+from ..record import dataclass
 from ..rename import rename, substitute, substitute_value
 from ..tile import Layout, Tile
 from ..value import Value, indices, toposort

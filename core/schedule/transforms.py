@@ -7,12 +7,13 @@ reduction may be folded in another order; nothing else changes.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from .. import value as val
 from ..errors import KernelError
 from ..index import variable
 from ..loops import Acc, Bind, Body, Let, Loop, Stmt, Store, Update
+from ..record import dataclass
 from ..rename import substitute
 
 

@@ -7,11 +7,11 @@ input (N, C, *spatial), weight (out, C / groups, *kernel).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from .. import graph
 from ..derivative import define
 from ..graph import Node
+from ..record import dataclass
 from ..unwindow import fold_windows, on_axis, spread
 from .linear import contract
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import EllipsisType
 from typing import Any, Self
 
@@ -22,6 +22,7 @@ from ..elementary.basic import Expr, where
 from ..errors import GradientError, IndexingError, ShapeError
 from ..graph import Node, Shape
 from ..ops import Op
+from ..record import dataclass
 from .base import Array, TensorBase
 from .elementwise import broadcast_shape
 from .random import Random

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from ..errors import ArgumentError, ShapeError
 from ..graph import Shape
+from ..record import dataclass
 
 _TOKEN = re.compile(r"\.\.\.|[A-Za-z_]\w*|\d+|[()]")
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ...core.cache import compile_cache, digest
 from ...core.errors import CompileError, DeviceError, DriverMissingError
+from ...core.record import dataclass
 from ..toolchain import Toolchain
 
 FOLDER = Path(__file__).parent
