@@ -7,15 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import support as t
+from scheduling import Program
 
 from portwright import Tensor
 from portwright.core import dtype as dt
-from portwright.core import engine
 from portwright.core.decisions import USUAL, ByChance, Stated
 from portwright.core.device import Extra, Spec
 from portwright.core.expand import expand
 from portwright.core.fuse import fuse
-from portwright.core.interpret import interpret
 from portwright.core.loops import Barrier, Bind, Kernel, Loop, Scratch, Update, statements, values
 from portwright.core.ops import ALL_OPS, Op
 from portwright.core.pipeline import fresh_kernel
@@ -23,7 +22,6 @@ from portwright.core.schedule import schedule
 from portwright.core.schedule.block_tiles import contraction, shapes
 from portwright.core.schedule.nest import perfect
 from portwright.core.value import Access, toposort
-from portwright.core.verify import verify
 
 SPEC = Spec(
     "BLOCKS", dtypes=frozenset(dt.ALL), native=ALL_OPS, arithmetic=frozenset(dt.ALL),
@@ -50,25 +48,6 @@ PROGRAMS = {
 }
 
 
-class Program:
-    """An expression that is one kernel, and what it gives."""
-
-    def __init__(self, name: str) -> None:
-        root = PROGRAMS[name]()
-        (group,) = fuse([root], SPEC)[1]
-        self.fresh = fresh_kernel(group)
-        self.right = t.meaning(root)[0].reshape(-1)
-        self.inputs = {f"in{i}": engine.fetch(read).reshape(-1) for i, read in enumerate(group.reads)}
-
-    def check(self, kernel: Kernel) -> None:
-        """That a schedule of it means the same, before its lanes and copies are explicit and after."""
-        for made in (kernel, expand(kernel)):
-            verify(made)
-            out = np.full(self.right.shape, -1, self.right.dtype)
-            interpret(made, {"out0": out, **self.inputs})
-            assert np.array_equal(out, self.right), kernel.trail
-
-
 def innermost(kernel: Kernel) -> list[Loop]:
     """The loops that fold."""
     loops = [s for s in statements(kernel.body) if isinstance(s, Loop) and s.bind is Bind.SERIAL]
@@ -77,7 +56,7 @@ def innermost(kernel: Kernel) -> list[Loop]:
 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_products_are_made_of_what_is_shared(name: str) -> None:
-    program = Program(name)
+    program = Program(PROGRAMS[name](), SPEC)
     kernel = schedule(program.fresh, SPEC)
     program.check(kernel)
     assert sum(isinstance(s, Scratch) and s.memory.shared for s in statements(kernel.body)) == 2
@@ -92,7 +71,7 @@ def test_products_are_made_of_what_is_shared(name: str) -> None:
 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_whatever_is_answered_it_means_the_same_and_replays(name: str) -> None:
-    program = Program(name)
+    program = Program(PROGRAMS[name](), SPEC)
     usual = schedule(program.fresh, SPEC)
     deciders = [*USUAL.variants(usual.decisions), *(ByChance(seed, name) for seed in range(8))]
     assert len(deciders) > 10
@@ -103,13 +82,13 @@ def test_whatever_is_answered_it_means_the_same_and_replays(name: str) -> None:
 
 
 def test_vectors_are_loaded_where_memory_lies_so() -> None:
-    kernel = expand(schedule(Program("product").fresh, SPEC))
+    kernel = expand(schedule(Program(PROGRAMS["product"](), SPEC).fresh, SPEC))
     wide = {v.arg.memory for v in toposort(values(kernel.body)) if v.op is Op.LOAD and v.lanes == 4}
     assert {"in0", "in1"} < wide  # and what is shared
 
 
 def test_what_a_block_has_no_room_or_too_few_threads_for_is_left() -> None:
-    fresh = Program("product").fresh
+    fresh = Program(PROGRAMS["product"](), SPEC).fresh
     for spec in (
         replace(SPEC, local_bytes=1 << 10),
         replace(SPEC, max_block=16),

@@ -18,6 +18,15 @@ from portwright.core.errors import JitError
 from portwright.core.replay import Replay
 
 
+def in_threads(call: Callable[[], None]) -> None:
+    """Four of them, at the same time."""
+    threads = [threading.Thread(target=call) for _ in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+
+
 def test_the_same_tensors_go_the_short_way(no_long_way: Callable[[], None]) -> None:
     x, y = numbers(1, 2), numbers(3, 4)
     f = settled(lambda x, y: x * y + 1, x, y)
@@ -88,11 +97,7 @@ def test_threads_take_turns() -> None:
             if f(x, y).tolist() != wanted:
                 wrong.append(1)
 
-    threads = [threading.Thread(target=call) for _ in range(4)]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join()
+    in_threads(call)
     assert not wrong
 
 
@@ -285,11 +290,7 @@ def test_large_turns_are_never_more_than_two() -> None:
             if (f(x).numpy() != 2).any():
                 wrong.append(1)
 
-    threads = [threading.Thread(target=call) for _ in range(4)]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join()
+    in_threads(call)
     assert not wrong
     assert len(f._replay._opened) == 2
 

@@ -10,23 +10,14 @@ from pathlib import Path
 
 import pytest
 import support as t
+from scheduling import planned
 
 from portwright.conformance.ladder import again
 from portwright.conformance.script import script_of_case
 from portwright.core import engine, tuned
 from portwright.core.decisions import USUAL, ByChance, Stated
 from portwright.core.errors import ArgumentError
-from portwright.core.pipeline import Stages
 from portwright.core.tuned import SCHEDULES
-
-
-def planned(root: t.Node) -> Stages:
-    """The kernel of a root as it is planned now."""
-    device = t.device()
-    engine.forget(device)
-    engine.kernels([root], "CPU")
-    (found,) = [s for d, s in engine.planned() if d is device]
-    return found
 
 
 def test_a_seed_draws_the_same_schedule_again(monkeypatch: pytest.MonkeyPatch) -> None:

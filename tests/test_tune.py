@@ -13,20 +13,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import support as t
+from scheduling import Program, planned
 
 from portwright.core import dtype as dt
 from portwright.core import engine, tune, tuned
 from portwright.core.decisions import USUAL, Answer, ByChance, Decision, Stated
 from portwright.core.errors import ArgumentError
 from portwright.core.fuse import fuse
-from portwright.core.interpret import interpret
 from portwright.core.knobs import Knobs
-from portwright.core.loops import Kernel
 from portwright.core.ops import Op
 from portwright.core.pipeline import Stages, fresh_kernel, rescheduled
 from portwright.core.schedule import schedule
 from portwright.core.tune_worker import difference
-from portwright.core.verify import verify
 
 EXPRESSIONS = {
     "chain": lambda: t.mul(t.add(t.integers((70,)), 3.0), t.integers((70,), seed=1)),
@@ -43,27 +41,9 @@ SPEC = t.spec(16, cache_bytes=(256, 1 << 14, 1 << 20))
 TURNED = Knobs(rows=5, vectors=3, unroll=8, partial=2, stripe=64, panel=8, pieces=1)
 
 
-class Program:
-    """An expression that is one kernel, and what it gives."""
-
-    def __init__(self, name: str) -> None:
-        root = EXPRESSIONS[name]()
-        (group,) = fuse([root], SPEC)[1]
-        self.fresh = fresh_kernel(group)
-        self.right = t.meaning(root)[0].reshape(-1)
-        self.inputs = {f"in{i}": engine.fetch(read).reshape(-1) for i, read in enumerate(group.reads)}
-
-    def check(self, kernel: Kernel) -> None:
-        """That a schedule of it means the same."""
-        verify(kernel)
-        out = np.full(self.right.shape, -1, self.right.dtype)
-        interpret(kernel, {"out0": out, **self.inputs})
-        assert np.array_equal(out, self.right), kernel.trail
-
-
 @pytest.mark.parametrize("name", EXPRESSIONS)
 def test_a_kernel_means_the_same_whatever_is_answered_and_replays(name: str) -> None:
-    program = Program(name)
+    program = Program(EXPRESSIONS[name](), SPEC)
     usual = schedule(program.fresh, SPEC)
     assert usual.decisions
     assert all(c.value == c.usual and c.usual not in c.others for c in usual.decisions)
@@ -85,7 +65,7 @@ def test_a_kernel_means_the_same_whatever_is_answered_and_replays(name: str) -> 
 
 
 def test_an_answer_that_could_not_be_given_is_not_taken() -> None:
-    program = Program("chain")
+    program = Program(EXPRESSIONS["chain"](), SPEC)
     usual = schedule(program.fresh, SPEC)
     stated = Stated((Answer("unroll of i0", 3), Answer("what nobody asks", 1)))
     assert schedule(program.fresh, SPEC, stated) == usual
@@ -98,15 +78,6 @@ def test_answers_are_read_as_they_are_written() -> None:
     assert Stated.parse(str(USUAL)) == USUAL == Stated.of([Decision("rows of i0", 8, 8, (4,))])
     with pytest.raises(ArgumentError, match="'rows of i0' is no decision"):
         Stated.parse("rows of i0")
-
-
-def planned(root: t.Node) -> Stages:
-    """The kernel of a root as it is planned now."""
-    device = t.device()
-    engine.forget(device)
-    engine.kernels([root], "CPU")
-    (found,) = [s for d, s in engine.planned() if d is device]
-    return found
 
 
 @pytest.fixture
