@@ -29,10 +29,15 @@ def ours() -> list[tuple[str, str, tuple[str, ...]]]:
 
 
 def theirs() -> list[tuple[str, str, tuple[str, ...]]]:
-    return [
-        (d.metadata["Name"] or "unknown", d.version or "?", points(d.entry_points))
-        for d in importlib.metadata.distributions()
-    ]
+    return [(*said(d), points(d.entry_points)) for d in importlib.metadata.distributions()]
+
+
+def said(d: importlib.metadata.Distribution) -> tuple[str, str]:
+    """Name and version; the backport of importlib.metadata raises where the library gives nothing."""
+    try:
+        return d.metadata["Name"] or "unknown", d.version or "?"
+    except FileNotFoundError:
+        return "unknown", "?"
 
 
 def points(stated: Iterable[installed.EntryPoint | importlib.metadata.EntryPoint]) -> tuple[str, ...]:
