@@ -175,6 +175,9 @@ def run(todo: Sequence[Node], plan: Plan, leaves: Sequence[Node], device: str) -
             on.launch(step.program.launch(buffers))
         for s in step.last:
             held[s] = None
+    if trace.watching:
+        ran = [step.stages for step in plan.steps if step.stages is not None]
+        trace.moved(ran, sum(n.nbytes for n in {*leaves, *todo}))
     with storing:
         for node, slot in zip(todo, plan.results, strict=True):
             node.storage = Buffer(open_device(node.device or device), 0) if slot < 0 else held[slot]

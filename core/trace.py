@@ -121,6 +121,21 @@ class KernelRun(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Moved(Event):
+    """What was asked for is computed.
+
+    Attributes:
+        kernels: how many ran for it.
+        nbytes: of the buffers that they read and write, by each kernel once.
+        least: bytes of what it was computed from and of what was asked for: what one kernel would move.
+    """
+
+    kernels: int
+    nbytes: int
+    least: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JitEvent(Event):
     """A function was warmed up, captured, replayed or refused.
 
@@ -332,6 +347,12 @@ def _kernel(stages: Stages, device: Device) -> Iterator[None]:
             else Calls(after.native - before.native, after.host - before.host),
         )
     )
+
+
+def moved(ran: Sequence[Stages], least: int) -> None:
+    """What was asked for is computed, by these kernels. Told only while ``watching``."""
+    if ran:
+        _emit(Moved(kernels=len(ran), nbytes=sum(s.fresh.nbytes for s in ran), least=least))
 
 
 def _calls(device: Device) -> Calls | None:

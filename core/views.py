@@ -18,6 +18,7 @@ from .trace import (
     KernelPlanned,
     KernelRun,
     Loaded,
+    Moved,
     Planned,
 )
 
@@ -58,6 +59,8 @@ class Screen:
         elif isinstance(event, KernelRun) and self.level >= _RUNS:
             yield from self._stages(event.stages, event.device)
             yield run_line(event)
+        elif isinstance(event, Moved) and self.level >= _RUNS and event.kernels > 1:
+            yield moved_line(event)
         elif isinstance(event, KernelPlanned) and self.level >= _TREES:
             if self.level >= _GRAPH and event.graph != self._graph:
                 self._graph = event.graph
@@ -121,6 +124,22 @@ def run_line(event: KernelRun) -> str:
         rate = f"{event.calls.native.total():3} native {event.calls.host.total():3} host"
     head = f"{event.device:7} {name:30} {_time(event.seconds):>9} {gb:8.2f} GB/s {rate}"
     return f"{head}  {_cut(source_line(event.made_at), max(12, WIDTH - len(head) - 2))}".rstrip()
+
+
+def moved_line(event: Moved) -> str:
+    """What several kernels moved for one result, beside what one that keeps all between them near would."""
+    share = event.nbytes / max(event.least, 1)
+    return (
+        f"{'moved':10}{_bytes(event.nbytes)} by {event.kernels} kernels, {_bytes(event.least)} is the least: "
+        f"{share:.2f} times as much"
+    )
+
+
+def _bytes(n: int) -> str:
+    for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if n >= size:
+            return f"{n / size:.3g} {unit}"
+    return f"{n} bytes"
 
 
 def source_line(made_at: str | None) -> str:

@@ -18,7 +18,7 @@ from portwright import Tensor
 from portwright.core import node, trace, views
 from portwright.core.errors import ArgumentError, CompileError
 from portwright.core.registry import open_device
-from portwright.core.trace import Compiled, Event, KernelPlanned, KernelRun, Loaded, Planned
+from portwright.core.trace import Compiled, Event, KernelPlanned, KernelRun, Loaded, Moved, Planned
 
 
 @pytest.fixture(autouse=True)
@@ -216,6 +216,22 @@ def test_level_6_shows_the_compiler_and_the_machine_code(
 def test_another_level_is_refused(level: int) -> None:
     with pytest.raises(ArgumentError, match="from 0 to 6"), portwright.debug(level):
         pass
+
+
+def test_bytes_that_were_moved_stand_beside_the_least(capsys: pytest.CaptureFixture[str]) -> None:
+    x = Tensor(np.ones((64, 500), np.float32)).realize()
+    with portwright.debug(2), portwright.debug.record() as events:
+        ((x @ x.T).contiguous() @ x).realize()
+    (told,) = (e for e in events if isinstance(e, Moved))
+    between = 4 * 64 * 64
+    assert told.kernels == 2
+    assert told.least == 2 * x.node.nbytes
+    assert told.nbytes == 3 * x.node.nbytes + 2 * between  # which goes there and back
+    (line,) = (w for w in capsys.readouterr().err.splitlines() if w.startswith("moved"))
+    assert line == "moved     417 kB by 2 kernels, 256 kB is the least: 1.63 times as much"
+    with portwright.debug(2):
+        (x + 1).realize()
+    assert "moved" not in capsys.readouterr().err
 
 
 def test_times_are_readable() -> None:
