@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -15,7 +14,7 @@ import click
 from ..conformance.ladder import Rung
 from ..conformance.tiers import SuiteTier
 from ..core.errors import ArgumentError, DeviceError
-from ..core.tuned import SCHEDULES
+from ..core.tuned import SCHEDULES, drawing
 from .screen import ask_passphrase, console, working, write_json
 
 if TYPE_CHECKING:
@@ -96,8 +95,7 @@ def certify(words: Sequence[str], /, **options: Any) -> int:
 
     asked = _Asked(**options)
     _check(asked)
-    if asked.schedules is not None:
-        os.environ[SCHEDULES] = str(asked.schedules)  # for the processes that run the cases, too
+    click.get_current_context().with_resource(drawing(asked.schedules))
     if asked.is_watched:
         watched = checked.find(asked.device)
         if not watched.can_open_here:

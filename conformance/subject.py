@@ -97,7 +97,7 @@ def subject_of(device: Device) -> Subject:
         },
     }
     seed = drawn_by()
-    if seed is not None:
+    if seed is not None and device.dialect is not None:  # else it has no schedules
         said["schedules"] = seed
     host = {"name": platform.node(), "interpreter": sys.version}
     return Subject(device.name, said, portwright(), _port_content(type(device)), _machine(), host)

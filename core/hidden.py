@@ -3,6 +3,8 @@
 In: a score, ``WHERE(row < column, nothing, x)`` or the like, at a position made of a block of terms and of
 loops inside it. Out: the first block of terms in which the condition hides all that these loops reach: it
 adds nothing to what is kept of a row, nor do those that follow.
+
+What is left out is not read either: 0 times a NaN that only later rows may see is not computed.
 """
 
 from __future__ import annotations

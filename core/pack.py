@@ -157,7 +157,7 @@ def _packed_size(v: Value, shape: _Shape, kernel: Kernel) -> int | None:
     """Elements of the copy; None where it is too large, too seldom used or unknown until the kernel runs."""
     access = v.arg
     assert isinstance(access, Access)
-    names = frozenset().union(*(i.names() for i in access.indices()))
+    names = access.names()
     extents = shape.extents
     if not names <= extents.keys():
         return None
@@ -178,7 +178,7 @@ def _rewrite(kernel: Kernel, shape: _Shape, lane: str, wrong: list[Value]) -> Pa
     for v in wrong:
         access = v.arg
         assert isinstance(access, Access)
-        names = frozenset().union(*(i.names() for i in access.indices()))
+        names = access.names()
         axes = [n for n in order if n in names]
         sizes = tuple(extents[n] for n in axes)
         at = flatten((variable(n, extents[n]) for n in axes), sizes)

@@ -107,10 +107,15 @@ def _made_when_called(cls: Any, frozen: bool) -> Callable[..., None]:
 
     def __init__(self: Any, /, *args: Any, **kwargs: Any) -> None:
         cls.__init__ = made = _compiled(cls, frozen)
+        _waiting.pop(__init__, None)
         made(self, *args, **kwargs)
 
-    __init__.compiled = lambda: _compiled(cls, frozen)  # type: ignore[attr-defined]
+    _waiting[__init__] = lambda: _compiled(cls, frozen)
     return __init__
+
+
+_waiting: dict[Callable[..., None], Callable[[], Callable[..., None]]] = {}
+"""What makes the compiled ``__init__`` that another stands for, by that one."""
 
 
 class _Signature:
@@ -119,8 +124,8 @@ class _Signature:
     def __get__(self, instance: object, cls: Any) -> Any:
         import inspect  # slow, and nobody asks while a first result is on its way
 
-        made = getattr(cls.__init__, "compiled", None)
-        whole = inspect.signature(made() if made is not None else cls.__init__)
+        made = _waiting.get(cls.__init__)
+        whole = inspect.signature(cls.__init__ if made is None else made())
         return whole.replace(parameters=list(whole.parameters.values())[1:], return_annotation=whole.empty)
 
 

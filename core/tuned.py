@@ -9,6 +9,8 @@ for before. ``PORTWRIGHT_SCHEDULES=5`` has every decision drawn by chance, by th
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from .cache import compile_cache, digest
 from .decisions import USUAL, ByChance, Decider, Stated
@@ -45,6 +47,21 @@ def drawn_by() -> int | None:
     if seed and not seed.isdecimal():
         raise ArgumentError(f"{SCHEDULES} is {seed!r}: set it to a seed, a whole number from 0 on")
     return int(seed) if seed else None
+
+
+@contextmanager
+def drawing(seed: int | None) -> Iterator[None]:
+    """Schedules are drawn by a seed meanwhile, in processes that are started then, too; None: as before."""
+    before = os.environ.get(SCHEDULES)
+    if seed is not None:
+        os.environ[SCHEDULES] = str(seed)
+    try:
+        yield
+    finally:
+        if before is not None:
+            os.environ[SCHEDULES] = before
+        elif seed is not None:
+            del os.environ[SCHEDULES]
 
 
 def answers_of(device: Device, source: str) -> Stated:

@@ -81,6 +81,10 @@ class Access:
             return self
         return Access(memory or self.memory, at, guard, self.stride, places)
 
+    def names(self) -> frozenset[str]:
+        """What its positions and guards depend on."""
+        return frozenset().union(*(i.names() for i in self.indices()))
+
     def indices(self) -> list[Index]:
         """Every index expression in it."""
         return [self.index, *self.guard, *(i for p in self.places for i in (p.index, *p.guard))]

@@ -14,6 +14,7 @@ from scheduling import planned
 
 from portwright.conformance.ladder import again
 from portwright.conformance.script import script_of_case
+from portwright.conformance.subject import subject_of
 from portwright.core import engine, tuned
 from portwright.core.decisions import USUAL, ByChance, Stated
 from portwright.core.errors import ArgumentError
@@ -41,6 +42,28 @@ def test_what_is_no_seed_is_said(monkeypatch: pytest.MonkeyPatch, seed: str) -> 
     monkeypatch.setenv(SCHEDULES, seed)
     with pytest.raises(ArgumentError, match=f"{SCHEDULES} is '{seed}': set it to a seed"):
         tuned.drawn_by()
+
+
+@pytest.mark.parametrize("before", [None, "4"])
+def test_afterwards_schedules_are_as_before(monkeypatch: pytest.MonkeyPatch, before: str | None) -> None:
+    if before is None:
+        monkeypatch.delenv(SCHEDULES, raising=False)
+    else:
+        monkeypatch.setenv(SCHEDULES, before)
+    wanted = tuned.drawn_by()
+    with tuned.drawing(None):
+        assert tuned.drawn_by() == wanted
+    with tuned.drawing(9):
+        assert tuned.drawn_by() == 9
+    with pytest.raises(KeyError), tuned.drawing(9):
+        raise KeyError
+    assert tuned.drawn_by() == wanted
+
+
+def test_a_device_without_kernels_has_no_schedules_to_draw() -> None:
+    with tuned.drawing(9):
+        said = [subject_of(t.device(name)).said for name in ("CPU", "NUMPY")]
+    assert [s.get("schedules") for s in said] == [9, None]
 
 
 def test_a_case_is_run_again_by_the_same_schedules(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,9 +15,9 @@ from math import prod
 from ..loops import Body, Loop, Scratch, Store, statements, values
 from ..record import dataclass
 from ..value import Access
-from .nest import keeps_order, perfect, wrap
+from .nest import keeps_order, perfect
 from .scheduling import Room, heavy, loads
-from .transforms import fuse_loops
+from .transforms import fused
 
 ROWS = 48
 """Rows that must read a panel for it to be worth turning: that costs more than a copy."""
@@ -119,7 +119,7 @@ def together(vector: Loop | None, nest: Sequence[Loop], inner: Body, room: Room,
     stores = [s for s in statements(inner) if isinstance(s, Store)]
     fewest = width if vector is not None else width // 2
     found = [
-        Across(n, _fused([o for o in nest if o is not n and o not in around], inner), room.alone, around)
+        Across(n, fused([o for o in nest if o is not n and o not in around], inner), room.alone, around)
         for n in candidates
         if n.extent >= fewest and (around := _panel_of(n, nest, read, stores)) is not None
     ]
@@ -141,13 +141,6 @@ def _panel_of(
     around = tuple(n for n in nest if n is not columns and any(_mentions(a, n) for a in turned))
     rows = prod(n.extent for n in nest if n is not columns and n not in around)
     return around if rows >= ROWS else None
-
-
-def _fused(loops: Sequence[Loop], inner: Body) -> Loop:
-    rows = wrap(loops, inner)
-    for _ in loops[1:]:
-        rows = fuse_loops(rows)
-    return rows
 
 
 def _mentions(access: Access, loop: Loop) -> bool:

@@ -23,10 +23,11 @@ from ..record import dataclass
 from ..rename import substitute
 from ..value import Access, Value, toposort
 from .nest import perfect, wrap
+from .scheduling import loads
 from .stage import stage
 from .stripe import column
 from .together import THREAD, deal
-from .transforms import by_blocks, fuse_loops, split
+from .transforms import by_blocks, fused, split
 
 FEWEST = 32
 """Rows, and columns, below which a block has too little to share."""
@@ -83,10 +84,10 @@ def contraction(nest: Sequence[Loop], inner: Body) -> Contraction | None:
     if held is None:
         return None
     reduced = {n.var for n in held.reduced}
-    read = [a for a in _accesses(held.reduced[-1].body) if not reduced.isdisjoint(_names(a))]
+    read = [a for a in loads(held.reduced[-1].body) if not reduced.isdisjoint(a.names())]
     groups: dict[frozenset[int], list[Loop]] = {}
     for loop in nest:
-        groups.setdefault(frozenset(i for i, a in enumerate(read) if loop.var in _names(a)), []).append(loop)
+        groups.setdefault(frozenset(i for i, a in enumerate(read) if loop.var in a.names()), []).append(loop)
     sides = [g for g in groups if g and len(g) < len(read)]
     stores = [s for s in statements(inner) if isinstance(s, Store)]
 
@@ -100,8 +101,8 @@ def contraction(nest: Sequence[Loop], inner: Body) -> Contraction | None:
     if not pairs:
         return None
     down, across = max(pairs, key=lambda p: (min(results(p[0]), results(p[1])), along(p[1]), not along(p[0])))
-    columns = _fused(groups[across], inner)
-    rows = _fused(groups[down], columns.body)
+    columns = fused(groups[across], inner)
+    rows = fused(groups[down], columns.body)
     chosen = {*groups[down], *groups[across]}
     return Contraction(tuple(n for n in nest if n not in chosen), rows, replace(columns, body=()))
 
@@ -168,7 +169,7 @@ def blocked(found: Contraction, shape: Shape) -> Blocked:
         row.inner.var: thread // shape.across * shape.rows + u,
         col.inner.var: w * (shape.across * shape.lanes) + thread % shape.across * shape.lanes + lane,
     }
-    reduced = _fused(held.reduced, held.reduced[-1].body)
+    reduced = fused(held.reduced, held.reduced[-1].body)
     memories: dict[str, Memory] = {}
 
     def step(part: Loop) -> Body:
@@ -177,7 +178,7 @@ def blocked(found: Contraction, shape: Shape) -> Blocked:
         for i, load in enumerate(_staged(part, row.inner.var, col.inner.var)):
             access = load.arg
             assert isinstance(access, Access)
-            side = row if row.inner.var in _names(access) else col
+            side = row if row.inner.var in access.names() else col
             turned = access.index.coefficient(part.var) == 1  # its copies are stored a row apart
             name = f"block_{reduced.var}_{i}"
             made = stage(
@@ -228,7 +229,7 @@ def _staged(part: Loop, row: str, col: str) -> Iterator[Value]:
     """The loads that are worth staging: they go with rows or with columns, and with the reduction."""
     for v in toposort(values((part,))):
         if v.op is Op.LOAD and isinstance(v.arg, Access):
-            names = _names(v.arg)
+            names = v.arg.names()
             if part.var in names and (row in names) != (col in names):
                 yield v
 
@@ -246,23 +247,7 @@ def _dealt(copy: Loop, shape: Shape) -> Body:
         assert isinstance(cut, Loop)
         vector = cut.body
         assert isinstance(vector[0], Loop)
-        inside = [a for a in _accesses(vector) if any(vector[0].var in g.names() for g in a.guard)]
+        inside = [a for a in loads(vector) if any(vector[0].var in g.names() for g in a.guard)]
         if not inside:
             return deal(wrap([*nest[:-1], cut], vector), shape.threads)
     return deal(copy, shape.threads)
-
-
-def _fused(loops: Sequence[Loop], inner: Body) -> Loop:
-    """Loops around some statements as one."""
-    one = wrap(loops, inner)
-    for _ in loops[1:]:
-        one = fuse_loops(one)
-    return one
-
-
-def _accesses(body: Body) -> list[Access]:
-    return [v.arg for v in toposort(values(body)) if v.op is Op.LOAD and isinstance(v.arg, Access)]
-
-
-def _names(access: Access) -> frozenset[str]:
-    return frozenset().union(*(i.names() for i in access.indices()))

@@ -19,10 +19,10 @@ from ..record import dataclass
 from ..value import Access, toposort
 from ..work import iterations
 from .block_tiles import Shape, blocked, contraction, shapes
-from .nest import keeps_order, perfect, wrap
+from .nest import keeps_order, perfect
 from .tensorize import tensorize
 from .together import share
-from .transforms import fuse_loops, split
+from .transforms import fused, split
 
 LONG = 64
 """Iterations of a result's reductions from which a block's threads share them."""
@@ -160,9 +160,7 @@ class _Work:
         return self.over(nest, inner, self.spec.max_grid[0] * min(self.spec.block, self.spec.max_block))
 
     def over(self, nest: Sequence[Loop], inner: Body, most: int) -> Body:
-        one = wrap(nest, inner)
-        for _ in nest[1:]:
-            one = fuse_loops(one)
+        one = fused(nest, inner)
         self.trail.append(f"grid {one.var} of {one.extent}")
         if one.extent <= most:
             return (replace(one, bind=Bind.GRID),)

@@ -132,7 +132,7 @@ def _packed(panel: Stmt, tile: Tile, rows: Loop, down: set[str]) -> Loop:
 
     def walked(load: Value, access: Access, inside: Mapping[str, Loop]) -> list[Loop]:
         """None where a position is made of rows, of columns alone, or of what the kernel computes."""
-        names = frozenset().union(*(i.names() for i in access.indices()))
+        names = access.names()
         if not names.isdisjoint(down) or tile.memories[access.memory].nbytes <= tile.near:
             return []
         loops = [loop for var, loop in inside.items() if var in names]

@@ -18,8 +18,8 @@ from ..masking import condition, guarded
 from ..ops import Op, identity
 from ..rename import rename, substitute
 from ..value import Access, Value
-from .nest import perfect, wrap
-from .transforms import fuse_loops
+from .nest import perfect
+from .transforms import fused
 
 THREAD = "t"
 """The variable of the loop over threads."""
@@ -71,9 +71,7 @@ def deal(loop: Loop, threads: int, accs: tuple[Acc, ...] = ()) -> Body:
         accs: what the iterations add to.
     """
     nest = [n for n in perfect(loop) if n.bind is Bind.SERIAL]
-    one = wrap(nest, nest[-1].body)
-    for _ in nest[1:]:
-        one = fuse_loops(one)
+    one = fused(nest, nest[-1].body)
     rounds, rest = divmod(one.extent, threads)
     thread = variable(THREAD, threads)
     out: list[Stmt] = []

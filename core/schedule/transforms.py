@@ -15,6 +15,7 @@ from ..index import variable
 from ..loops import Acc, Bind, Body, Let, Loop, Stmt, Store, Update
 from ..record import dataclass
 from ..rename import substitute
+from .nest import wrap
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +149,14 @@ def fuse_loops(outer: Loop) -> Loop:
     both = variable(name, outer.extent * inner.extent)
     body = substitute(inner.body, {outer.var: both // inner.extent, inner.var: both % inner.extent})
     return Loop(name, outer.extent * inner.extent, body, outer.bind)
+
+
+def fused(loops: Sequence[Loop], inner: Body) -> Loop:
+    """Loops around some statements, outermost first, as one."""
+    one = wrap(loops, inner)
+    for _ in loops[1:]:
+        one = fuse_loops(one)
+    return one
 
 
 def split_accumulator(acc: Acc, loop: Loop, pieces: Sequence[Chunk]) -> Body:
